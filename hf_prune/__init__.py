@@ -1,0 +1,24 @@
+"""Make language models smaller by removing the layers they can best do without.
+
+The names below are resolved when they are first used: importing `hf_prune` does not import torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "HfPruneError": "hf_prune.errors",
+    "Publication": "hf_prune.pipeline",
+    "Recipe": "hf_prune.recipe",
+    "Reporter": "hf_prune.progress",
+    "Run": "hf_prune.report",
+    "prune": "hf_prune.pipeline",
+}
+
+__all__ = ["HfPruneError", "Publication", "Recipe", "Reporter", "Run", "prune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hf_prune' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,181 @@
+"""Texts into windows of token ids, and the check that no document serves two purposes."""
+
+import gzip
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from hf_prune.errors import UnusableText
+from hf_prune.records import TextTokens
+
+BUILT_IN_CALIBRATION = "c4_calibration"
+BUILT_IN_HELDOUT = "c4_heldout"
+BUILT_IN_DATASET = "allenai/c4"
+TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Documents, and where they came from."""
+
+    name: str
+    dataset: str | None  # its id on the Hub, where it has one
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Token ids in windows of equal length, and the record of them."""
+
+    ids: torch.Tensor  # (sequences, length), int64
+    record: TextTokens
+
+
+def built_in_text(name: str) -> Text:
+    """One of the two texts that come with hf-prune: documents of C4, no document in both."""
+    packed = resources.files("hf_prune").joinpath(f"texts/{name}.jsonl.gz").read_bytes()
+    lines = gzip.decompress(packed).decode().splitlines()
+    documents = tuple(json.loads(line)["text"] for line in lines)
+    return Text(name=name, dataset=BUILT_IN_DATASET, documents=documents)
+
+
+def read_text(path: Path) -> Text:
+    """Documents from a file: .txt (parted by blank lines) or .jsonl (field "text"), also .gz.
+
+    Raises:
+        UnusableText: the file is missing, has another ending, or a line that is not such an object.
+    """
+    if not path.is_file():
+        raise UnusableText(f"there is no text file {path}")
+    if not path.name.endswith(TEXT_SUFFIXES):
+        raise UnusableText(f"{path} does not end in one of {', '.join(TEXT_SUFFIXES)}")
+    packed = path.read_bytes()
+    try:
+        content = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
+    except (UnicodeDecodeError, gzip.BadGzipFile) as error:
+        raise UnusableText(f"{path} is not UTF-8 text: {error}") from error
+    if ".jsonl" in path.suffixes:
+        documents = [_document(path, n, line) for n, line in enumerate(content.splitlines(), 1)]
+    else:
+        documents = [paragraph.strip() for paragraph in content.split("\n\n")]
+    return Text(name=path.name, dataset=None, documents=tuple(filter(None, documents)))
+
+
+def _document(path: Path, number: int, line: str) -> str:
+    if not line.strip():
+        return ""
+    try:
+        return str(json.loads(line)["text"])
+    except (ValueError, KeyError, TypeError):
+        raise UnusableText(
+            f'{path}, line {number}, is not a JSON object with a field "text"'
+        ) from None
+
+
+def check_disjoint(first: Text, second: Text) -> None:
+    """No document may be both calibrated on and evaluated on.
+
+    Raises:
+        UnusableText: a document, white space folded, is in both.
+    """
+    seen = {_digest(document) for document in first.documents}
+    shared = [document for document in second.documents if _digest(document) in seen]
+    if shared:
+        raise UnusableText(
+            f"{len(shared)} documents of {second.name} are in {first.name} too, the first begins "
+            f"{shared[0][:40]!r}: figures on text that was calibrated on mean nothing; give other texts"
+        )
+
+
+def _digest(document: str) -> bytes:
+    return hashlib.sha256(" ".join(document.split()).encode()).digest()
+
+
+def to_windows(
+    text: Text,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    num_sequences: int,
+    length: int,
+    shuffle_seed: int | None = None,
+) -> Windows:
+    """Join documents by blank lines and cut their tokens into windows, without padding.
+
+    A tokenizer that starts each text with a special token (the attention sink of many models) gets it
+    at the start of each window.
+
+    Args:
+        text: the documents.
+        tokenizer: the model's own.
+        num_sequences: how many windows are wanted; fewer come back where the text is shorter.
+        length: of a window, in tokens.
+        shuffle_seed: mixes the documents first; None keeps their order.
+
+    Raises:
+        UnusableText: not even one window fills.
+    """
+    documents = list(text.documents)
+    if shuffle_seed is not None:
+        random.Random(shuffle_seed).shuffle(documents)
+    start = _start_tokens(tokenizer)
+    body = length - len(start)
+    ids: list[int] = []
+    for number, document in enumerate(documents):
+        joined = document if number == 0 else f"\n\n{document}"
+        ids += tokenizer(joined, add_special_tokens=False, verbose=False)["input_ids"]
+        if len(ids) >= num_sequences * body:
+            break
+    whole = min(num_sequences, len(ids) // body)
+    if whole == 0:
+        raise UnusableText(
+            f"{text.name} has {len(ids)} tokens, which does not fill one window of {length}: give a "
+            f"longer text or a smaller --seq-len"
+        )
+    windows = torch.tensor([start + ids[n * body : (n + 1) * body] for n in range(whole)])
+    return Windows(ids=windows, record=_record(text, windows))
+
+
+def set_aside(windows: Windows, text: Text, count: int) -> tuple[Windows, Windows]:
+    """Part the last windows from the others, to choose by what was not fitted on.
+
+    Args:
+        windows: of `text`.
+        text: what they were cut from.
+        count: how many to set aside; of few windows at most half.
+
+    Returns:
+        The others, and those set aside (none where there is only one window).
+    """
+    aside = min(count, windows.ids.shape[0] // 2)
+    parts = windows.ids.split([windows.ids.shape[0] - aside, aside])
+    first, second = (Windows(ids=part, record=_record(text, part)) for part in parts)
+    return first, second
+
+
+def _start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    with_specials = tokenizer("a")["input_ids"]
+    bos = tokenizer.bos_token_id
+    return [bos] if bos is not None and with_specials[:1] == [bos] else []
+
+
+def _record(text: Text, windows: torch.Tensor) -> TextTokens:
+    return TextTokens(
+        name=text.name,
+        dataset=text.dataset,
+        num_sequences=windows.shape[0],
+        sequence_length=windows.shape[1],
+        num_tokens=windows.numel(),
+        sha256=hashlib.sha256(windows.numpy().tobytes()).hexdigest(),
+    )
+
+
+def longest_window(requested: int, limits: Sequence[int | None]) -> int:
+    """The window that fits what the model was made for."""
+    return min([requested, *(limit for limit in limits if limit)])

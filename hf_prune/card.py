@@ -1,0 +1,297 @@
+"""The model card: from the record of a run to the text of README.md, its metadata and pictures.
+
+Every figure comes from the `Run`; the templates have loops and ifs but no arithmetic.
+Nothing here reads a model or reaches the Hub.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from hf_prune.records import Anatomy, Block, Bridge, Perplexity, Source, Speed
+from hf_prune.report import Run
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+HERE = Path(__file__).parent
+TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged"}
+LAYER_MAP = "plots/layer_map.png"
+SIMILARITY = "plots/similarity.png"
+BLOCK_SIZES = "plots/block_sizes.png"
+CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """One variant in the tables."""
+
+    title: str
+    published: bool
+    anatomy: Anatomy
+    cache_bytes: int | None  # of CACHED_TOKENS
+    perplexity: Perplexity
+    speed: Speed | None
+
+
+def render_card(run: Run, repo_id: str | None = None) -> str:
+    """The text of README.md.
+
+    Args:
+        run: what the card tells.
+        repo_id: where it is published; None before that is known.
+    """
+    template = _environment().get_template("model_card.md.j2")
+    text = template.render(_context(run, repo_id))
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def render_pictures(run: Run) -> dict[str, bytes]:
+    """The pictures that the card shows: PNG bytes by their path beside README.md."""
+    from hf_prune import plots  # matplotlib takes a second to import
+
+    return {
+        LAYER_MAP: plots.layer_map(run.plan, _published_bridge(run)),
+        SIMILARITY: plots.similarity_heatmap(run.similarity, run.plan),
+        BLOCK_SIZES: plots.best_distance_per_block_size(run.plan),
+    }
+
+
+def card_metadata(run: Run) -> "ModelCardData":
+    """What the Hub reads: the front matter of the card, figures unrounded."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    measured = _by_variant(run.perplexities)[run.result.variant]
+    results = None
+    if measured.text.dataset is not None:
+        results = [
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=measured.text.dataset,
+                dataset_name=f"{measured.text.dataset} ({measured.text.name})",
+                metric_type="perplexity",
+                metric_name="perplexity on held-out text",
+                metric_value=measured.perplexity,
+            )
+        ]
+    metadata = ModelCardData(
+        base_model=run.source.repo_id,
+        language=list(run.source.languages) or None,
+        library_name="transformers",
+        license=run.source.license,
+        license_name=run.source.license_name,
+        license_link=run.source.license_link,
+        pipeline_tag="text-generation",
+        tags=["pruned", "layer-pruning", "depth-pruning", "hf-prune"],
+        model_name=run.name,
+        eval_results=results,
+    )
+    if run.source.repo_id is not None:
+        metadata["base_model_relation"] = "finetune"  # the Hub has no word for pruned
+    return metadata
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        # The first is where the wheel has them, the second where an editable install does.
+        loader=FileSystemLoader([HERE / "templates", HERE.parent / "templates"]),
+        undefined=StrictUndefined,
+        finalize=_refuse_none,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # The output is Markdown: escaped for HTML, every `&` and quote in it would be wrong.
+        autoescape=False,
+    )
+    environment.filters.update(
+        cell=cell,
+        change=change,
+        code=code,
+        count=count,
+        duration=duration,
+        figure=figure,
+        ranges=ranges,
+        size=size,
+        with_error=with_error,
+    )
+    return environment
+
+
+def _refuse_none(value: Any) -> Any:
+    if value is None:
+        raise ValueError("the card's template prints a value that this run does not have")
+    return value
+
+
+def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
+    measured = _by_variant(run.perplexities)
+    dense, result = measured["dense"], measured[run.result.variant]
+    distances = [value for row in run.similarity.angular_last_token for value in row]
+    num_removed = len(run.plan.removed)
+    return {
+        "run": run,
+        "metadata": card_metadata(run).to_yaml(),
+        "model_id": repo_id or f"./{run.name}",
+        "origin": _origin(run.source),
+        "license_url": _license_url(run.source),
+        "columns": _columns(run),
+        "cached_tokens": CACHED_TOKENS,
+        "titles": TITLES,
+        "dense": dense,
+        "cut": measured.get("cut"),
+        "bridged": measured.get("bridged"),
+        "result": result,
+        "result_is_bridged": run.result.variant == "bridged",
+        "perplexity_ratio": result.perplexity / dense.perplexity,
+        "loss_increase": result.loss - dense.loss,
+        "has_error": dense.text.num_sequences > 1,
+        "bridge_effect": _bridge_effect(measured),
+        "chosen_by_distance": run.recipe.layers is None,
+        "nearest": run.plan.best_blocks[num_removed - 1],
+        "smallest_size": run.plan.best_blocks[0],
+        "largest_size": run.plan.best_blocks[-1],
+        "largest_distance": max(distances),
+        "bridged_layers": [folded.layer for folded in _published_bridge(run).folded],
+        "pictures": {
+            "layer_map": LAYER_MAP,
+            "similarity": SIMILARITY,
+            "block_sizes": BLOCK_SIZES,
+        },
+    }
+
+
+def _by_variant(perplexities: Iterable[Perplexity]) -> dict[str, Perplexity]:
+    return {measured.variant: measured for measured in perplexities}
+
+
+def _columns(run: Run) -> list[_Column]:
+    speeds = {speed.variant: speed for speed in run.speeds}
+    columns = []
+    for measured in run.perplexities:
+        # A bridge changes the values of a tensor, never its shape: cut and bridged are one size.
+        anatomy = run.dense if measured.variant == "dense" else run.result_anatomy
+        per_token = anatomy.key_value_bytes_per_token
+        column = _Column(
+            title=TITLES[measured.variant],
+            published=measured.variant == run.result.variant,
+            anatomy=anatomy,
+            cache_bytes=per_token and per_token * CACHED_TOKENS,
+            perplexity=measured,
+            speed=speeds.get(measured.variant),
+        )
+        columns.append(column)
+    return columns
+
+
+def _published_bridge(run: Run) -> Bridge:
+    """The bridge that the published checkpoint carries, if it carries one."""
+    return run.bridge if run.result.variant == "bridged" else replace(run.bridge, folded=())
+
+
+def _bridge_effect(measured: dict[str, Perplexity]) -> str | None:
+    """Whether the bridge helped: "better", "worse", or "unclear" within a standard error."""
+    if "cut" not in measured or "bridged" not in measured:
+        return None
+    cut, bridged = measured["cut"], measured["bridged"]
+    if abs(cut.loss - bridged.loss) <= max(cut.loss_stderr, bridged.loss_stderr):
+        return "unclear"
+    return "better" if bridged.loss < cut.loss else "worse"
+
+
+def _origin(source: Source) -> str:
+    """The original as a link; of a local folder the name alone: its path is nobody's business."""
+    if source.repo_id is not None:
+        return f"[{source.repo_id}](https://huggingface.co/{source.repo_id})"
+    return code(Path(source.model).name or "a local model")
+
+
+def _license_url(source: Source) -> str | None:
+    """Where the licence can be read; a path is one in the original's repository."""
+    link = source.license_link
+    if link is None or re.match(r"https?://", link):
+        return link
+    return f"https://huggingface.co/{source.repo_id}/blob/main/{link}" if source.repo_id else None
+
+
+def count(value: float) -> str:
+    """A number of things: 134.5M."""
+    return _scaled(value, ("", "k", "M", "B", "T"), 4)
+
+
+def size(num_bytes: float) -> str:
+    """Bytes in decimal units: 269 MB."""
+    return _scaled(num_bytes, (" B", " kB", " MB", " GB", " TB"), 3)
+
+
+def _scaled(value: float, units: tuple[str, ...], digits: int) -> str:
+    for unit in units[:-1]:
+        rounded = float(f"{value:.{digits}g}")  # 999.96M is 1B, not 1000M
+        if rounded < 1000:
+            return f"{rounded:g}{unit}"
+        value /= 1000
+    return f"{value:.{digits}g}{units[-1]}"
+
+
+def figure(value: float) -> str:
+    """A measured figure in three or four digits: 43.2."""
+    if value == 0:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{min(max(digits, 0), 4)}f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def with_error(measured: Perplexity) -> str:
+    """Perplexity and its standard error, by the delta method: 43.2 ± 1.2.
+
+    The error of exp(loss) is that of the loss times exp(loss). One sequence has none.
+    """
+    error = measured.perplexity * measured.loss_stderr
+    if measured.text.num_sequences < 2 or error == 0:
+        return figure(measured.perplexity)
+    if measured.perplexity >= 1e6:
+        return f"{measured.perplexity:.3g} ± {error:.2g}"
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 4)
+    return f"{measured.perplexity:.{digits}f} ± {error:.{digits}f}"
+
+
+def change(after: float, before: float) -> str:
+    """The change from `before` to `after`: -21 %."""
+    percent = 100 * (after / before - 1)
+    return f"{percent:+.0f} %" if abs(percent) >= 9.5 else f"{percent:+.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 3 min 41 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def ranges(layers: Iterable[int]) -> str:
+    """Layers in full, as inclusive ranges: 0-19, 28-29."""
+    blocks: list[Block] = []
+    for layer in sorted(layers):
+        if blocks and blocks[-1].end == layer:
+            blocks[-1] = replace(blocks[-1], end=layer + 1)
+        else:
+            blocks.append(Block(start=layer, end=layer + 1))
+    return ", ".join(map(str, blocks))
+
+
+def code(text: str) -> str:
+    """Text as Markdown code, whatever it holds."""
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    padding = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{padding}{text}{padding}{fence}"
+
+
+def cell(text: str) -> str:
+    """Text that a Markdown table can hold."""
+    return " ".join(text.split()).replace("|", "\\|")

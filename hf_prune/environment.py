@@ -1,0 +1,59 @@
+"""What a run was made with and on."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import torch
+
+from hf_prune.errors import RecipeError
+from hf_prune.records import Environment
+
+
+def describe_environment(device: torch.device) -> Environment:
+    """Versions, processor, threads and memory of this process."""
+    if device.type == "cuda":
+        place = torch.cuda.get_device_name(device)
+        memory = torch.cuda.get_device_properties(device).total_memory
+    else:
+        place, memory = device.type, psutil.virtual_memory().total
+    return Environment(
+        hf_prune=version("hf-prune"),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        transformers=version("transformers"),
+        platform=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        device=place,
+        threads=torch.get_num_threads(),
+        memory_bytes=memory,
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that `--device` names; "auto" takes a CUDA GPU where there is one.
+
+    Raises:
+        RecipeError: there is no such device here.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RecipeError(
+            f"--device {wanted} is not to be had here: {str(error).splitlines()[0]}; use cpu or auto"
+        ) from error
+    return device

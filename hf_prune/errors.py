@@ -1,0 +1,77 @@
+"""Everything that can go wrong, for the user.
+
+    HfPruneError                 exit 1
+      RecipeError                exit 2   the request itself cannot be met: say what would work
+      OutputOccupied             exit 2   the output folder holds something that is not this run
+      SourceError                         the model cannot be had
+        ModelNotFound                     no such repository, revision, folder or file
+        AccessDenied                      gated, private, or the token may not do this
+        HubUnreachable                    no network, offline mode, or the Hub does not answer
+        NoSafetensors                     only pickled weights, or none at all
+      UnsupportedModel                    its structure or format is not one that can be cut yet
+      UnusableText                        calibration or evaluation text is too short, or overlaps
+      ProofFailed                         the checkpoint on disk is not the model that was planned
+      DiskFull                            there is no room, or there was none halfway
+      PublishRefused                      pushing would overwrite what hf-prune did not make
+
+A message says what happened, which value, and what to do next. The library raises; `cli.main` alone
+turns an error into one line and an exit code.
+"""
+
+
+class HfPruneError(Exception):
+    """What the user is told, in one line."""
+
+    exit_code = 1
+
+
+class RecipeError(HfPruneError):
+    """The request cannot be met as it was made."""
+
+    exit_code = 2
+
+
+class OutputOccupied(HfPruneError):
+    """The output folder holds something that is not this run."""
+
+    exit_code = 2
+
+
+class SourceError(HfPruneError):
+    """The model cannot be had."""
+
+
+class ModelNotFound(SourceError):
+    """No such repository, revision, folder or file."""
+
+
+class AccessDenied(SourceError):
+    """The repository is gated or private, or the token lacks a right."""
+
+
+class HubUnreachable(SourceError):
+    """The Hub does not answer."""
+
+
+class NoSafetensors(SourceError):
+    """The repository has no weights in safetensors form."""
+
+
+class UnsupportedModel(HfPruneError):
+    """The model's structure or format cannot be cut yet."""
+
+
+class UnusableText(HfPruneError):
+    """A text for calibration or evaluation is too short, unreadable, or overlaps another."""
+
+
+class ProofFailed(HfPruneError):
+    """The checkpoint on disk does not compute what the plan says it computes."""
+
+
+class DiskFull(HfPruneError):
+    """There is not enough room on the disk."""
+
+
+class PublishRefused(HfPruneError):
+    """Publishing would overwrite something that hf-prune did not make."""

@@ -1,0 +1,372 @@
+"""The order of the stages: source, measure, choose, cut, prove, bridge, evaluate, card, publish.
+
+Each stage reads records and files and leaves a record; this module hands them on and decides nothing
+about models. A stage that was finished with the same inputs is not done again.
+"""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer
+
+from hf_prune import anatomy, calibration, hub, source
+from hf_prune.bridge import build_bridges
+from hf_prune.calibration import Text, Windows
+from hf_prune.card import render_card, render_pictures
+from hf_prune.choose import choose, layers_to_remove
+from hf_prune.cut import write_checkpoint
+from hf_prune.decoder import StreamedDecoder, open_decoder
+from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
+from hf_prune.environment import choose_device, describe_environment
+from hf_prune.errors import UnsupportedModel
+from hf_prune.evaluate import mean_loss, perplexity
+from hf_prune.measure import measure
+from hf_prune.progress import Reporter
+from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
+from hf_prune.recipe import Recipe, check_recipe, command_line
+from hf_prune.records import (
+    Anatomy,
+    Bridge,
+    Checkpoint,
+    Perplexity,
+    Plan,
+    Proof,
+    ProvedBridge,
+    ProvedCut,
+    Published,
+    Similarity,
+    Source,
+    SpeedTrial,
+    fingerprint,
+    to_json,
+)
+from hf_prune.report import SCHEMA_VERSION, Run
+from hf_prune.run_folder import RunFolder
+from hf_prune.speed import measure_speed
+
+SELECTION_SEQUENCES = 8  # calibration windows that nothing is fitted on
+MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """Where a result is to go on the Hub."""
+
+    repo_id: str | None = None  # None: USER/NAME
+    private: bool = True
+    overwrite: bool = False  # a repository that hf-prune did not make
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the stages share: the original, its texts, and where results go. Read when first needed."""
+
+    recipe: Recipe
+    folder: RunFolder
+    source: Source
+    inputs: str  # a fingerprint of the recipe and the original
+    device: torch.device
+    reporter: Reporter
+
+    @cached_property
+    def original(self) -> Path:
+        return Path(self.source.folder)
+
+    @cached_property
+    def decoder(self) -> StreamedDecoder:
+        return open_decoder(self.original, self.device)
+
+    @cached_property
+    def dense(self) -> Anatomy:
+        return anatomy.describe(self.decoder.skeleton)
+
+    @cached_property
+    def texts(self) -> tuple[Text, Text]:
+        recipe = self.recipe
+        fitted = (
+            calibration.read_text(Path(recipe.calibration))
+            if recipe.calibration
+            else calibration.built_in_text(calibration.BUILT_IN_CALIBRATION)
+        )
+        heldout = (
+            calibration.read_text(Path(recipe.eval_data))
+            if recipe.eval_data
+            else calibration.built_in_text(calibration.BUILT_IN_HELDOUT)
+        )
+        calibration.check_disjoint(fitted, heldout)
+        return fitted, heldout
+
+    @cached_property
+    def calibration(self) -> tuple[Windows, Windows]:
+        """Windows to fit on, and windows to choose by."""
+        wanted = self.recipe.samples + SELECTION_SEQUENCES
+        windows = self._windows(self.texts[0], wanted, self.recipe.seed)
+        return calibration.set_aside(windows, self.texts[0], SELECTION_SEQUENCES)
+
+    @cached_property
+    def heldout(self) -> Windows:
+        return self._windows(self.texts[1], self.recipe.eval_samples, None)
+
+    @cached_property
+    def _tokenizer(self):  # type: ignore[no-untyped-def]  # transformers' own type is not exported
+        try:
+            return AutoTokenizer.from_pretrained(self.original, trust_remote_code=False)
+        except (ValueError, OSError, KeyError) as error:
+            raise UnsupportedModel(
+                f"the tokenizer in {self.original} cannot be loaded: {str(error).splitlines()[0]}"
+            ) from error
+
+    def _windows(self, text: Text, count: int, seed: int | None) -> Windows:
+        limit = getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None)
+        length = calibration.longest_window(self.recipe.sequence_length, [limit])
+        return calibration.to_windows(
+            text, self._tokenizer, num_sequences=count, length=length, shuffle_seed=seed
+        )
+
+
+def prune(
+    recipe: Recipe,
+    output: Path | None = None,
+    *,
+    fresh: bool = False,
+    publication: Publication | None = None,
+    reporter: Reporter | None = None,
+    command: str | None = None,
+) -> tuple[Run, RunFolder, Published | None]:
+    """The whole pipeline, from a model's name to a smaller model with a card.
+
+    Args:
+        recipe: what to do.
+        output: the run folder; None: a folder here named after the result.
+        fresh: do everything again, whatever an earlier run left in `output`.
+        publication: where to publish; None: not at all.
+        reporter: is told what happens.
+        command: what the card gives as the command that makes this run again; None: from the recipe.
+
+    Raises:
+        HfPruneError: whatever went wrong, in one line.
+    """
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    reporter = reporter or Reporter()
+    check_recipe(recipe)
+    device = choose_device(recipe.device)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    reporter.tell(found.notice or source.describe(found))
+    num_layers = source.fetch_description(found)
+    wanted = layers_to_remove(recipe, num_layers)
+    name = f"{found.name}-{num_layers - (wanted if isinstance(wanted, int) else len(wanted))}L"
+    repo_id = _check_publication(publication, name)
+    folder = RunFolder(output or Path(name))
+    folder.claim(fingerprint(recipe), fresh=fresh)
+    inputs = fingerprint(recipe, found.identity)
+
+    def make() -> Run:
+        original = source.fetch_weights(found, folder.checkpoints)
+        work = _Work(recipe, folder, original, inputs, device, reporter)
+        run = _run_stages(work, name, command or command_line(recipe))
+        run = replace(run, started=started, seconds=round(time.monotonic() - began, 1))
+        _assemble(run, folder, repo_id)
+        return run
+
+    run = folder.stage("run", Run, inputs, make, folder.model)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    published = None
+    if repo_id is not None and publication is not None:
+        published = _publish(run, folder, repo_id, publication, reporter)
+    return run, folder, published
+
+
+def _check_publication(publication: Publication | None, name: str) -> str | None:
+    """The name to publish under, once it is sure that this user may."""
+    if publication is None:
+        return None
+    repo_id = hub.check_may_publish(publication.repo_id, name)
+    hub.refuse_foreign(repo_id, MARKER, overwrite=publication.overwrite)
+    return repo_id
+
+
+def _run_stages(work: _Work, name: str, command: str) -> Run:
+    similarity = _measure(work)
+    plan = work.folder.stage("choose", Plan, work.inputs, lambda: choose(similarity, work.recipe))
+    work.reporter.tell(_told(plan))
+    cut = _cut(work, plan)
+    bridged = _bridge(work, plan)
+    result = bridged.checkpoint or cut.checkpoint
+    variants = {"dense": work.original, "cut": work.folder.checkpoints / "cut"}
+    if bridged.checkpoint:
+        variants["bridged"] = work.folder.checkpoints / "bridged"
+    perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
+    trials = [
+        _try_speed(work, variant, variants[variant], size)
+        for variant, size in (
+            ("dense", work.dense.size_bytes),
+            (result.variant, result.size_bytes),
+        )
+    ]
+    speeds = tuple(trial.speed for trial in trials if trial.speed)
+    written = anatomy.describe(anatomy.build_skeleton(work.folder.checkpoints / result.variant))
+    return Run(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        command=command,
+        recipe=work.recipe,
+        environment=describe_environment(work.device),
+        source=replace(work.source, folder=work.original.name),
+        dense=work.dense,
+        similarity=similarity,
+        plan=plan,
+        result=result,
+        result_anatomy=written,
+        proofs=(cut.proof, bridged.proof) if bridged.proof else (cut.proof,),
+        bridge=bridged.bridge,
+        perplexities=perplexities,
+        speeds=speeds if len(speeds) == len(trials) else (),
+        speed_reason=next((trial.reason for trial in trials if trial.reason), None),
+        started="",
+        seconds=0.0,
+    )
+
+
+def _told(plan: Plan) -> str:
+    blocks = ", ".join(map(str, plan.blocks))
+    distance = f" {plan.distance:.3f}" if plan.distance is not None else ""
+    return f"removing layers {blocks} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
+
+
+def _measure(work: _Work) -> Similarity:
+    def compute() -> Similarity:
+        similarity = measure(work.decoder, work.calibration[0], work.reporter.progress)
+        write_whole(work.folder.path / "similarity.json", to_json(similarity))
+        return similarity
+
+    return work.folder.stage("measure", Similarity, work.inputs, compute)
+
+
+def _cut(work: _Work, plan: Plan) -> ProvedCut:
+    target = work.folder.checkpoints / "cut"
+
+    def compute() -> ProvedCut:
+        checkpoint = _write(work, plan, target, {})
+        return ProvedCut(checkpoint=checkpoint, proof=_prove(work, plan, target, {}))
+
+    return work.folder.stage("cut", ProvedCut, work.inputs, compute, target)
+
+
+def _bridge(work: _Work, plan: Plan) -> ProvedBridge:
+    target = work.folder.checkpoints / "bridged"
+
+    def compute() -> ProvedBridge:
+        bridge, solved = _fit_bridge(work, plan)
+        if not solved:
+            return ProvedBridge(bridge=bridge, checkpoint=None, proof=None)
+        checkpoint = _write(work, plan, target, solved)
+        return ProvedBridge(
+            bridge=bridge, checkpoint=checkpoint, proof=_prove(work, plan, target, solved)
+        )
+
+    finished = work.folder.stage("bridge", ProvedBridge, work.inputs, compute)
+    if finished.checkpoint and not target.is_dir():
+        finished = work.folder.stage("bridge", ProvedBridge, work.inputs, compute, target)
+    if finished.bridge.reason:
+        work.reporter.tell(f"bridge: {finished.bridge.reason}")
+    return finished
+
+
+def _fit_bridge(work: _Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor]]:
+    """The bridge, if it lowers the loss on calibration text that it was not fitted on."""
+    if work.recipe.bridge == "none":
+        return Bridge(method="none", folded=(), reason="not asked for"), {}
+    fitted_on, chosen_by = work.calibration
+    bridge, solved = build_bridges(work.decoder, fitted_on, plan, work.reporter.progress)
+    if not solved or chosen_by.ids.shape[0] == 0 or work.recipe.bridge == "refit":
+        return bridge, solved
+    open_loss = mean_loss(work.decoder, chosen_by, plan.kept, {})
+    bridged_loss = mean_loss(work.decoder, chosen_by, plan.kept, solved)
+    if bridged_loss < open_loss:
+        return bridge, solved
+    reason = (
+        f"a bridge was fitted and left out: on {chosen_by.ids.numel()} calibration tokens set aside it "
+        f"raised the loss from {open_loss:.3f} to {bridged_loss:.3f}"
+    )
+    return Bridge(method="none", folded=(), reason=reason), {}
+
+
+def _write(
+    work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]
+) -> Checkpoint:
+    kept_bytes = work.dense.size_bytes * len(plan.kept) // plan.num_layers
+    check_room(target.parent, kept_bytes, f"writing the {target.name} checkpoint")
+    with whole_folder(target) as partial:
+        checkpoint = write_checkpoint(
+            work.original,
+            partial,
+            kept=plan.kept,
+            layer_prefix=work.dense.layer_prefix,
+            variant=target.name,
+            replacements=replacements,
+            progress=work.reporter.progress,
+        )
+    return checkpoint
+
+
+def _prove(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Proof:
+    tokens = work.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
+    expected = expected_logits(work.decoder, tokens, plan.kept, replacements)
+    return prove(target, target.name, tokens, expected, work.decoder)
+
+
+def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
+    def compute() -> Perplexity:
+        decoder = work.decoder if variant == "dense" else open_decoder(folder, work.device)
+        return perplexity(decoder, work.heldout, variant, work.reporter.progress)
+
+    return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
+
+
+def _try_speed(work: _Work, variant: str, folder: Path, size_bytes: int) -> SpeedTrial:
+    def compute() -> SpeedTrial:
+        steps = work.reporter.progress([folder], f"speed, {variant}", 1, "model")
+        return [measure_speed(f, variant, str(work.device), size_bytes) for f in steps][0]
+
+    return work.folder.stage(f"speed-{variant}", SpeedTrial, work.inputs, compute)
+
+
+def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
+    """The folder that is published: the last checkpoint, its card, its pictures, its record."""
+    checkpoint = folder.checkpoints / run.result.variant
+    record = to_json(run)
+    with whole_folder(folder.model) as partial:
+        for path in sorted(checkpoint.iterdir()):
+            _link(path, partial / path.name)
+        for name, picture in render_pictures(run).items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            (partial / name).write_bytes(picture)
+        (partial / MARKER).write_text(record, encoding="utf-8")
+        (partial / "README.md").write_text(render_card(run, repo_id), encoding="utf-8")
+    write_whole(folder.path / "run.json", record)
+
+
+def _link(path: Path, target: Path) -> None:
+    """A second name for a file that is never changed; a copy where the disk has no such names."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _publish(
+    run: Run, folder: RunFolder, repo_id: str, publication: Publication, reporter: Reporter
+) -> Published:
+    card = render_card(run, repo_id)
+    write_whole(folder.model / "README.md", card)
+    reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
+    blocks = ", ".join(map(str, run.plan.blocks))
+    message = f"{run.name}: layers {blocks} of {run.source.repo_id or run.source.folder} removed"
+    url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
+    return Published(repo_id=repo_id, url=url, commit=commit, private=publication.private)

@@ -1,0 +1,28 @@
+"""How a stage shows that it is moving, without knowing what a terminal is."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Progress(Protocol):
+    """Passes items through, and may show how many of `total` have gone by."""
+
+    def __call__(
+        self, items: Iterable[Item], label: str, total: int, unit: str = "it"
+    ) -> Iterator[Item]: ...
+
+
+def silent(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
+    """Show nothing."""
+    return iter(items)
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What a run tells while it goes: lines, and items going by."""
+
+    progress: Progress = silent
+    tell: Callable[[str], None] = lambda line: None

@@ -1,0 +1,145 @@
+"""The proof after each cut: the checkpoint on disk is the original with those layers left out.
+
+The result is loaded by transformers as its users will load it, and compared with the original run layer
+by layer from its own files: two ways that share no code of the cut.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+
+from hf_prune.decoder import StreamedDecoder, run_layers
+from hf_prune.errors import ProofFailed
+from hf_prune.records import Check, Proof
+
+PROOF_SEQUENCES = 2
+PROOF_LENGTH = 48  # tokens
+NEW_TOKENS = 16
+# Largest difference of two logits that are meant to be equal, in standard deviations of the logits:
+# other kernels and other orders of summing, nothing more. A wrong layer moves them by about one.
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+@torch.inference_mode()
+def expected_logits(
+    decoder: StreamedDecoder,
+    tokens: Tensor,
+    kept: tuple[int, ...],
+    replacements: Mapping[str, Tensor],
+) -> Tensor:
+    """Logits of the original with only the layers `kept`, straight from the original's files.
+
+    Args:
+        decoder: the original.
+        tokens: (sequences, length).
+        kept: layers that stay, in order.
+        replacements: bridged tensors by their name in the original.
+
+    Returns:
+        (sequences, length, vocabulary), float32.
+    """
+    stored = {name: _as_stored(decoder, name, value) for name, value in replacements.items()}
+    hidden = run_layers(decoder, decoder.enter(tokens), kept, stored)
+    with decoder.head() as logits_of:
+        rows = [logits_of(sequence) for batch in hidden for sequence in batch.split(1)]
+    return torch.cat(rows).float()
+
+
+def _as_stored(decoder: StreamedDecoder, name: str, value: Tensor) -> Tensor:
+    """The value after the rounding that writing it to disk brings."""
+    return value.to(decoder.skeleton.index.tensors[name].read().dtype)
+
+
+def prove(
+    folder: Path, variant: str, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
+) -> Proof:
+    """Reload a checkpoint and compare it with what it should compute.
+
+    Args:
+        folder: the checkpoint.
+        variant: "cut" or "bridged".
+        tokens: (sequences, length), what `expected` was computed on.
+        expected: logits, (sequences, length, vocabulary).
+        decoder: the original, for the device and dtype to compute in.
+
+    Raises:
+        ProofFailed: at the first check that does not hold.
+    """
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=decoder.dtype, output_loading_info=True, trust_remote_code=False
+    )
+    model.to(decoder.device).eval()
+    tokens = tokens.to(decoder.device)
+    checks = []
+    for check in (
+        _check_keys(loading),
+        _check_logits(model, tokens, expected),
+        _check_decoding(model, tokens),
+    ):
+        if not check.passed:
+            raise ProofFailed(
+                f"the {variant} checkpoint in {folder} is not the planned model ({check.name}: "
+                f"{check.detail}); nothing is published: please report this with the model's name"
+            )
+        checks.append(check)
+    return Proof(variant=variant, checks=tuple(checks))
+
+
+def _check_keys(loading: Mapping[str, object]) -> Check:
+    strays = {kind: sorted(map(str, found)) for kind, found in loading.items() if found}  # type: ignore[call-overload]
+    told = "; ".join(f"{kind}: {', '.join(names[:3])}" for kind, names in strays.items())
+    return Check(
+        name="every tensor is used and none is made up",
+        passed=not strays,
+        detail=told or "0 missing, 0 unexpected, 0 of another shape",
+    )
+
+
+@torch.inference_mode()
+def _check_logits(model: PreTrainedModel, tokens: Tensor, expected: Tensor) -> Check:
+    logits = model(input_ids=tokens, use_cache=False).logits.float()
+    difference = _difference(logits, expected.to(logits))
+    return Check(
+        name="logits equal the original's with those layers left out",
+        passed=difference <= TOLERANCE[model.dtype],
+        detail=f"largest difference {difference:.2g} standard deviations over {logits.shape[0]} x "
+        f"{logits.shape[1]} tokens",
+    )
+
+
+@torch.inference_mode()
+def _check_decoding(model: PreTrainedModel, tokens: Tensor) -> Check:
+    """Greedy decoding with the cache against one pass without it over the same tokens."""
+    prompt = tokens[:1, : PROOF_LENGTH // 2]
+    name = "decoding with the cache equals running without it"
+    settings = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=NEW_TOKENS,
+        min_new_tokens=NEW_TOKENS,
+        use_cache=True,
+        output_logits=True,
+        return_dict_in_generate=True,
+        pad_token_id=0,
+    )
+    try:
+        generated = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), generation_config=settings
+        )
+    except IndexError as error:  # a stale layer number in the cache
+        return Check(name=name, passed=False, detail=f"decoding with the cache fails: {error}")
+    cached = torch.stack(generated.logits, dim=1).float()  # (1, new, vocabulary)
+    whole = model(input_ids=generated.sequences[:, :-1], use_cache=False).logits.float()
+    difference = _difference(cached, whole[:, prompt.shape[1] - 1 :])
+    return Check(
+        name=name,
+        passed=difference <= TOLERANCE[model.dtype],
+        detail=f"largest difference {difference:.2g} standard deviations over {NEW_TOKENS} greedy tokens",
+    )
+
+
+def _difference(logits: Tensor, expected: Tensor) -> float:
+    spread = expected.std().clamp_min(1e-12)
+    return ((logits - expected).abs().max() / spread).item()

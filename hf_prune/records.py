@@ -1,0 +1,299 @@
+"""The frozen records that stages hand to each other, and their JSON form.
+
+A record holds numbers, text and other records: never a tensor, a model or an open file. Layers are
+numbered from 0 and blocks are half-open. The run folder is a list of these records; the card, `--json`
+and other programs read the same thing.
+"""
+
+import hashlib
+import json
+import types
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+Record = TypeVar("Record")
+Matrix = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A model on this disk, and where it came from."""
+
+    model: str  # what the user asked for
+    repo_id: str | None
+    revision: str | None
+    commit: str | None
+    folder: str
+    gguf_file: str | None = None
+    license: str | None = None
+    license_name: str | None = None
+    license_link: str | None = None
+    gated: bool = False
+    languages: tuple[str, ...] = ()
+    notice: str | None = None  # what the user should know about how the model was found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anatomy:
+    """What the files of a checkpoint say about its decoder layers."""
+
+    architecture: str
+    model_type: str
+    num_layers: int
+    layer_prefix: str  # of the tensors on disk: "model.layers"
+    hidden_size: int
+    vocabulary_size: int
+    dtype: str
+    parameters: int
+    parameters_per_layer: tuple[int, ...]
+    size_bytes: int
+    tied_embeddings: bool
+    key_value_bytes_per_token: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTokens:
+    """A text cut into windows of equal length; the token ids themselves are not kept."""
+
+    name: str
+    dataset: str | None  # its id on the Hub, where it has one
+    num_sequences: int
+    sequence_length: int
+    num_tokens: int
+    sha256: str  # of the token ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similarity:
+    """Distances between the residual stream at every pair of layer boundaries.
+
+    Boundary l is the input of layer l; boundary `num_layers` is the output of the last layer, before
+    the final norm. Matrices are (num_layers + 1) x (num_layers + 1), symmetric.
+    """
+
+    num_layers: int
+    calibration: TextTokens
+    angular_last_token: Matrix  # Gromov et al., eq. 7: arccos / pi, at the last token
+    angular_all_tokens: Matrix  # the same, over `sampled_tokens` positions of all
+    cosine_all_tokens: Matrix
+    block_influence: tuple[float, ...]  # Men et al., eq. 1, over every token
+    sampled_tokens: int  # how many tokens the two all-token matrices average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Decoder layers [start, end)."""
+
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        """As people read it: inclusive."""
+        last = self.end - 1
+        return str(self.start) if last == self.start else f"{self.start}-{last}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDistance:
+    """The block of `size` layers whose two boundaries are nearest, and how near they are."""
+
+    size: int
+    block: Block
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which layers go."""
+
+    num_layers: int
+    removed: tuple[int, ...]
+    kept: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    criterion: str
+    distance: float | None  # of the block, where the criterion is a distance
+    best_blocks: tuple[BlockDistance, ...]  # one for each block size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightFile:
+    """One safetensors file of a checkpoint."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A complete model folder that a stage wrote."""
+
+    variant: str  # "cut" or "bridged"
+    folder: str
+    parameters: int
+    size_bytes: int
+    weights: tuple[WeightFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was proved, and the figure that proves it."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was compared after reloading a checkpoint from disk."""
+
+    variant: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldedBridge:
+    """A least-squares correction folded into one projection in front of one gap."""
+
+    block: Block
+    layer: int  # numbered as in the original model
+    tensor: str  # its name in the original checkpoint
+    ridge: float
+    num_tokens: int
+    counts_position_0: bool  # only where the removed layers make the attention sink
+    gap_unrepaired: float  # |target - state|^2 / |target|^2 on the calibration tokens
+    gap_repaired: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """How the gaps of a cut were closed; `reason` where one was left open."""
+
+    method: str  # "refit" or "none"
+    folded: tuple[FoldedBridge, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedCut:
+    """What the cut stage leaves behind."""
+
+    checkpoint: Checkpoint
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedBridge:
+    """What the bridge stage leaves behind; no checkpoint where nothing was folded."""
+
+    bridge: Bridge
+    checkpoint: Checkpoint | None
+    proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perplexity:
+    """How well one variant predicts held-out text."""
+
+    variant: str  # "dense", "cut" or "bridged"
+    perplexity: float
+    loss: float  # nats per token
+    loss_stderr: float  # of the mean over sequences
+    num_predictions: int
+    text: TextTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What one variant costs to run, measured in a process of its own."""
+
+    variant: str
+    decode_tokens_per_second: float  # median over `runs`, batch 1
+    decode_tokens_per_second_range: tuple[float, float]
+    prompt_tokens_per_second: float
+    peak_memory_bytes: int
+    runs: int
+    prompt_tokens: int
+    new_tokens: int
+    device: str
+    dtype: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedTrial:
+    """Figures, or the reason why there are none."""
+
+    speed: Speed | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where and with what a run was made."""
+
+    hf_prune: str
+    python: str
+    torch: str
+    transformers: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Where a run went on the Hub."""
+
+    repo_id: str
+    url: str
+    commit: str
+    private: bool
+
+
+def to_json(record: Any) -> str:
+    """A record as JSON, the same bytes for the same values."""
+    content = asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def fingerprint(*inputs: Any) -> str:
+    """Sixteen hex digits that change when any of the records or values does."""
+    joined = "\0".join(to_json(value) for value in inputs)
+    return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+def from_data(kind: type[Record], data: Any) -> Record:
+    """Build a record of type `kind` from parsed JSON.
+
+    Raises:
+        ValueError: a field is unknown or missing.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{kind.__name__} is made from an object, not from {type(data).__name__}")
+    hints = get_type_hints(kind)
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := set(data) - known:
+        raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+    try:
+        return kind(**{name: _value(hints[name], value) for name, value in data.items()})
+    except TypeError as error:  # a required field is missing
+        raise ValueError(str(error)) from error
+
+
+def _value(hint: Any, value: Any) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if value is None:
+        return None
+    if origin in (types.UnionType,):
+        return _value(next(kind for kind in arguments if kind is not types.NoneType), value)
+    if origin is tuple:
+        repeated = len(arguments) == 2 and arguments[1] is Ellipsis
+        kinds = [arguments[0]] * len(value) if repeated else arguments
+        return tuple(_value(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if is_dataclass(hint):
+        return from_data(hint, value)  # type: ignore[arg-type]
+    return float(value) if hint is float else value

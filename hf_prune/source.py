@@ -1,0 +1,325 @@
+"""Where the model comes from: the Hub, a local folder, or a GGUF file in either.
+
+Only the files that are needed are fetched, the small ones first, so that a request that cannot be met is
+refused before the weights are on their way.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import torch
+from huggingface_hub import ModelCard
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+
+from hf_prune import hub
+from hf_prune.anatomy import read_config
+from hf_prune.disk import check_room, gigabytes, whole_folder
+from hf_prune.errors import ModelNotFound, NoSafetensors, UnsupportedModel
+from hf_prune.records import Source
+from hf_prune.weights import INDEX_FILE, SINGLE_FILE
+
+COMPANIONS = (  # files beside the weights that a user of the model needs, copied byte for byte
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.tiktoken",
+    "spiece.model",
+    "sentencepiece*",
+    "chat_template*",
+    "LICENSE*",
+    "NOTICE*",
+    "USE_POLICY*",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A model that was located and not yet fetched; `repository` is None for a local folder."""
+
+    model: str
+    repository: hub.Repository | None
+    folder: Path | None
+    gguf_file: str | None
+    notice: str | None
+
+    @property
+    def name(self) -> str:
+        """The model's own name, without its owner."""
+        if self.repository is not None:
+            return self.repository.repo_id.split("/")[-1]
+        assert self.folder is not None
+        return self.folder.resolve().name
+
+    @property
+    def identity(self) -> str:
+        """Changes when the model does: the commit, or the files' names, sizes and times."""
+        if self.repository is not None:
+            return self.repository.commit
+        assert self.folder is not None
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def companion_files(folder: Path) -> list[Path]:
+    """The files of a local model that are copied along, in order of their names."""
+    files = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return [path for path in files if _is_companion(path.name)]
+
+
+def _is_companion(name: str) -> bool:
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in COMPANIONS)
+
+
+def find(model: str, revision: str | None, gguf_file: str | None) -> Found:
+    """Locate a model and make sure that it has weights in a form that can be cut.
+
+    A repository in Meta's original format stands for its sibling `MODEL-hf`, where there is one.
+
+    Raises:
+        ModelNotFound: neither a folder nor a model on the Hub.
+        NoSafetensors: its weights are in another form; the message says how to convert them.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        _check_form(model, {path.name for path in folder.iterdir()}, gguf_file)
+        return Found(model=model, repository=None, folder=folder, gguf_file=gguf_file, notice=None)
+    if model.startswith((".", "/", "~")) or folder.is_file():
+        raise ModelNotFound(f"there is no folder {model}: give a folder that holds a model")
+    repository, notice = hub.look_up(model, revision), None
+    names = set(repository.files)
+    if _in_original_format(names) and gguf_file is None:
+        sibling = f"{repository.repo_id}-hf"
+        if not hub.exists(sibling):
+            raise NoSafetensors(_conversion(repository.repo_id))
+        notice = (
+            f"{repository.repo_id} is in Meta's original format; using {sibling}, the same model in "
+            f"transformers' format"
+        )
+        repository = hub.look_up(sibling, None)
+        names = set(repository.files)
+    _check_form(repository.repo_id, names, gguf_file)
+    return Found(
+        model=model, repository=repository, folder=None, gguf_file=gguf_file, notice=notice
+    )
+
+
+def _has_weights(names: set[str]) -> bool:
+    return "config.json" in names and bool(names & {SINGLE_FILE, INDEX_FILE})
+
+
+def _in_original_format(names: set[str]) -> bool:
+    consolidated = any(fnmatch(name, "*consolidated.*.pth") for name in names)
+    return consolidated and not _has_weights(names)
+
+
+def _conversion(repo_id: str) -> str:
+    return (
+        f"{repo_id} is in Meta's original format and has no sibling {repo_id}-hf: convert it with `hf "
+        f"download {repo_id} --local-dir original && python -m transformers.models.llama."
+        f"convert_llama_weights_to_hf --input_dir original --output_dir converted`, then give the "
+        f"folder `converted`"
+    )
+
+
+def _check_form(model: str, names: set[str], gguf_file: str | None) -> None:
+    if gguf_file is not None:
+        if gguf_file not in names:
+            known = ", ".join(sorted(name for name in names if name.endswith(".gguf"))) or "none"
+            raise ModelNotFound(f"{model} has no file {gguf_file}; its GGUF files: {known}")
+        return
+    if _has_weights(names):
+        return
+    pickled = sorted(name for name in names if name.endswith((".bin", ".pth", ".pt", ".ckpt")))
+    gguf = sorted(name for name in names if name.endswith(".gguf"))
+    if _in_original_format(names):
+        raise NoSafetensors(_conversion(model))
+    if "adapter_config.json" in names:
+        raise NoSafetensors(
+            f"{model} is an adapter, not a whole model: merge it into its base and give the result"
+        )
+    if gguf:
+        raise NoSafetensors(f"{model} has weights as GGUF only: add --gguf-file {gguf[0]}")
+    if pickled:
+        raise NoSafetensors(
+            f"{model} has only pickled weights ({pickled[0]}), which can run code when they are read: "
+            f"convert them to safetensors first, with https://huggingface.co/spaces/safetensors/convert"
+        )
+    raise NoSafetensors(f"{model} holds no model: config.json and {SINGLE_FILE} are expected")
+
+
+def describe(found: Found) -> str:
+    """One line on what is about to be fetched: size, licence, gating."""
+    if found.repository is None:
+        return f"{found.model}: local folder"
+    names = [name for name in found.repository.files if _is_weight(name, found)]
+    size = sum(found.repository.files[name] for name in names)
+    license_name = found.repository.license_name or found.repository.license or "not stated"
+    gated = ", gated" if found.repository.gated else ""
+    return (
+        f"{found.repository.repo_id}: {gigabytes(size)} in {len(names)} weight "
+        f"file{'s' if len(names) > 1 else ''}, licence {license_name}{gated}"
+    )
+
+
+def _is_weight(name: str, found: Found) -> bool:
+    if found.gguf_file is not None:
+        return name == found.gguf_file
+    assert found.repository is not None
+    if INDEX_FILE in found.repository.files:
+        return fnmatch(name, "model-*-of-*.safetensors")
+    return name == SINGLE_FILE
+
+
+def fetch_description(found: Found) -> int:
+    """Bring what says how many decoder layers the model has, and say it; no weights in safetensors form.
+
+    Raises:
+        UnsupportedModel: the architecture is not known, or cannot be cut.
+    """
+    if found.gguf_file is not None:
+        folder = _folder_with_gguf(found)
+        return int(_read_gguf_config(folder, found.gguf_file).num_hidden_layers)
+    if found.repository is not None:
+        return int(read_config(hub.download(found.repository, _small(found))).num_hidden_layers)
+    assert found.folder is not None
+    return int(read_config(found.folder).num_hidden_layers)
+
+
+def fetch_weights(found: Found, workspace: Path) -> Source:
+    """Bring the whole model onto this disk.
+
+    Args:
+        found: which model.
+        workspace: where a GGUF file is converted.
+    """
+    if found.gguf_file is not None:
+        folder = convert_gguf(_folder_with_gguf(found), found.gguf_file, workspace / "original")
+    elif found.repository is not None:
+        folder = hub.download(found.repository, _small(found))
+        hub.download(found.repository, (*_small(found), *_weight_names(folder)))
+    else:
+        assert found.folder is not None
+        folder = found.folder
+    return _provenance(found, folder)
+
+
+def _small(found: Found) -> tuple[str, ...]:
+    assert found.repository is not None
+    names = found.repository.files
+    small = [name for name in names if _is_companion(name)]
+    return (*small, *(name for name in ("config.json", INDEX_FILE) if name in names))
+
+
+def _folder_with_gguf(found: Found) -> Path:
+    assert found.gguf_file is not None
+    if found.repository is not None:
+        return hub.download(found.repository, (found.gguf_file,))
+    assert found.folder is not None
+    return found.folder
+
+
+def _weight_names(folder: Path) -> tuple[str, ...]:
+    if (folder / INDEX_FILE).is_file():
+        weight_map = json.loads((folder / INDEX_FILE).read_text())["weight_map"]
+        return tuple(sorted(set(weight_map.values())))
+    return (SINGLE_FILE,)
+
+
+def _provenance(found: Found, folder: Path) -> Source:
+    source = Source(
+        model=found.model,
+        repo_id=None,
+        revision=None,
+        commit=None,
+        folder=str(folder),
+        gguf_file=found.gguf_file,
+        notice=found.notice,
+    )
+    repository = found.repository
+    if repository is not None:
+        return replace(
+            source,
+            repo_id=repository.repo_id,
+            revision=repository.revision,
+            commit=repository.commit,
+            license=repository.license,
+            license_name=repository.license_name,
+            license_link=repository.license_link,
+            gated=repository.gated,
+            languages=repository.languages,
+        )
+    assert found.folder is not None
+    return _from_own_card(source, found.folder / "README.md")
+
+
+def _from_own_card(source: Source, card: Path) -> Source:
+    """A local folder's licence, language and base model, where its own card states them."""
+    if not card.is_file():
+        return source
+    data = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
+    base, languages = data.get("base_model"), data.get("language") or ()
+    return replace(
+        source,
+        repo_id=base if isinstance(base, str) else None,
+        license=data.get("license"),
+        license_name=data.get("license_name"),
+        license_link=data.get("license_link"),
+        languages=(languages,) if isinstance(languages, str) else tuple(languages),
+    )
+
+
+def _read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(folder, gguf_file=gguf_file)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise _unreadable(gguf_file, error) from error
+
+
+def _unreadable(gguf_file: str, error: Exception) -> UnsupportedModel:
+    return UnsupportedModel(f"transformers cannot read {gguf_file}: {str(error).splitlines()[0]}")
+
+
+def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
+    """Write a GGUF file as a model in transformers' form, in bfloat16.
+
+    transformers reads a GGUF file whole, so this step alone needs memory for the whole model. The model
+    is saved and read again rather than cast, which would round the rotary frequencies too.
+
+    Raises:
+        UnsupportedModel: transformers cannot read this file.
+    """
+    if target.is_dir():
+        return target
+    size = (folder / gguf_file).stat().st_size
+    check_room(target.parent, 4 * size, f"converting {gguf_file}")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=gguf_file, dtype=torch.bfloat16
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise _unreadable(gguf_file, error) from error
+    for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
+        if hasattr(model, attribute):  # else save_pretrained writes the packed form
+            delattr(model, attribute)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    with whole_folder(target) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        _drop_name_or_path(partial / "config.json")
+    return target
+
+
+def _drop_name_or_path(config: Path) -> None:
+    content = json.loads(config.read_text())
+    content.pop("_name_or_path", None)
+    content.pop("_model_name_or_path", None)
+    config.write_text(json.dumps(content, indent=2) + "\n")

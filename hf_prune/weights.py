@@ -1,0 +1,252 @@
+"""Safetensors files, read and written tensor by tensor.
+
+Bytes are read with plain reads into memory that is handed back, never mapped: a mapped file counts
+against a memory limit as a whole, and a tensor that points into one keeps it there. Nothing here
+knows what a decoder layer is.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_prune.errors import NoSafetensors, UnsupportedModel
+from hf_prune.progress import Progress
+from hf_prune.records import WeightFile
+
+INDEX_FILE = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+COPY_CHUNK = 8 << 20  # bytes
+
+TORCH_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+FLOATING = ("F64", "F32", "F16", "BF16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTensor:
+    """Where one tensor lies on disk."""
+
+    name: str
+    dtype: str  # as safetensors writes it: "BF16"
+    shape: tuple[int, ...]
+    path: Path
+    start: int  # of its bytes in the file
+    size_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        count = 1
+        for length in self.shape:
+            count *= length
+        return count
+
+    def read(self) -> torch.Tensor:
+        """The tensor, in memory of its own, in its stored dtype, on the CPU."""
+        if self.dtype not in TORCH_DTYPES:
+            raise UnsupportedModel(
+                f"{self.name} in {self.path.name} is stored as {self.dtype}, which cannot be computed "
+                f"with here; use the full-precision weights of this model instead"
+            )
+        buffer = torch.empty(self.size_bytes, dtype=torch.uint8)
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            if self.size_bytes and file.readinto(buffer.numpy()) != self.size_bytes:
+                raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
+        return buffer.view(TORCH_DTYPES[self.dtype]).reshape(self.shape)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes, a few at a time."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            left = self.size_bytes
+            while left:
+                chunk = file.read(min(COPY_CHUNK, left))
+                if not chunk:
+                    raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
+                left -= len(chunk)
+                yield chunk
+
+
+@dataclass(frozen=True)
+class WeightIndex:
+    """Every tensor of a checkpoint folder, from the headers of its files alone."""
+
+    folder: Path
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str]  # of the first file: {"format": "pt"}
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many numbers all tensors hold."""
+        return sum(tensor.parameters for tensor in self.tensors.values())
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """How many bytes all tensors take, headers left out."""
+        return sum(tensor.size_bytes for tensor in self.tensors.values())
+
+
+def weight_files(folder: Path) -> tuple[str, ...]:
+    """The names of the safetensors files that hold the model in `folder`.
+
+    Raises:
+        NoSafetensors: there are none, or one that the index names is missing.
+    """
+    index = folder / INDEX_FILE
+    if index.is_file():
+        names = tuple(sorted(set(json.loads(index.read_text())["weight_map"].values())))
+    elif (folder / SINGLE_FILE).is_file():
+        names = (SINGLE_FILE,)
+    else:
+        raise NoSafetensors(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise NoSafetensors(f"{folder} lacks {', '.join(missing)}, which {INDEX_FILE} names")
+    return names
+
+
+def read_index(folder: Path) -> WeightIndex:
+    """Read the headers of all weight files in `folder`; the weights themselves stay on disk."""
+    tensors: dict[str, StoredTensor] = {}
+    metadata: dict[str, str] = {}
+    for name in weight_files(folder):
+        header, data_start = read_header(folder / name)
+        metadata = metadata or header.pop("__metadata__", {})
+        header.pop("__metadata__", None)
+        for tensor, entry in header.items():
+            start, end = entry["data_offsets"]
+            tensors[tensor] = StoredTensor(
+                name=tensor,
+                dtype=entry["dtype"],
+                shape=tuple(entry["shape"]),
+                path=folder / name,
+                start=data_start + start,
+                size_bytes=end - start,
+            )
+    return WeightIndex(folder=folder, tensors=tensors, metadata=metadata)
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The JSON header of a safetensors file, and where its data starts."""
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 2 <= length <= path.stat().st_size - 8:
+            raise UnsupportedModel(f"{path} is not a whole safetensors file; download it again")
+        return json.loads(file.read(length)), 8 + length
+
+
+def write_weights(
+    source: WeightIndex,
+    folder: Path,
+    *,
+    names: Mapping[str, str],
+    replacements: Mapping[str, torch.Tensor],
+    progress: Progress,
+) -> tuple[WeightFile, ...]:
+    """Copy tensors from file to file under new names.
+
+    The division into files follows the source; a file that keeps nothing vanishes, and the rest are
+    numbered anew.
+
+    Args:
+        source: where the tensors are.
+        folder: where the files go; it exists.
+        names: the new name of each tensor that is kept.
+        replacements: by name in `source`, values written in place of the stored ones, in the stored
+            dtype; the shape stays.
+        progress: shows the tensors going by.
+
+    Returns:
+        The files, in order.
+    """
+    kept = [tensor for name, tensor in source.tensors.items() if name in names]
+    shards = {path: tuple(shard) for path, shard in groupby(kept, key=lambda tensor: tensor.path)}
+    moving = groupby(progress(kept, "writing", len(kept), "tensor"), key=lambda tensor: tensor.path)
+    files: list[WeightFile] = []
+    weight_map: dict[str, str] = {}
+    for number, (path, tensors) in enumerate(moving, start=1):
+        file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        target = folder / (file_name if len(shards) > 1 else SINGLE_FILE)
+        header = _header(shards[path], names, source.metadata)
+        sha256 = _write_file(target, header, tensors, replacements)
+        size_bytes = target.stat().st_size
+        files.append(WeightFile(name=target.name, size_bytes=size_bytes, sha256=sha256))
+        weight_map |= {names[tensor.name]: target.name for tensor in shards[path]}
+    if len(shards) > 1:
+        total_size = sum(tensor.size_bytes for tensor in kept)
+        index = {
+            "metadata": {"total_size": total_size},
+            "weight_map": dict(sorted(weight_map.items())),
+        }
+        (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+    return tuple(files)
+
+
+def _header(
+    tensors: Iterable[StoredTensor], names: Mapping[str, str], metadata: Mapping[str, str]
+) -> bytes:
+    entries: dict[str, Any] = {"__metadata__": dict(metadata or {"format": "pt"})}
+    offset = 0
+    for tensor in tensors:
+        end = offset + tensor.size_bytes
+        entries[names[tensor.name]] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    return header + b" " * (-len(header) % 8)  # the format aligns the data to eight bytes
+
+
+def _write_file(
+    path: Path,
+    header: bytes,
+    tensors: Iterable[StoredTensor],
+    replacements: Mapping[str, torch.Tensor],
+) -> str:
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+
+        def write(chunk: bytes) -> None:
+            digest.update(chunk)
+            file.write(chunk)
+
+        write(struct.pack("<Q", len(header)))
+        write(header)
+        for tensor in tensors:
+            if tensor.name in replacements:
+                write(_bytes(replacements[tensor.name], tensor))
+            else:
+                for chunk in tensor.chunks():
+                    write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _bytes(replacement: torch.Tensor, stored: StoredTensor) -> bytes:
+    if tuple(replacement.shape) != stored.shape:
+        raise ValueError(f"{stored.name} is {stored.shape}, its replacement {replacement.shape}")
+    values = replacement.to(device="cpu", dtype=TORCH_DTYPES[stored.dtype]).contiguous()
+    return values.reshape(-1).view(torch.uint8).numpy().tobytes()

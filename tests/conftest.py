@@ -1,0 +1,104 @@
+"""Fixtures that every test shares: a Hub on loopback, tiny models, and the real one.
+
+huggingface_hub reads its environment when it is first imported, so one Hub is started and named before
+anything else, for the tests that run the tool as it is; each test gets it empty.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.hub import LoopbackHub
+
+HOME_HUB = LoopbackHub()
+HOME_HUB.__enter__()
+os.environ.pop("HF_TOKEN", None)
+os.environ.update(
+    HF_ENDPOINT=HOME_HUB.url,
+    HF_HOME=tempfile.mkdtemp(prefix="hf-prune-tests-"),
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_UPDATE_CHECK="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+)
+
+import pytest
+import torch
+
+from tests.models import build_tiny_model
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-golden` writes the golden files anew, so that a review sees the difference."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    """A fresh Hub on loopback; at the end nothing may have been unknown to it or crashed it."""
+    with LoopbackHub() as server:
+        yield server
+        assert server.unknown == []
+        assert server.crashes == []
+
+
+@pytest.fixture
+def home_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """The Hub that huggingface_hub takes for the real one, empty, with the user `tester` logged in."""
+    for state in (HOME_HUB.repositories, HOME_HUB.objects, HOME_HUB.parts):
+        state.clear()
+    for record in (HOME_HUB.calls, HOME_HUB.unknown, HOME_HUB.crashes):
+        record.clear()
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    yield HOME_HUB
+    assert HOME_HUB.unknown == []
+    assert HOME_HUB.crashes == []
+    assert HOME_HUB.pending_faults == ()
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with a golden file, whole."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`tiny_models("qwen3", num_hidden_layers=6)`: a folder with a tiny random model; made once."""
+    made: dict[str, Path] = {}
+
+    def get(family: str = "llama", **settings: object) -> Path:
+        key = f"{family} {sorted(settings.items())}"
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(family)
+            build_tiny_model(made[key], family, **settings)
+        return made[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def real_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct in transformers' form, converted from its package; takes half a minute."""
+    from hf_prune.demo import demo_model
+    from hf_prune.source import convert_gguf
+
+    folder, gguf_file = demo_model()
+    return convert_gguf(
+        folder, gguf_file, tmp_path_factory.mktemp("real") / "SmolLM2-135M-Instruct"
+    )

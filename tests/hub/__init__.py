@@ -1,0 +1,11 @@
+"""A loopback Hub: the HTTP API that huggingface_hub calls, with faults on demand.
+
+It keeps real repositories, checks what the real Hub checks, and answers whatever it does not know
+with 501, so that a test can see that no call was silently swallowed.
+"""
+
+from tests.hub.exchange import Account
+from tests.hub.faults import Call, Fault
+from tests.hub.server import LoopbackHub
+
+__all__ = ["Account", "Call", "Fault", "LoopbackHub"]

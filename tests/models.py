@@ -1,0 +1,82 @@
+"""Tiny random models of many families, each saved with a small tokenizer as the Hub would have it."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from hf_prune.calibration import BUILT_IN_HELDOUT, built_in_text
+
+VOCABULARY = 320
+COMMON = {
+    "vocab_size": VOCABULARY,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+MODERN = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+}
+SETTINGS = {
+    "gpt2": {"n_embd": 32, "n_layer": 6, "n_head": 4, "n_positions": 128},
+    "opt": {
+        "hidden_size": 32,
+        "ffn_dim": 64,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 128,
+        "word_embed_proj_dim": 32,
+    },
+    "gemma2": {**MODERN, "sliding_window": 16, "query_pre_attn_scalar": 8},
+    "gemma3_text": {**MODERN, "sliding_window": 16, "query_pre_attn_scalar": 8},
+    "mixtral": {**MODERN, "num_local_experts": 4, "num_experts_per_tok": 2},
+}
+
+
+@cache
+def small_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE with 320 entries, trained on a few documents; starts a text with <s>."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(built_in_text(BUILT_IN_HELDOUT).documents[:20], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+
+
+def build_tiny_model(folder: Path, family: str, **settings: object) -> None:
+    """Save a tiny random model of a family, float32 unless `dtype` says otherwise.
+
+    Weights are drawn wider than a fresh model's, so that each layer visibly changes the stream.
+
+    Args:
+        folder: where to.
+        family: a model type of transformers.
+        settings: of its configuration; `max_shard_size` and `dtype` go to saving.
+    """
+    shard_size = settings.pop("max_shard_size", "5GB")
+    dtype = settings.pop("dtype", torch.float32)
+    config = AutoConfig.for_model(family, **{**SETTINGS.get(family, MODERN), **COMMON, **settings})
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.15)
+    model.to(dtype).save_pretrained(folder, max_shard_size=shard_size)
+    small_tokenizer().save_pretrained(folder)
+    (folder / "generation_config.json").write_text(json.dumps({"do_sample": False}))

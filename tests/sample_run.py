@@ -1,0 +1,216 @@
+"""A finished run that never ran: plausible figures for a model of thirty layers."""
+
+import math
+from collections.abc import Sequence
+
+from hf_prune.choose import choose
+from hf_prune.recipe import Recipe
+from hf_prune.records import (
+    Anatomy,
+    Bridge,
+    Check,
+    Checkpoint,
+    Environment,
+    FoldedBridge,
+    Matrix,
+    Perplexity,
+    Plan,
+    Proof,
+    Similarity,
+    Source,
+    Speed,
+    TextTokens,
+    WeightFile,
+)
+from hf_prune.report import SCHEMA_VERSION, Run
+
+PARAMETERS_PER_LAYER = 3_540_096
+OTHER_PARAMETERS = 28_312_128
+KEY_VALUE_BYTES_PER_LAYER = 768
+
+
+def sample_text(name: str = "c4_calibration", num_sequences: int = 64) -> TextTokens:
+    return TextTokens(
+        name=name,
+        dataset="allenai/c4",
+        num_sequences=num_sequences,
+        sequence_length=512,
+        num_tokens=num_sequences * 512,
+        sha256=f"{num_sequences:064x}",
+    )
+
+
+def sample_distances(num_layers: int) -> Matrix:
+    """Early and last layers move the stream far, those at two thirds of the depth hardly."""
+    position = [0.0]
+    for layer in range(num_layers):
+        depth = layer / max(num_layers - 1, 1)
+        step = 0.02 + 0.25 * (depth - 0.65) ** 2 + 0.25 * (depth == 0) + 0.3 * (depth == 1)
+        position.append(position[-1] + step * 30 / num_layers)
+    return tuple(
+        tuple(0.5 * (1 - math.exp(-abs(one - other))) for other in position) for one in position
+    )
+
+
+def sample_similarity(num_layers: int = 30) -> Similarity:
+    angular = sample_distances(num_layers)
+    cosine = tuple(tuple(math.cos(math.pi * value) for value in row) for row in angular)
+    return Similarity(
+        num_layers=num_layers,
+        calibration=sample_text(),
+        angular_last_token=angular,
+        angular_all_tokens=angular,
+        cosine_all_tokens=cosine,
+        block_influence=tuple(1 - cosine[layer][layer + 1] for layer in range(num_layers)),
+        sampled_tokens=4096,
+    )
+
+
+def sample_plan(num_layers: int = 30, recipe: Recipe | None = None) -> Plan:
+    return choose(sample_similarity(num_layers), recipe or Recipe(model="m"))
+
+
+def sample_bridge(plan: Plan) -> Bridge:
+    folded = tuple(
+        FoldedBridge(
+            block=block,
+            layer=block.start - 1,
+            tensor=f"model.layers.{block.start - 1}.mlp.down_proj.weight",
+            ridge=0.05,
+            num_tokens=32704,
+            counts_position_0=False,
+            gap_unrepaired=0.3127,
+            gap_repaired=0.1874,
+        )
+        for block in plan.blocks
+        if block.start > 0
+    )
+    return Bridge(method="refit", folded=folded, reason=None)
+
+
+def sample_anatomy(num_layers: int) -> Anatomy:
+    parameters = OTHER_PARAMETERS + num_layers * PARAMETERS_PER_LAYER
+    return Anatomy(
+        architecture="LlamaForCausalLM",
+        model_type="llama",
+        num_layers=num_layers,
+        layer_prefix="model.layers",
+        hidden_size=576,
+        vocabulary_size=49152,
+        dtype="bfloat16",
+        parameters=parameters,
+        parameters_per_layer=(PARAMETERS_PER_LAYER,) * num_layers,
+        size_bytes=2 * parameters,
+        tied_embeddings=True,
+        key_value_bytes_per_token=KEY_VALUE_BYTES_PER_LAYER * num_layers,
+    )
+
+
+def sample_perplexity(variant: str, perplexity: float, loss_stderr: float) -> Perplexity:
+    return Perplexity(
+        variant=variant,
+        perplexity=perplexity,
+        loss=math.log(perplexity),
+        loss_stderr=loss_stderr,
+        num_predictions=32 * 511,
+        text=sample_text("c4_heldout", 32),
+    )
+
+
+def sample_speed(variant: str, decode: float, prompt: float, memory: int) -> Speed:
+    return Speed(
+        variant=variant,
+        decode_tokens_per_second=decode,
+        decode_tokens_per_second_range=(decode * 0.96, decode * 1.03),
+        prompt_tokens_per_second=prompt,
+        peak_memory_bytes=memory,
+        runs=5,
+        prompt_tokens=128,
+        new_tokens=64,
+        device="cpu",
+        dtype="bfloat16",
+        threads=2,
+    )
+
+
+def sample_proof(variant: str, expected: str) -> Proof:
+    checks = (
+        Check(name="tensors", passed=True, detail="200 tensors, none missing, none unexpected"),
+        Check(name="logits", passed=True, detail=f"largest difference from {expected}: 0.0"),
+        Check(name="cached decoding", passed=True, detail="16 tokens, the same with and without"),
+    )
+    return Proof(variant=variant, checks=checks)
+
+
+def sample_source() -> Source:
+    return Source(
+        model="HuggingFaceTB/SmolLM2-135M",
+        repo_id="HuggingFaceTB/SmolLM2-135M",
+        revision=None,
+        commit="93efa2f097d58c2a74874c7e644dbc9b0cee75a2",
+        folder="/cache/models--HuggingFaceTB--SmolLM2-135M",
+        license="apache-2.0",
+        languages=("en",),
+    )
+
+
+def sample_environment() -> Environment:
+    return Environment(
+        hf_prune="0.1.0",
+        python="3.11.9",
+        torch="2.15.0",
+        transformers="5.23.0",
+        platform="Linux-6.8.0-x86_64",
+        processor="Intel Xeon Platinum 8375C",
+        device="cpu",
+        threads=2,
+        memory_bytes=16_623_000_000,
+    )
+
+
+def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "bridged")) -> Run:
+    """A run; its `variants` are what was made, and the last is what is published."""
+    recipe = recipe or Recipe(model="HuggingFaceTB/SmolLM2-135M")
+    plan = sample_plan(30, recipe)
+    result = sample_anatomy(len(plan.kept))
+    published = variants[-1]
+    figures = {"cut": (61.2475, 0.0307), "bridged": (43.1812, 0.0288)}
+    unbridged = Bridge(method="none", folded=(), reason="the recipe asked for no bridge")
+    return Run(
+        schema_version=SCHEMA_VERSION,
+        name=f"SmolLM2-135M-{len(plan.kept)}L",
+        command="hf-prune run HuggingFaceTB/SmolLM2-135M --ratio 0.25 --seed 0",
+        recipe=recipe,
+        environment=sample_environment(),
+        source=sample_source(),
+        dense=sample_anatomy(30),
+        similarity=sample_similarity(),
+        plan=plan,
+        result=Checkpoint(
+            variant=published,
+            folder="model",
+            parameters=result.parameters,
+            size_bytes=result.size_bytes,
+            weights=(
+                WeightFile(
+                    name="model.safetensors", size_bytes=result.size_bytes + 9_000, sha256="5" * 64
+                ),
+            ),
+        ),
+        result_anatomy=result,
+        proofs=tuple(
+            sample_proof(variant, "the original with those layers skipped") for variant in variants
+        ),
+        bridge=sample_bridge(plan) if "bridged" in variants else unbridged,
+        perplexities=(
+            sample_perplexity("dense", 20.1234, 0.0223),
+            *(sample_perplexity(variant, *figures[variant]) for variant in variants),
+        ),
+        speeds=(
+            sample_speed("dense", 31.4159, 812.4, 701_234_567),
+            sample_speed(published, 41.8273, 1093.7, 588_765_432),
+        ),
+        speed_reason=None,
+        started="2026-11-21T08:00:00Z",
+        seconds=221.4,
+    )

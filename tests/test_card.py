@@ -1,0 +1,315 @@
+"""The model card: its text whole, its metadata through huggingface_hub, and every figure traced."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+from jinja2 import UndefinedError
+
+from hf_prune import card
+from hf_prune.card import card_metadata, render_card, render_pictures
+from hf_prune.recipe import Recipe
+from hf_prune.records import to_json
+from hf_prune.report import Run
+from tests.sample_run import sample_run
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+def bare_run() -> Run:
+    """No bridge, no speed, no Hub id, no licence, several blocks, own texts of one sequence."""
+    run = sample_run(Recipe(model="/home/someone/model", layers="0,5-6,20-22"), ["cut"])
+    source = replace(
+        run.source,
+        model="/home/someone/model",
+        repo_id=None,
+        commit=None,
+        license=None,
+        languages=(),
+    )
+    own = replace(run.perplexities[0].text, name="a|b`c.txt", dataset=None, num_sequences=1)
+    return replace(
+        run,
+        source=source,
+        dense=replace(run.dense, key_value_bytes_per_token=None),
+        perplexities=tuple(
+            replace(measured, text=own, loss_stderr=0.0) for measured in run.perplexities
+        ),
+        speeds=(),
+        speed_reason="this machine has less memory than the original needs",
+    )
+
+
+def partly_bridged_run() -> Run:
+    run = sample_run(Recipe(model="m", layers="0,5-6,20-22"))
+    reason = "nothing comes before layers 0, so nothing can be refitted"
+    return replace(run, bridge=replace(run.bridge, reason=reason))
+
+
+def unpublished_bridge_run() -> Run:
+    run = sample_run()
+    return replace(
+        run,
+        result=replace(run.result, variant="cut"),
+        speeds=tuple(
+            replace(speed, variant="cut") if speed.variant == "bridged" else speed
+            for speed in run.speeds
+        ),
+    )
+
+
+def converted_run() -> Run:
+    """From a gated repository's GGUF file, under a licence of its own."""
+    run = sample_run()
+    source = replace(
+        run.source,
+        gguf_file="model.Q4_1.gguf",
+        license="other",
+        license_name="llama2",
+        license_link="LICENSE.txt",
+        gated=True,
+        notice="org/model has no safetensors weights;\norg/model-hf was taken",
+    )
+    return replace(run, source=source)
+
+
+RUNS = [sample_run, bare_run, partly_bridged_run, unpublished_bridge_run, converted_run]
+each_run = pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
+MakeRun = Callable[[], Run]
+
+
+def tables(text: str) -> Iterator[list[str]]:
+    yield from (block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE))
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def prose(text: str) -> str:
+    return re.sub(r"```.*?```", "", text.split("\n---\n", 1)[1], flags=re.DOTALL)
+
+
+def test_card_reads_as_agreed(golden: Callable[[str, str], None]) -> None:
+    golden("model_card.md", render_card(sample_run()))
+
+
+@each_run
+def test_card_prints_no_missing_value(make: MakeRun) -> None:
+    text = render_card(make())
+    assert "None" not in text
+    assert "Undefined" not in text
+    assert "\n\n\n" not in text
+    assert not re.search(r"[ \t]$", text, re.MULTILINE)
+
+
+@each_run
+def test_card_has_whole_tables(make: MakeRun) -> None:
+    for rows in tables(render_card(make())):
+        widths = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+        assert len(widths) == 1, rows
+        assert len(rows) > 2, rows
+
+
+@each_run
+def test_card_has_whole_links(make: MakeRun) -> None:
+    text = prose(render_card(make()))
+    links = re.findall(r"\[([^\[\]]+)\]\(([^()\s]+)\)", text)
+    assert len(links) == text.count("](")
+    for _, target in links:
+        assert target.startswith(("https://huggingface.co/", "https://arxiv.org/abs/", "plots/"))
+
+
+@each_run
+def test_card_shows_exactly_the_pictures_that_are_made(make: MakeRun) -> None:
+    run = make()
+    shown = re.findall(r"!\[[^\[\]]+\]\(([^()\s]+)\)", render_card(run))
+    pictures = render_pictures(run)
+    assert sorted(shown) == sorted(pictures)
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
+
+
+@each_run
+def test_every_figure_in_the_tables_comes_from_the_run(make: MakeRun) -> None:
+    run = make()
+    text = render_card(run)
+    known = set(NUMBER.findall(" ".join(_as_printed(run))))
+    for title in ("At a glance", "Bridge", "Evaluation"):
+        for rows in tables(section(text, title)):
+            for row in rows:
+                figures = NUMBER.findall(re.sub(r"`[^`]*`|\(allenai/c4\)", "", row))
+                assert set(figures) <= known, row
+
+
+def _as_printed(run: Run) -> Iterator[str]:
+    content = json.loads(to_json(run))
+    del content["similarity"], content["recipe"]
+    for value in _numbers(content):
+        yield from (str(value), card.count(value), card.size(value), card.figure(value))
+        yield f"{value:.4f}"
+    yield from map(card.with_error, run.perplexities)
+    yield str(card.CACHED_TOKENS)
+    for anatomy in (run.dense, run.result_anatomy):
+        yield card.size((anatomy.key_value_bytes_per_token or 0) * card.CACHED_TOKENS)
+    yield from (str(folded.block) for folded in run.bridge.folded)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def test_metadata_survives_huggingface_hub() -> None:
+    run = sample_run()
+    data = ModelCard(render_card(run)).data
+    assert data.to_dict() == card_metadata(run).to_dict()
+    assert data.base_model == "HuggingFaceTB/SmolLM2-135M"
+    assert data["base_model_relation"] == "finetune"
+    assert data.library_name == "transformers"
+    assert data.pipeline_tag == "text-generation"
+    assert data.license == "apache-2.0"
+    assert data.language == ["en"]
+    assert data.model_name == run.name
+    assert data.tags == ["pruned", "layer-pruning", "depth-pruning", "hf-prune"]
+    [result] = data.eval_results or []
+    assert result.metric_value == run.perplexities[-1].perplexity  # not rounded
+    assert result.dataset_type == "allenai/c4"
+
+
+def test_metadata_tells_of_the_published_variant() -> None:
+    run = unpublished_bridge_run()
+    [result] = ModelCard(render_card(run)).data.eval_results or []
+    assert result.metric_value == run.perplexities[1].perplexity
+
+
+def test_metadata_leaves_out_what_is_not_known() -> None:
+    metadata = ModelCard(render_card(bare_run())).data.to_dict()
+    unknown = {"base_model", "base_model_relation", "license", "language", "model-index"}
+    assert not unknown & set(metadata)
+
+
+def test_metadata_inherits_a_licence_of_its_own() -> None:
+    text = render_card(converted_run())
+    metadata = ModelCard(text).data
+    assert (metadata.license, metadata.license_name) == ("other", "llama2")
+    assert metadata.license_link == "LICENSE.txt"
+    page = "https://huggingface.co/HuggingFaceTB/SmolLM2-135M/blob/main/LICENSE.txt"
+    assert f"[llama2]({page})" in text
+    assert "gated" in section(text, "Licence")
+
+
+def test_card_tells_nothing_of_local_folders() -> None:
+    run = bare_run()
+    assert "someone" not in render_card(run)
+    assert "/cache" not in render_card(run)
+
+
+def test_card_uses_the_repository_once_it_is_known() -> None:
+    text = render_card(sample_run(), repo_id="someone/SmolLM2-135M-22L")
+    assert text.count('"someone/SmolLM2-135M-22L"') == 2
+    assert '"./' not in text
+
+
+def test_card_says_why_speed_is_missing() -> None:
+    text = section(render_card(bare_run()), "At a glance")
+    assert text.count("not measured |") == 6
+    assert "this machine has less memory than the original needs" in text
+
+
+def test_card_gives_no_error_of_a_single_sequence() -> None:
+    assert "±" not in render_card(bare_run())
+
+
+def test_card_says_that_some_gaps_are_open() -> None:
+    text = render_card(partly_bridged_run())
+    assert "2 of 3 gaps bridged" in text
+    assert "nothing comes before layers 0" in section(text, "Bridge")
+
+
+def test_card_says_that_a_bridge_was_not_published() -> None:
+    run = unpublished_bridge_run()
+    text = render_card(run)
+    assert "bridged by" not in text
+    assert "published weights do not carry this bridge" in text
+    assert "**Cut** (this model)" in text
+
+
+@pytest.mark.parametrize(
+    ("loss_change", "sentence"),
+    [(-0.3, "The bridge helped"), (0.3, "did not help"), (0.01, "cannot be said")],
+)
+def test_card_judges_the_bridge_by_its_figures(loss_change: float, sentence: str) -> None:
+    run = sample_run()
+    dense, cut, bridged = run.perplexities
+    bridged = replace(bridged, loss=cut.loss + loss_change)
+    text = render_card(replace(run, perplexities=(dense, cut, bridged)))
+    assert sentence in section(text, "Evaluation")
+
+
+def test_template_refuses_a_name_it_was_not_given() -> None:
+    context = card._context(sample_run(), None)
+    del context["perplexity_ratio"]
+    template = card._environment().get_template("model_card.md.j2")
+    with pytest.raises(UndefinedError, match="perplexity_ratio"):
+        template.render(context)
+
+
+def test_template_refuses_a_value_that_is_none() -> None:
+    with pytest.raises(ValueError, match="does not have"):
+        card._environment().from_string("{{ run.source.repo_id }}").render(run=bare_run())
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (card.count(134_515_008), "134.5M"),
+        (card.count(999), "999"),
+        (card.count(999_960_000), "1B"),
+        (card.count(8_030_261_248), "8.03B"),
+        (card.size(269_030_016), "269 MB"),
+        (card.size(999_700), "1 MB"),
+        (card.size(16_060_000_000), "16.1 GB"),
+        (card.figure(20.1234), "20.1"),
+        (card.figure(2288.4), "2288"),
+        (card.figure(0.0793), "0.0793"),
+        (card.figure(0), "0"),
+        (card.figure(3.2e9), "3.2e+09"),
+        (card.change(106.2, 134.5), "-21 %"),
+        (card.change(70.1, 70.6), "-0.7 %"),
+        (card.duration(221.4), "3 min 41 s"),
+        (card.duration(59.6), "1 min 0 s"),
+        (card.duration(7260), "2 h 1 min"),
+        (card.duration(12), "12 s"),
+        (card.ranges((0, 1, 2, 5, 7, 8)), "0-2, 5, 7-8"),
+        (card.code("a`b"), "``a`b``"),
+        (card.code("`a"), "`` `a ``"),
+        (card.cell("a|b\n c"), "a\\|b c"),
+    ],
+)
+def test_figures_are_printed_as_people_read_them(shown: str, expected: str) -> None:
+    assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("perplexity", "loss_stderr", "expected"),
+    [
+        (20.1234, 0.0223, "20.12 ± 0.45"),
+        (2288.4, 0.09, "2288 ± 206"),
+        (43.18, 0.0, "43.2"),
+        (4.2e7, 0.1, "4.2e+07 ± 4.2e+06"),
+    ],
+)
+def test_perplexity_is_printed_as_exactly_as_it_is_known(
+    perplexity: float, loss_stderr: float, expected: str
+) -> None:
+    measured = replace(sample_run().perplexities[0], perplexity=perplexity, loss_stderr=loss_stderr)
+    assert card.with_error(measured) == expected
