@@ -8,7 +8,7 @@ from typing import Any
 
 _HOMES = {
     "HfPruneError": "hf_prune.errors",
-    "Publication": "hf_prune.pipeline",
+    "Publication": "hf_prune.recipe",
     "Recipe": "hf_prune.recipe",
     "Reporter": "hf_prune.progress",
     "Run": "hf_prune.report",

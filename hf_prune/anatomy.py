@@ -112,8 +112,7 @@ def find_layers(model: nn.Module, num_layers: int) -> tuple[str, nn.ModuleList]:
     if len(found) != 1:
         places = ", ".join(found) or "nowhere"
         raise UnsupportedModel(
-            f"{type(model).__name__} should have one list of {num_layers} decoder layers; "
-            f"found: {places}"
+            f"{type(model).__name__} should have one list of {num_layers} decoder layers; found: {places}"
         )
     return next(iter(found.items()))
 
@@ -172,9 +171,7 @@ def describe(skeleton: Skeleton) -> Anatomy:
 
 
 def _key_value_bytes(config: PreTrainedConfig, dtype: str) -> int | None:
-    heads = getattr(config, "num_key_value_heads", None) or getattr(
-        config, "num_attention_heads", None
-    )
+    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None)
     if not heads:
         return None
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -28,9 +28,7 @@ from hf_prune.progress import Progress
 from hf_prune.records import Block, Bridge, FoldedBridge, Plan
 
 RIDGE = 0.05  # of the mean diagonal of the normal matrix; docs/bridge.md has the sweep
-SINK_MADE = (
-    0.5  # relative change of position 0 across the block, above which the block makes the sink
-)
+SINK_MADE = 0.5  # relative change of position 0 across the block, above which the block makes the sink
 ADDITIVE_TOLERANCE = 0.05  # of the change sent in; bfloat16 alone loses about 0.01
 
 
@@ -83,43 +81,46 @@ def build_bridges(
         decoder: the original model.
         windows: calibration tokens.
         plan: what is removed.
-        progress: shows the blocks going by.
+        progress: shows the layers going by.
 
     Returns:
         The record, and the new tensors by their name in the original checkpoint.
     """
-    original = decoder.enter(windows.ids)
-    pruned, reached = original, 0
+    carriers = {block.start - 1: block for block in plan.blocks}
+    closed_after = {block.end - 1: block for block in plan.blocks}
     folded: list[FoldedBridge] = []
     solved: dict[str, Tensor] = {}
     reasons: list[str] = []
-    for block in progress(plan.blocks, "bridging", len(plan.blocks), "gap"):
-        layer = block.start - 1
-        diverged = pruned is not original
-        lead_up = range(reached, max(layer, reached))
-        original = run_layers(decoder, original, lead_up)
-        pruned = run_layers(decoder, pruned, lead_up) if diverged else original
-        target = run_layers(decoder, original, range(max(layer, 0), block.end))
-        if layer < 0:
-            reasons.append(f"nothing comes before layers {block}, so nothing can be refitted")
-        else:
-            bridge, pruned, reason = _refit(decoder, layer, block, pruned, target, solved)
+    original = pruned = entering = decoder.enter(windows.ids)
+    last = plan.blocks[-1].end
+    for layer in progress(range(last), "bridging", last, "layer"):
+        if layer in carriers:
+            entering = pruned  # its layer is run once it is known where it has to land
+        elif layer in plan.kept and pruned is not original:
+            pruned = run_layers(decoder, pruned, [layer])
+        together = pruned is original and layer in plan.kept and layer not in carriers
+        original = run_layers(decoder, original, [layer])
+        pruned = original if together else pruned
+        block = closed_after.get(layer)
+        if block is not None and block.start == 0:
+            reasons.append(f"nothing comes before layer 0, so the gap of layers {block} stays open")
+        elif block is not None:
+            bridge, pruned, reason = _refit(decoder, block, entering, original, solved)
             folded += [bridge] if bridge else []
             reasons += [reason] if reason else []
-        original, reached = target, block.end
     method = "refit" if folded else "none"
     return Bridge(method=method, folded=tuple(folded), reason="; ".join(reasons) or None), solved
 
 
 def _refit(
     decoder: StreamedDecoder,
-    layer: int,
     block: Block,
     entering: list[Tensor],
     target: list[Tensor],
     solved: dict[str, Tensor],
 ) -> tuple[FoldedBridge | None, list[Tensor], str | None]:
-    """Fit layer `layer` to land on `target`; add its new weights to `solved`."""
+    """Fit the layer before a block to land on `target`; add its new weights to `solved`."""
+    layer = block.start - 1
     module = decoder.skeleton.layers[layer]
     with decoder.layer(layer) as run:
         name = additive_projection(module, run, entering[0])

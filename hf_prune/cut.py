@@ -51,12 +51,8 @@ def write_checkpoint(
     position = {layer: number for number, layer in enumerate(kept)}
     index = read_index(source)
     names = {name: new for name in index.tensors if (new := renumber(name, layer_prefix, position))}
-    weights = write_weights(
-        index, target, names=names, replacements=replacements, progress=progress
-    )
-    build_skeleton(
-        target
-    )  # every parameter of the shorter model has its tensor, of the right shape
+    weights = write_weights(index, target, names=names, replacements=replacements, progress=progress)
+    build_skeleton(target)  # every parameter of the shorter model has its tensor, of the right shape
     written = read_index(target)
     return Checkpoint(
         variant=variant,

@@ -26,7 +26,7 @@ POSITIONS_AT_ONCE = 256  # through the head in one call: the logits of a large v
 RunLayer = Callable[[int, Tensor], Tensor]  # (batch number, hidden) -> hidden
 
 
-class _Entered(Exception):  # noqa: N818: it ends a forward pass, and is no error
+class _Entered(Exception):
     """Raised inside the last layer once its arguments are known."""
 
 
@@ -75,9 +75,7 @@ class StreamedDecoder:
         return hidden
 
     @contextmanager
-    def layer(
-        self, number: int, replacements: Mapping[str, Tensor] | None = None
-    ) -> Iterator[RunLayer]:
+    def layer(self, number: int, replacements: Mapping[str, Tensor] | None = None) -> Iterator[RunLayer]:
         """Layer `number` with its weights read, as a function of (batch number, hidden).
 
         Args:
@@ -150,7 +148,7 @@ class StreamedDecoder:
         layers = self.skeleton.layers
         try:
             for layer in layers:
-                layer.forward = forward.__get__(layer)  # type: ignore[method-assign]
+                layer.forward = forward.__get__(layer)
             yield
         finally:
             for layer in layers:
@@ -216,7 +214,7 @@ class StreamedDecoder:
         owner._parameters[attribute] = tensor
 
 
-class _TupleExpected(Exception):  # noqa: N818: it asks for another try, and is no error
+class _TupleExpected(Exception):
     """Raised when the model took the first item of what a layer answered."""
 
 

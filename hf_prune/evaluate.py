@@ -14,9 +14,7 @@ from hf_prune.progress import Progress
 from hf_prune.records import Perplexity
 
 
-def perplexity(
-    decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress
-) -> Perplexity:
+def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress) -> Perplexity:
     """The mean loss of predicting every token but the first of each window, and its exponential.
 
     Args:

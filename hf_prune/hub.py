@@ -194,9 +194,7 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
     namespaces = {user["name"], *(org["name"] for org in user.get("orgs", ()))}
     role = user.get("auth", {}).get("accessToken", {}).get("role")
     if role == "read" or full.split("/")[0] not in namespaces:
-        reason = (
-            "the token may only read" if role == "read" else f"{user['name']} is not part of it"
-        )
+        reason = "the token may only read" if role == "read" else f"{user['name']} is not part of it"
         raise AccessDenied(
             f"{full} cannot be written ({reason}): use a token with write access, or another --repo-id"
         )

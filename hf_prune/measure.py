@@ -85,9 +85,7 @@ def _sampled_positions(num_tokens: int, device: torch.device) -> Tensor:
 
 
 @torch.inference_mode()
-def _remember(
-    hidden: list[Tensor], last: _Boundaries, all_tokens: _Boundaries, sampled: Tensor
-) -> None:
+def _remember(hidden: list[Tensor], last: _Boundaries, all_tokens: _Boundaries, sampled: Tensor) -> None:
     last.add(torch.cat([state[:, -1] for state in hidden]))  # (sequences, hidden)
     rows, start = [], 0
     for state in hidden:

@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_prune import anatomy, calibration, hub, source
 from hf_prune.bridge import build_bridges
@@ -29,7 +30,7 @@ from hf_prune.evaluate import mean_loss, perplexity
 from hf_prune.measure import measure
 from hf_prune.progress import Reporter
 from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
-from hf_prune.recipe import Recipe, check_recipe, command_line
+from hf_prune.recipe import Publication, Recipe, check_recipe, command_line
 from hf_prune.records import (
     Anatomy,
     Bridge,
@@ -55,12 +56,17 @@ MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """Where a result is to go on the Hub."""
+class Outcome:
+    """What a run leaves behind."""
 
-    repo_id: str | None = None  # None: USER/NAME
-    private: bool = True
-    overwrite: bool = False  # a repository that hf-prune did not make
+    run: Run
+    folder: Path  # the run folder
+    published: Published | None
+
+    @property
+    def model(self) -> Path:
+        """The folder that holds the smaller model and its card."""
+        return RunFolder(self.folder).model
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class _Work:
     recipe: Recipe
     folder: RunFolder
     source: Source
-    inputs: str  # a fingerprint of the recipe and the original
+    texts: tuple[Text, Text]  # to fit on, and held out
+    inputs: str  # a fingerprint of everything that decides the result
     device: torch.device
     reporter: Reporter
 
@@ -87,22 +94,6 @@ class _Work:
         return anatomy.describe(self.decoder.skeleton)
 
     @cached_property
-    def texts(self) -> tuple[Text, Text]:
-        recipe = self.recipe
-        fitted = (
-            calibration.read_text(Path(recipe.calibration))
-            if recipe.calibration
-            else calibration.built_in_text(calibration.BUILT_IN_CALIBRATION)
-        )
-        heldout = (
-            calibration.read_text(Path(recipe.eval_data))
-            if recipe.eval_data
-            else calibration.built_in_text(calibration.BUILT_IN_HELDOUT)
-        )
-        calibration.check_disjoint(fitted, heldout)
-        return fitted, heldout
-
-    @cached_property
     def calibration(self) -> tuple[Windows, Windows]:
         """Windows to fit on, and windows to choose by."""
         wanted = self.recipe.samples + SELECTION_SEQUENCES
@@ -114,7 +105,7 @@ class _Work:
         return self._windows(self.texts[1], self.recipe.eval_samples, None)
 
     @cached_property
-    def _tokenizer(self):  # type: ignore[no-untyped-def]  # transformers' own type is not exported
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
         try:
             return AutoTokenizer.from_pretrained(self.original, trust_remote_code=False)
         except (ValueError, OSError, KeyError) as error:
@@ -138,7 +129,7 @@ def prune(
     publication: Publication | None = None,
     reporter: Reporter | None = None,
     command: str | None = None,
-) -> tuple[Run, RunFolder, Published | None]:
+) -> Outcome:
     """The whole pipeline, from a model's name to a smaller model with a card.
 
     Args:
@@ -147,7 +138,7 @@ def prune(
         fresh: do everything again, whatever an earlier run left in `output`.
         publication: where to publish; None: not at all.
         reporter: is told what happens.
-        command: what the card gives as the command that makes this run again; None: from the recipe.
+        command: how the command that makes this run again begins; None: `hf-prune MODEL`.
 
     Raises:
         HfPruneError: whatever went wrong, in one line.
@@ -158,28 +149,61 @@ def prune(
     device = choose_device(recipe.device)
     found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
     reporter.tell(found.notice or source.describe(found))
+    texts = _read_texts(recipe)
     num_layers = source.fetch_description(found)
     wanted = layers_to_remove(recipe, num_layers)
     name = f"{found.name}-{num_layers - (wanted if isinstance(wanted, int) else len(wanted))}L"
     repo_id = _check_publication(publication, name)
     folder = RunFolder(output or Path(name))
     folder.claim(fingerprint(recipe), fresh=fresh)
-    inputs = fingerprint(recipe, found.identity)
+    digests = [calibration.digest(text) for text in texts]
+    inputs = fingerprint(recipe, found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
         original = source.fetch_weights(found, folder.checkpoints)
-        work = _Work(recipe, folder, original, inputs, device, reporter)
-        run = _run_stages(work, name, command or command_line(recipe))
-        run = replace(run, started=started, seconds=round(time.monotonic() - began, 1))
+        work = _Work(recipe, folder, original, texts, inputs, device, reporter)
+        shown = _without_folders(recipe)
+        run = _run_stages(work, name, command_line(shown, command))
+        run = replace(run, recipe=shown, started=started, seconds=round(time.monotonic() - began, 1))
         _assemble(run, folder, repo_id)
         return run
 
-    run = folder.stage("run", Run, inputs, make, folder.model)
+    run = folder.stage("run", Run, inputs, make, lambda _: folder.model)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published = None
     if repo_id is not None and publication is not None:
         published = _publish(run, folder, repo_id, publication, reporter)
-    return run, folder, published
+    return Outcome(run=run, folder=folder.path, published=published)
+
+
+def _without_folders(recipe: Recipe) -> Recipe:
+    """The recipe as it may be published: of local files and folders the name alone."""
+
+    def shown(path: str) -> str:
+        return Path(path).resolve().name if Path(path).exists() else path
+
+    return replace(
+        recipe,
+        model=shown(recipe.model),
+        calibration=shown(recipe.calibration) if recipe.calibration else None,
+        eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
+    )
+
+
+def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
+    """The text to fit on and the held-out one, once it is sure that they share no document."""
+    fitted = (
+        calibration.read_text(Path(recipe.calibration))
+        if recipe.calibration
+        else calibration.built_in_text(calibration.BUILT_IN_CALIBRATION)
+    )
+    heldout = (
+        calibration.read_text(Path(recipe.eval_data))
+        if recipe.eval_data
+        else calibration.built_in_text(calibration.BUILT_IN_HELDOUT)
+    )
+    calibration.check_disjoint(fitted, heldout)
+    return fitted, heldout
 
 
 def _check_publication(publication: Publication | None, name: str) -> str | None:
@@ -255,7 +279,7 @@ def _cut(work: _Work, plan: Plan) -> ProvedCut:
         checkpoint = _write(work, plan, target, {})
         return ProvedCut(checkpoint=checkpoint, proof=_prove(work, plan, target, {}))
 
-    return work.folder.stage("cut", ProvedCut, work.inputs, compute, target)
+    return work.folder.stage("cut", ProvedCut, work.inputs, compute, lambda _: target)
 
 
 def _bridge(work: _Work, plan: Plan) -> ProvedBridge:
@@ -266,13 +290,12 @@ def _bridge(work: _Work, plan: Plan) -> ProvedBridge:
         if not solved:
             return ProvedBridge(bridge=bridge, checkpoint=None, proof=None)
         checkpoint = _write(work, plan, target, solved)
-        return ProvedBridge(
-            bridge=bridge, checkpoint=checkpoint, proof=_prove(work, plan, target, solved)
-        )
+        return ProvedBridge(bridge=bridge, checkpoint=checkpoint, proof=_prove(work, plan, target, solved))
 
-    finished = work.folder.stage("bridge", ProvedBridge, work.inputs, compute)
-    if finished.checkpoint and not target.is_dir():
-        finished = work.folder.stage("bridge", ProvedBridge, work.inputs, compute, target)
+    def left(record: ProvedBridge) -> Path | None:
+        return target if record.checkpoint else None
+
+    finished = work.folder.stage("bridge", ProvedBridge, work.inputs, compute, left)
     if finished.bridge.reason:
         work.reporter.tell(f"bridge: {finished.bridge.reason}")
     return finished
@@ -297,9 +320,7 @@ def _fit_bridge(work: _Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor
     return Bridge(method="none", folded=(), reason=reason), {}
 
 
-def _write(
-    work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]
-) -> Checkpoint:
+def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Checkpoint:
     kept_bytes = work.dense.size_bytes * len(plan.kept) // plan.num_layers
     check_room(target.parent, kept_bytes, f"writing the {target.name} checkpoint")
     with whole_folder(target) as partial:
@@ -318,7 +339,7 @@ def _write(
 def _prove(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Proof:
     tokens = work.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
     expected = expected_logits(work.decoder, tokens, plan.kept, replacements)
-    return prove(target, target.name, tokens, expected, work.decoder)
+    return prove(target, target.name, tokens, expected, work.decoder, work.reporter.progress)
 
 
 def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
@@ -331,8 +352,9 @@ def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
 
 def _try_speed(work: _Work, variant: str, folder: Path, size_bytes: int) -> SpeedTrial:
     def compute() -> SpeedTrial:
-        steps = work.reporter.progress([folder], f"speed, {variant}", 1, "model")
-        return [measure_speed(f, variant, str(work.device), size_bytes) for f in steps][0]
+        for path in work.reporter.progress([folder], f"speed, {variant}", 1, "model"):
+            trial = measure_speed(path, variant, str(work.device), size_bytes)
+        return trial
 
     return work.folder.stage(f"speed-{variant}", SpeedTrial, work.inputs, compute)
 

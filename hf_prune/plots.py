@@ -45,9 +45,7 @@ def similarity_heatmap(similarity: Similarity, plan: Plan) -> bytes:
     axes.set_xlabel(boundary, fontsize=FONT_SIZE, color=INK)
     axes.set_ylabel(boundary, fontsize=FONT_SIZE, color=INK)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(
-            MaxNLocator(nbins=12, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
-        )
+        axis.set_major_locator(MaxNLocator(nbins=12, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     nameable = len(plan.blocks) <= NAMED_BLOCKS
     labelled_to = -math.inf
     for block in plan.blocks:
@@ -65,9 +63,7 @@ def similarity_heatmap(similarity: Similarity, plan: Plan) -> bytes:
 def _outline(axes: Axes, block: Block) -> None:
     """A box around the boundaries of a block; its upper left cell is the distance across it."""
     corner, side = block.start - 0.5, block.end - block.start + 1
-    box = Rectangle(
-        (corner, corner), side, side, fill=False, edgecolor="white", linewidth=2.5, clip_on=False
-    )
+    box = Rectangle((corner, corner), side, side, fill=False, edgecolor="white", linewidth=2.5, clip_on=False)
     box.set_path_effects([withStroke(linewidth=5.5, foreground="black")])
     axes.add_patch(box)
 
@@ -108,9 +104,7 @@ def best_distance_per_block_size(plan: Plan) -> bytes:
     _style(axes, "Smallest angular distance across a block, for each block size")
     axes.set_xlabel("layers in the block", fontsize=FONT_SIZE, color=INK)
     axes.set_ylabel("arccos(cosine) / π", fontsize=FONT_SIZE, color=INK)
-    axes.xaxis.set_major_locator(
-        MaxNLocator(nbins=12, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
-    )
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlim(0.5, max(sizes) + 0.5)
     axes.set_ylim(0, 1.18 * max([*distances, plan.distance or 0.0]) or 1.0)
     axes.grid(color="#d5d9de", linewidth=1)
@@ -123,9 +117,7 @@ def best_distance_per_block_size(plan: Plan) -> bytes:
 def _mark(axes: Axes, block: Block, distance: float, largest: int) -> None:
     """A ring around the block that was removed, and its name."""
     size = block.end - block.start
-    axes.plot(
-        [size], [distance], "o", markersize=17, markerfacecolor="none", markeredgecolor=INK, mew=3
-    )
+    axes.plot([size], [distance], "o", markersize=17, markerfacecolor="none", markeredgecolor=INK, mew=3)
     across, up = (size - 0.5) / largest, distance / axes.get_ylim()[1]
     axes.annotate(
         f"removed: {_layers(block)}\ndistance {distance:.3f}",

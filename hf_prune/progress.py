@@ -10,9 +10,9 @@ Item = TypeVar("Item")
 class Progress(Protocol):
     """Passes items through, and may show how many of `total` have gone by."""
 
-    def __call__(
-        self, items: Iterable[Item], label: str, total: int, unit: str = "it"
-    ) -> Iterator[Item]: ...
+    def __call__(self, items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
+        """The items, as they are."""
+        ...
 
 
 def silent(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:

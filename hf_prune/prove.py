@@ -4,15 +4,17 @@ The result is loaded by transformers as its users will load it, and compared wit
 by layer from its own files: two ways that share no code of the cut.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from hf_prune.decoder import StreamedDecoder, run_layers
 from hf_prune.errors import ProofFailed
+from hf_prune.progress import Progress, silent
 from hf_prune.records import Check, Proof
 
 PROOF_SEQUENCES = 2
@@ -54,7 +56,12 @@ def _as_stored(decoder: StreamedDecoder, name: str, value: Tensor) -> Tensor:
 
 
 def prove(
-    folder: Path, variant: str, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
+    folder: Path,
+    variant: str,
+    tokens: Tensor,
+    expected: Tensor,
+    decoder: StreamedDecoder,
+    progress: Progress = silent,
 ) -> Proof:
     """Reload a checkpoint and compare it with what it should compute.
 
@@ -64,21 +71,21 @@ def prove(
         tokens: (sequences, length), what `expected` was computed on.
         expected: logits, (sequences, length, vocabulary).
         decoder: the original, for the device and dtype to compute in.
+        progress: shows the checks going by.
 
     Raises:
         ProofFailed: at the first check that does not hold.
     """
-    model, loading = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=decoder.dtype, output_loading_info=True, trust_remote_code=False
-    )
-    model.to(decoder.device).eval()
+    model, loading = _reload(folder, decoder)
     tokens = tokens.to(decoder.device)
+    makers: tuple[Callable[[], Check], ...] = (
+        lambda: _check_keys(loading),
+        lambda: _check_logits(model, tokens, expected),
+        lambda: _check_decoding(model, tokens),
+    )
     checks = []
-    for check in (
-        _check_keys(loading),
-        _check_logits(model, tokens, expected),
-        _check_decoding(model, tokens),
-    ):
+    for make in progress(makers, f"proving, {variant}", len(makers), "check"):
+        check = make()
         if not check.passed:
             raise ProofFailed(
                 f"the {variant} checkpoint in {folder} is not the planned model ({check.name}: "
@@ -88,8 +95,17 @@ def prove(
     return Proof(variant=variant, checks=tuple(checks))
 
 
-def _check_keys(loading: Mapping[str, object]) -> Check:
-    strays = {kind: sorted(map(str, found)) for kind, found in loading.items() if found}  # type: ignore[call-overload]
+def _reload(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, Any]]:
+    """The checkpoint as a user of the Hub would load it, and what transformers noticed on the way."""
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=decoder.dtype, output_loading_info=True, trust_remote_code=False
+    )
+    model, loading = loaded
+    return model.to(decoder.device).eval(), loading
+
+
+def _check_keys(loading: Mapping[str, Any]) -> Check:
+    strays = {kind: sorted(map(str, found)) for kind, found in loading.items() if found}
     told = "; ".join(f"{kind}: {', '.join(names[:3])}" for kind, names in strays.items())
     return Check(
         name="every tensor is used and none is made up",
@@ -99,7 +115,7 @@ def _check_keys(loading: Mapping[str, object]) -> Check:
 
 
 @torch.inference_mode()
-def _check_logits(model: PreTrainedModel, tokens: Tensor, expected: Tensor) -> Check:
+def _check_logits(model: Any, tokens: Tensor, expected: Tensor) -> Check:
     logits = model(input_ids=tokens, use_cache=False).logits.float()
     difference = _difference(logits, expected.to(logits))
     return Check(
@@ -111,7 +127,7 @@ def _check_logits(model: PreTrainedModel, tokens: Tensor, expected: Tensor) -> C
 
 
 @torch.inference_mode()
-def _check_decoding(model: PreTrainedModel, tokens: Tensor) -> Check:
+def _check_decoding(model: Any, tokens: Tensor) -> Check:
     """Greedy decoding with the cache against one pass without it over the same tokens."""
     prompt = tokens[:1, : PROOF_LENGTH // 2]
     name = "decoding with the cache equals running without it"
@@ -125,9 +141,7 @@ def _check_decoding(model: PreTrainedModel, tokens: Tensor) -> Check:
         pad_token_id=0,
     )
     try:
-        generated = model.generate(
-            prompt, attention_mask=torch.ones_like(prompt), generation_config=settings
-        )
+        generated = model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=settings)
     except IndexError as error:  # a stale layer number in the cache
         return Check(name=name, passed=False, detail=f"decoding with the cache fails: {error}")
     cached = torch.stack(generated.logits, dim=1).float()  # (1, new, vocabulary)

@@ -33,6 +33,15 @@ class Recipe:
     device: str = "auto"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """Where a result is to go on the Hub."""
+
+    repo_id: str | None = None  # None: USER/NAME
+    private: bool = True
+    overwrite: bool = False  # a repository that hf-prune did not make
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Say everything that is wrong with a recipe, at once.
 
@@ -72,14 +81,20 @@ def check_recipe(recipe: Recipe) -> None:
         raise RecipeError("; ".join(faults))
 
 
-def command_line(recipe: Recipe) -> str:
-    """The command that asks for this recipe, defaults left out."""
-    words = ["hf-prune", recipe.model]
+def command_line(recipe: Recipe, beginning: str | None = None) -> str:
+    """The command that asks for this recipe, defaults left out.
+
+    Args:
+        recipe: what is asked for.
+        beginning: of the command, where that says which model it is; None: `hf-prune MODEL`.
+    """
+    said = {"model", "gguf_file"} if beginning else {"model"}
+    words = []
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
-        if field.name != "model" and value != field.default:
+        if field.name not in said and value != field.default:
             words += [option_name(field.name), f"{value}"]
-    return shlex.join(words)
+    return " ".join([beginning or shlex.join(["hf-prune", recipe.model]), shlex.join(words)]).strip()
 
 
 def option_name(field: str) -> str:
@@ -97,8 +112,6 @@ def parse_layers(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, _, last = part.partition("-")
         if last and int(last) < int(first):
-            raise RecipeError(
-                f"--layers {text}: {part} runs backwards; write {last}-{first} instead"
-            )
+            raise RecipeError(f"--layers {text}: {part} runs backwards; write {last}-{first} instead")
         layers.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(layers))

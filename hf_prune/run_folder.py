@@ -73,7 +73,7 @@ class RunFolder:
         kind: type[Record],
         inputs: str,
         compute: Callable[[], Record],
-        made: Path | None = None,
+        left: Callable[[Record], Path | None] = lambda record: None,
     ) -> Record:
         """The record of a stage: read where it was finished with the same inputs, else computed.
 
@@ -82,13 +82,17 @@ class RunFolder:
             kind: of its record.
             inputs: a fingerprint of everything that decides the record.
             compute: makes the record.
-            made: a folder that the stage fills; where it is gone, the stage is done again.
+            left: the folder that the stage leaves, if it leaves one; where it is gone, the stage is done
+                again.
         """
         path = self.path / "stages" / f"{name}.json"
-        if path.is_file() and (made is None or made.is_dir()):
-            stored = json.loads(path.read_text())
+        if path.is_file():
+            stored = json.loads(path.read_text(encoding="utf-8"))
             if stored["inputs"] == inputs:
-                return from_data(kind, stored["record"])
+                record = from_data(kind, stored["record"])
+                folder = left(record)
+                if folder is None or folder.is_dir():
+                    return record
         record = compute()
         write_whole(path, f'{{"inputs": "{inputs}", "record": {to_json(record).rstrip()}}}\n')
         return record

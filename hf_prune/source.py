@@ -105,9 +105,7 @@ def find(model: str, revision: str | None, gguf_file: str | None) -> Found:
         repository = hub.look_up(sibling, None)
         names = set(repository.files)
     _check_form(repository.repo_id, names, gguf_file)
-    return Found(
-        model=model, repository=repository, folder=None, gguf_file=gguf_file, notice=notice
-    )
+    return Found(model=model, repository=repository, folder=None, gguf_file=gguf_file, notice=notice)
 
 
 def _has_weights(names: set[str]) -> bool:
@@ -300,9 +298,7 @@ def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
     size = (folder / gguf_file).stat().st_size
     check_room(target.parent, 4 * size, f"converting {gguf_file}")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=gguf_file, dtype=torch.bfloat16
-        )
+        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.bfloat16)
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
         raise _unreadable(gguf_file, error) from error

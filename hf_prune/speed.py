@@ -5,6 +5,7 @@ object; a process of its own is what makes its peak memory its own.
 """
 
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -69,7 +70,8 @@ def _run(folder: Path, device: str) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    model = loaded.to(device).eval()
     generator = torch.Generator().manual_seed(0)
     prompt = torch.randint(model.config.vocab_size, (1, PROMPT_TOKENS), generator=generator)
     prompt = prompt.to(device)
@@ -113,8 +115,12 @@ def _peak_memory(device: str) -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kilobytes
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss would begin with what the parent process had when it started this one
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if peak:
+            return int(peak[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class StoredTensor:
         buffer = torch.empty(self.size_bytes, dtype=torch.uint8)
         with self.path.open("rb") as file:
             file.seek(self.start)
-            if self.size_bytes and file.readinto(buffer.numpy()) != self.size_bytes:
+            if self.size_bytes and file.readinto(buffer.numpy().data) != self.size_bytes:
                 raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
         return buffer.view(TORCH_DTYPES[self.dtype]).reshape(self.shape)
 
@@ -202,9 +202,7 @@ def write_weights(
     return tuple(files)
 
 
-def _header(
-    tensors: Iterable[StoredTensor], names: Mapping[str, str], metadata: Mapping[str, str]
-) -> bytes:
+def _header(tensors: Iterable[StoredTensor], names: Mapping[str, str], metadata: Mapping[str, str]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": dict(metadata or {"format": "pt"})}
     offset = 0
     for tensor in tensors:

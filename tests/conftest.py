@@ -99,6 +99,4 @@ def real_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hf_prune.source import convert_gguf
 
     folder, gguf_file = demo_model()
-    return convert_gguf(
-        folder, gguf_file, tmp_path_factory.mktemp("real") / "SmolLM2-135M-Instruct"
-    )
+    return convert_gguf(folder, gguf_file, tmp_path_factory.mktemp("real") / "SmolLM2-135M-Instruct")

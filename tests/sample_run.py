@@ -47,9 +47,7 @@ def sample_distances(num_layers: int) -> Matrix:
         depth = layer / max(num_layers - 1, 1)
         step = 0.02 + 0.25 * (depth - 0.65) ** 2 + 0.25 * (depth == 0) + 0.3 * (depth == 1)
         position.append(position[-1] + step * 30 / num_layers)
-    return tuple(
-        tuple(0.5 * (1 - math.exp(-abs(one - other))) for other in position) for one in position
-    )
+    return tuple(tuple(0.5 * (1 - math.exp(-abs(one - other))) for other in position) for one in position)
 
 
 def sample_similarity(num_layers: int = 30) -> Similarity:
@@ -192,15 +190,11 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
             parameters=result.parameters,
             size_bytes=result.size_bytes,
             weights=(
-                WeightFile(
-                    name="model.safetensors", size_bytes=result.size_bytes + 9_000, sha256="5" * 64
-                ),
+                WeightFile(name="model.safetensors", size_bytes=result.size_bytes + 9_000, sha256="5" * 64),
             ),
         ),
         result_anatomy=result,
-        proofs=tuple(
-            sample_proof(variant, "the original with those layers skipped") for variant in variants
-        ),
+        proofs=tuple(sample_proof(variant, "the original with those layers skipped") for variant in variants),
         bridge=sample_bridge(plan) if "bridged" in variants else unbridged,
         perplexities=(
             sample_perplexity("dense", 20.1234, 0.0223),

@@ -36,9 +36,7 @@ def bare_run() -> Run:
         run,
         source=source,
         dense=replace(run.dense, key_value_bytes_per_token=None),
-        perplexities=tuple(
-            replace(measured, text=own, loss_stderr=0.0) for measured in run.perplexities
-        ),
+        perplexities=tuple(replace(measured, text=own, loss_stderr=0.0) for measured in run.perplexities),
         speeds=(),
         speed_reason="this machine has less memory than the original needs",
     )
@@ -56,8 +54,7 @@ def unpublished_bridge_run() -> Run:
         run,
         result=replace(run.result, variant="cut"),
         speeds=tuple(
-            replace(speed, variant="cut") if speed.variant == "bridged" else speed
-            for speed in run.speeds
+            replace(speed, variant="cut") if speed.variant == "bridged" else speed for speed in run.speeds
         ),
     )
 

@@ -160,9 +160,7 @@ def test_a_fault_that_means_nothing_is_refused(effects: dict[str, Any]) -> None:
         Fault(method="GET", **effects)
 
 
-def test_a_client_that_leaves_halfway_commits_nothing(
-    hub: LoopbackHub, empty: dict[str, bytes]
-) -> None:
+def test_a_client_that_leaves_halfway_commits_nothing(hub: LoopbackHub, empty: dict[str, bytes]) -> None:
     lines = [
         {"key": "header", "value": {"summary": "half"}},
         {"key": "file", "value": {"path": "a.txt", "content": "aGk=", "encoding": "base64"}},
@@ -294,9 +292,7 @@ def test_a_large_download_resumes_by_range_within_one_call(
     assert ranges == [None, f"bytes={chunk}-"]
 
 
-def test_a_small_download_starts_over_within_one_call(
-    hub: LoopbackHub, api: HfApi, tmp_path: Path
-) -> None:
+def test_a_small_download_starts_over_within_one_call(hub: LoopbackHub, api: HfApi, tmp_path: Path) -> None:
     hub.add_repository(REPO_ID, {"model.safetensors": WEIGHTS})
     hub.inject(Fault(method="GET", path=STORAGE, cut_response_at=0.5))
     local = api.hf_hub_download(REPO_ID, "model.safetensors", cache_dir=tmp_path)
@@ -322,9 +318,7 @@ def test_a_download_that_fails_keeps_nothing_and_can_be_repeated(
     assert [call.byte_range for call in hub.calls_to("GET", STORAGE)] == [None, None, None]
 
 
-def test_a_rate_limit_is_waited_out_while_downloading(
-    hub: LoopbackHub, api: HfApi, tmp_path: Path
-) -> None:
+def test_a_rate_limit_is_waited_out_while_downloading(hub: LoopbackHub, api: HfApi, tmp_path: Path) -> None:
     hub.add_repository(REPO_ID, {"model.safetensors": WEIGHTS})
     hub.inject(Fault(method="GET", path=STORAGE, status=429, headers={"Retry-After": "0"}))
     local = api.hf_hub_download(REPO_ID, "model.safetensors", cache_dir=tmp_path)

@@ -88,9 +88,7 @@ def pushed(api: HfApi, folder: Path) -> str:
 def contents(folder: Path) -> dict[str, bytes]:
     """The bytes of all files under a folder."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
 
 
@@ -172,9 +170,7 @@ def test_settings_open_a_private_repo(api: HfApi, reader: HfApi) -> None:
     assert reader.model_info(REPO_ID).private is False
 
 
-def test_a_gated_repo_is_refused_without_a_grant(
-    hub: LoopbackHub, reader: HfApi, tmp_path: Path
-) -> None:
+def test_a_gated_repo_is_refused_without_a_grant(hub: LoopbackHub, reader: HfApi, tmp_path: Path) -> None:
     gated = hub.add_repository("meta/gated", {"config.json": b"{}"}, gated="auto")
     assert reader.model_info("meta/gated").gated == "auto"
     with pytest.raises(GatedRepoError) as caught:
@@ -296,18 +292,14 @@ def test_an_object_must_have_the_sha256_it_is_sent_under(hub: LoopbackHub) -> No
 
 def test_a_commit_on_an_outdated_parent_is_refused(api: HfApi, pushed: str) -> None:
     with pytest.raises(HfHubHTTPError) as caught:
-        api.upload_file(
-            path_or_fileobj=b"1", path_in_repo="y", repo_id=pushed, parent_commit="0" * 40
-        )
+        api.upload_file(path_or_fileobj=b"1", path_in_repo="y", repo_id=pushed, parent_commit="0" * 40)
     assert caught.value.response.status_code == 412
 
 
 def test_a_card_with_wrong_metadata_is_refused(hub: LoopbackHub, api: HfApi, pushed: str) -> None:
     before = hub.files(pushed)
     with pytest.raises(ValueError, match="Invalid metadata in README"):
-        api.upload_file(
-            path_or_fileobj=REFUSED_CARD.encode(), path_in_repo="README.md", repo_id=pushed
-        )
+        api.upload_file(path_or_fileobj=REFUSED_CARD.encode(), path_in_repo="README.md", repo_id=pushed)
     assert hub.files(pushed) == before
 
 
@@ -377,9 +369,7 @@ def test_paths_info_leaves_out_what_is_not_there(api: HfApi, pushed: str, folder
     assert len(entries) == 1
 
 
-def test_parameters_are_counted_without_a_download(
-    hub: LoopbackHub, api: HfApi, pushed: str
-) -> None:
+def test_parameters_are_counted_without_a_download(hub: LoopbackHub, api: HfApi, pushed: str) -> None:
     hub.calls.clear()
     metadata = api.get_safetensors_metadata(pushed)
     assert metadata.parameter_count == {"F32": 4096, "F16": 7}
@@ -430,9 +420,7 @@ def test_a_missing_file_and_a_missing_revision_are_told_apart(
         api.model_info(pushed, revision="missing")
 
 
-def test_a_download_is_pinned_to_a_commit(
-    hub: LoopbackHub, api: HfApi, pushed: str, tmp_path: Path
-) -> None:
+def test_a_download_is_pinned_to_a_commit(hub: LoopbackHub, api: HfApi, pushed: str, tmp_path: Path) -> None:
     first = api.model_info(pushed).sha
     assert first is not None
     api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id=pushed)
@@ -448,17 +436,13 @@ def test_a_download_is_pinned_to_a_commit(
 
 def test_the_storage_host_gets_no_token(hub: LoopbackHub, pushed: str) -> None:
     (call,) = hub.calls_to("PUT", "^/storage/")[:1]
-    request = urllib.request.Request(
-        hub.url + call.path, headers={"Authorization": "Bearer hf_test"}
-    )
+    request = urllib.request.Request(hub.url + call.path, headers={"Authorization": "Bearer hf_test"})
     with pytest.raises(urllib.error.HTTPError, match="400") as caught:
         urllib.request.urlopen(request)
     caught.value.close()
 
 
-def test_downloaded_files_have_the_checksums_of_the_repo(
-    api: HfApi, pushed: str, tmp_path: Path
-) -> None:
+def test_downloaded_files_have_the_checksums_of_the_repo(api: HfApi, pushed: str, tmp_path: Path) -> None:
     api.snapshot_download(pushed, cache_dir=tmp_path / "cache")
     verified = api.verify_repo_checksums(pushed, cache_dir=tmp_path / "cache")
     assert verified.checked_count == 6
@@ -510,9 +494,7 @@ def test_a_pull_request_leaves_main_alone_until_it_is_merged(
     assert api.get_discussion_details(pushed, 1).status == "merged"
 
 
-def test_anyone_with_a_write_token_may_propose_but_not_commit(
-    hub: LoopbackHub, folder: Path
-) -> None:
+def test_anyone_with_a_write_token_may_propose_but_not_commit(hub: LoopbackHub, folder: Path) -> None:
     hub.tokens["hf_guest"] = Account(name="guest")
     hub.add_repository("meta/model", {"config.json": b"{}"})
     guest = HfApi(endpoint=hub.url, token="hf_guest")

@@ -54,9 +54,7 @@ def _type_errors(metadata: Json) -> list[str]:
         if not all(isinstance(item, str) for item in as_list(metadata.get(key)))
     ]
     errors += [
-        f'"{key}" must be a string'
-        for key in TEXTS
-        if not isinstance(metadata.get(key, ""), str | None)
+        f'"{key}" must be a string' for key in TEXTS if not isinstance(metadata.get(key, ""), str | None)
     ]
     return errors
 

@@ -38,9 +38,7 @@ class Answer:
     content_type: str = "application/octet-stream"
 
 
-def json_answer(
-    content: Any, *, status: int = 200, headers: dict[str, str] | None = None
-) -> Answer:
+def json_answer(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
     """An answer in JSON."""
     body = json.dumps(content).encode()
     return Answer(status, body, headers or {}, "application/json; charset=utf-8")

@@ -11,9 +11,7 @@ from tests.hub.repository import Blob, Commit, Json
 BYTE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
-def list_tree(
-    exchange: Exchange, kind: str, repo_id: str, revision: str, folder: str = ""
-) -> Answer:
+def list_tree(exchange: Exchange, kind: str, repo_id: str, revision: str, folder: str = "") -> Answer:
     """One page of a folder: its folders first, then its files."""
     repository = exchange.repository(kind, repo_id)
     commit = exchange.commit(repository, revision)
@@ -46,9 +44,7 @@ def _entries(exchange: Exchange, commit: Commit, prefix: str) -> list[Json]:
 
 
 def _next_page(exchange: Exchange, cursor: int) -> dict[str, str]:
-    others = [
-        f"{name}={quote(values[0])}&" for name, values in exchange.query.items() if name != "cursor"
-    ]
+    others = [f"{name}={quote(values[0])}&" for name, values in exchange.query.items() if name != "cursor"]
     address = f"{exchange.hub.url}{exchange.raw_path}?{''.join(others)}cursor={cursor}"
     return {"Link": f'<{address}>; rel="next"'}
 
@@ -77,9 +73,7 @@ def paths_information(exchange: Exchange, kind: str, repo_id: str, revision: str
     return json_answer(entries)
 
 
-def resolve(
-    exchange: Exchange, repo_id: str, revision: str, path: str, kind: str = "models"
-) -> Answer:
+def resolve(exchange: Exchange, repo_id: str, revision: str, path: str, kind: str = "models") -> Answer:
     """The bytes of a file, or for a large one the way to the storage host.
 
     A redirect carries the etag and the size of the file it leads to: the client reads them there,

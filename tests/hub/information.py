@@ -16,9 +16,7 @@ EVALUATION_FILE = re.compile(r"\.eval_results/[^/]+\.ya?ml")
 CONFIG_KEYS = ("architectures", "model_type", "quantization_config")
 
 
-def repository_information(
-    exchange: Exchange, kind: str, repo_id: str, revision: str = "main"
-) -> Answer:
+def repository_information(exchange: Exchange, kind: str, repo_id: str, revision: str = "main") -> Answer:
     """`ModelInfo` at a revision, or with `expand` only the fields asked for."""
     repository = exchange.repository(kind, repo_id)
     commit = exchange.commit(repository, revision)

@@ -55,9 +55,7 @@ def create_tag(exchange: Exchange, kind: str, repo_id: str, revision: str) -> An
     return _create_reference(exchange, repository, reference, revision)
 
 
-def _create_reference(
-    exchange: Exchange, repository: Repository, reference: str, start: str
-) -> Answer:
+def _create_reference(exchange: Exchange, repository: Repository, reference: str, start: str) -> Answer:
     if reference in repository.references:
         raise Refusal(409, f"Reference already exists: {reference}")
     repository.references[reference] = exchange.commit(repository, start).oid

@@ -94,9 +94,7 @@ class LoopbackHub:
         self.repositories[kind, repo_id.lower()] = repository
         return repository
 
-    def files(
-        self, repo_id: str, revision: str = "main", *, kind: str = "model"
-    ) -> dict[str, bytes]:
+    def files(self, repo_id: str, revision: str = "main", *, kind: str = "model") -> dict[str, bytes]:
         """The files of a repository at a revision, without the API."""
         commit = self.repositories[kind, repo_id.lower()].find(revision)
         if commit is None:

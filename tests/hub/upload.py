@@ -32,9 +32,7 @@ def preupload(exchange: Exchange, kind: str, repo_id: str, revision: str) -> Ans
 def _upload_mode(commit: Commit, file: Json) -> Json:
     path = file["path"]
     sample = base64.b64decode(file["sample"])
-    is_large = (
-        path.endswith(LARGE_FILE_SUFFIXES) or file["size"] > LARGE_FILE_SIZE or b"\0" in sample
-    )
+    is_large = path.endswith(LARGE_FILE_SUFFIXES) or file["size"] > LARGE_FILE_SIZE or b"\0" in sample
     present = commit.files.get(path)
     return {
         "path": path,
@@ -151,9 +149,7 @@ def make_commit(exchange: Exchange, kind: str, repo_id: str, revision: str) -> A
     return json_answer(answer)
 
 
-def _open_pull_request(
-    repository: Repository, commit: Commit, account: Account, reference: str
-) -> int:
+def _open_pull_request(repository: Repository, commit: Commit, account: Account, reference: str) -> int:
     discussion = repository.open_discussion(commit.title, account.name, base=reference)
     discussion.add_comment(account.name, commit.message)
     repository.references[f"refs/pr/{discussion.number}"] = commit.oid

@@ -1,0 +1,87 @@
+"""What the bridge gives on SmolLM2-135M-Instruct: ridge, and position 0 in or out of the regression.
+
+    python benchmarks/bridge.py [--layers 13-18 11-18 12-19]
+
+Fits on the built-in calibration text (64 x 512 tokens) and prints perplexity on the first 16 x 512 tokens of
+the built-in held-out text. The table in docs/bridge.md is its output.
+"""
+
+import argparse
+import math
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer
+
+from hf_prune import bridge, calibration
+from hf_prune.choose import blocks_of
+from hf_prune.decoder import open_decoder
+from hf_prune.demo import demo_model
+from hf_prune.evaluate import mean_loss
+from hf_prune.progress import silent
+from hf_prune.recipe import parse_layers
+from hf_prune.records import Plan
+from hf_prune.source import convert_gguf
+
+SETTINGS = (  # label, ridge, and how much of position 0 has to change before it counts
+    ("refit, ridge 0.02", 0.02, bridge.SINK_MADE),
+    ("refit, ridge 0.05", 0.05, bridge.SINK_MADE),
+    ("refit, ridge 0.1", 0.1, bridge.SINK_MADE),
+    ("ridge 0.05, position 0 always left out", 0.05, math.inf),
+    ("ridge 0.05, position 0 always counted", 0.05, -1.0),
+)
+
+
+def plan_for(text: str, num_layers: int) -> Plan:
+    """A plan that removes the layers a user would name so."""
+    removed = parse_layers(text)
+    kept = tuple(layer for layer in range(num_layers) if layer not in removed)
+    return Plan(
+        num_layers=num_layers,
+        removed=removed,
+        kept=kept,
+        blocks=blocks_of(removed),
+        criterion="named",
+        distance=None,
+        best_blocks=(),
+    )
+
+
+def main() -> None:
+    """Print one row for each setting and one column for each cut."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--layers", nargs="+", default=["13-18", "12-19", "11-18"])
+    cuts = parser.parse_args().layers
+    with tempfile.TemporaryDirectory() as name:
+        folder = convert_gguf(*demo_model(), Path(name) / "model")
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        calibrating = calibration.to_windows(
+            calibration.built_in_text(calibration.BUILT_IN_CALIBRATION),
+            tokenizer,
+            num_sequences=64,
+            length=512,
+            shuffle_seed=0,
+        )
+        heldout = calibration.to_windows(
+            calibration.built_in_text(calibration.BUILT_IN_HELDOUT), tokenizer, num_sequences=16, length=512
+        )
+        decoder = open_decoder(folder, torch.device("cpu"))
+        every = tuple(range(decoder.num_layers))
+        print(f"dense {math.exp(mean_loss(decoder, heldout, every, {})):.2f}")
+        print("| | " + " | ".join(f"layers {cut}" for cut in cuts) + " |")
+        print("|---|" + "---:|" * len(cuts))
+        plans = [plan_for(cut, decoder.num_layers) for cut in cuts]
+        open_gaps = [math.exp(mean_loss(decoder, heldout, plan.kept, {})) for plan in plans]
+        print("| no bridge | " + " | ".join(f"{value:.2f}" for value in open_gaps) + " |", flush=True)
+        for label, ridge, threshold in SETTINGS:
+            bridge.RIDGE, bridge.SINK_MADE = ridge, threshold
+            cells = []
+            for plan in plans:
+                _, solved = bridge.build_bridges(decoder, calibrating, plan, silent)
+                cells.append(f"{math.exp(mean_loss(decoder, heldout, plan.kept, solved)):.2f}")
+            print(f"| {label} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

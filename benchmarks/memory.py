@@ -1,0 +1,128 @@
+"""Peak memory of the measuring pass beside the size of the model it measures.
+
+    python benchmarks/memory.py [--layers 28] [--hidden 2048]
+
+Writes a random Llama of some gigabytes layer by layer, measures it in a process of its own, and prints the
+peak resident memory of that process before and after, next to what it may take: the interpreter and its
+libraries, the embeddings, one layer, and the activations.
+"""
+
+import argparse
+import json
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+SEQUENCES, LENGTH = 8, 256
+
+
+def write_random_llama(folder: Path, layers: int, hidden: int) -> None:
+    """A bfloat16 checkpoint in one file for each layer, never more than one layer of it in memory."""
+    config = LlamaConfig(
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        intermediate_size=hidden * 11 // 4,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 64,
+        vocab_size=32000,
+    )
+    config.architectures = ["LlamaForCausalLM"]
+    config.save_pretrained(folder)
+    with torch.device("meta"):
+        shapes = {name: tuple(p.shape) for name, p in LlamaForCausalLM(config).named_parameters()}
+    parts: dict[str, list[str]] = {}
+    for name in shapes:
+        number = re.search(r"layers\.(\d+)\.", name)
+        parts.setdefault(f"model-{int(number[1]) if number else layers:05d}.safetensors", []).append(name)
+    generator = torch.Generator().manual_seed(0)
+    for file_name, names in parts.items():
+        header, offset = {}, 0
+        for name in names:
+            end = offset + 2 * torch.Size(shapes[name]).numel()
+            header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": [offset, end]}
+            offset = end
+        text = json.dumps(header).encode()
+        with (folder / file_name).open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for name in names:
+                weights = torch.randn(shapes[name], generator=generator, dtype=torch.bfloat16) * 0.02
+                file.write(weights.view(torch.uint8).numpy().tobytes())
+    weight_map = {name: file_name for file_name, names in parts.items() for name in names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def peak_memory() -> int:
+    """Of this process so far, in bytes (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
+
+
+def measure_here(folder: Path) -> None:
+    """Measure the model in `folder` and print this process's peak memory before and after, as JSON."""
+    from hf_prune.anatomy import describe
+    from hf_prune.calibration import Text, windows_of
+    from hf_prune.decoder import open_decoder
+    from hf_prune.measure import measure
+    from hf_prune.progress import silent
+
+    decoder = open_decoder(folder, torch.device("cpu"))
+    anatomy = describe(decoder.skeleton)
+    ids = torch.randint(anatomy.vocabulary_size, (SEQUENCES, LENGTH))
+    torch.nn.functional.linear(torch.zeros(8, 64), torch.zeros(64, 64))  # libraries that load on first use
+    before, start = peak_memory(), time.perf_counter()
+    measure(decoder, windows_of(Text(name="random", dataset=None, documents=()), ids), silent)
+    state_bytes = 2 * anatomy.hidden_size
+    print(
+        json.dumps(
+            {
+                "before": before,
+                "after": peak_memory(),
+                "seconds": time.perf_counter() - start,
+                "file": anatomy.size_bytes,
+                "embeddings": 2 * anatomy.vocabulary_size * anatomy.hidden_size,
+                "layer": 2 * max(anatomy.parameters_per_layer),
+                "activations": ids.numel() * state_bytes,
+                "remembered": (anatomy.num_layers + 1) * (ids.numel() + SEQUENCES) * state_bytes,
+            }
+        )
+    )
+
+
+def main() -> None:
+    """Write the model, measure it in another process, print the comparison."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--hidden", type=int, default=2048)
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure_here(options.measure)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_random_llama(folder, options.layers, options.hidden)
+        command = [sys.executable, __file__, "--measure", str(folder)]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = json.loads(printed.splitlines()[-1])
+    above = found["after"] - found["before"]
+    parts = ("embeddings", "layer", "activations", "remembered")
+    for label, value in (
+        ("model on disk", found["file"]),
+        ("interpreter and libraries", found["before"]),
+        ("peak above them", above),
+        *((f"  of which {part}", found[part]) for part in parts),
+    ):
+        print(f"{label:<28}{value / 1e6:>10,.0f} MB")
+    print(f"{'peak above / model on disk':<28}{above / found['file']:>10.1%}")
+    print(f"{'tokens':<28}{SEQUENCES * LENGTH:>10,} in {found['seconds']:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

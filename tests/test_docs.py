@@ -1,0 +1,40 @@
+"""The documents say what the code does; what they show can be run."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from hf_prune.cli import cli
+from hf_prune.report import Run
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_field_of_a_run_is_documented():
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "run_folder.md").read_text()))
+    assert {field.name for field in dataclasses.fields(Run)} <= documented
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    section = (ROOT / "README.md").read_text().split("<!-- tests -->")[1].split("<!-- /tests -->")[0]
+    commands = re.findall(r"^python3 .*$", section, re.MULTILINE)
+    assert commands == ["python3 -m pip install uv && python3 -m uv run pytest"]
+    assert "/<!-- tests -->/,/<!-- \\/tests -->/p" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_local_links_lead_somewhere(document):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_option_that_is_named_exists(document):
+    known = {name for command in cli.commands.values() for p in command.params for name in p.opts}
+    known |= {name for command in cli.commands.values() for p in command.params for name in p.secondary_opts}
+    known |= {"--update-golden", "--help"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", document.read_text()))
+    assert named - known == set()

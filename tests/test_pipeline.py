@@ -1,0 +1,252 @@
+"""The whole way: from a model on the Hub to a smaller one beside it, loaded as its users load it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import HfApi, ModelCard
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import hf_prune as api
+from hf_prune.demo import demo_model
+from tests.hub import LoopbackHub
+from tests.tool import BASE, FEW, NOT_NEEDED, Finished, bytes_of, finished_push, hf_prune, times_of
+
+TinyModels = Callable[..., Path]
+PUBLISHED = "tester/tiny-4L"
+
+
+@pytest.fixture
+def pushed(
+    home_hub: LoopbackHub, tiny_models: TinyModels, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """`hf-prune acme/tiny --push` was run once; the Hub is as it was right afterwards."""
+    finished = finished_push(home_hub, tiny_models("llama"), tmp_path_factory.getbasetemp() / "pushed")
+    finished.restore(home_hub)
+    return finished
+
+
+@pytest.fixture
+def copied(pushed: Finished, tmp_path: Path) -> Path:
+    """The run folder, to be changed."""
+    return Path(shutil.copytree(pushed.folder, tmp_path / "run"))
+
+
+def generates_alike_with_and_without_cache(model_id: str | Path) -> None:
+    """What plain transformers makes of a model, by id or folder."""
+    tokenizer = AutoTokenizer.from_pretrained(model_id)
+    model = AutoModelForCausalLM.from_pretrained(model_id).eval()
+    inputs = tokenizer("The sea is", return_tensors="pt")
+    settings = {"do_sample": False, "max_new_tokens": 12, "min_new_tokens": 12, "pad_token_id": 0}
+    with_cache = model.generate(**inputs, **settings, use_cache=True)
+    without = model.generate(**inputs, **settings, use_cache=False)
+    assert with_cache.shape[1] == inputs["input_ids"].shape[1] + 12
+    assert torch.equal(with_cache, without)
+
+
+def sha256s(run: dict) -> list[str]:
+    return [file["sha256"] for file in run["result"]["weights"]]
+
+
+# One run, looked at from all sides
+
+
+def test_the_result_on_stdout_is_exactly_the_address(pushed: Finished, home_hub: LoopbackHub) -> None:
+    assert pushed.outcome.code == 0
+    assert pushed.outcome.out == f"{home_hub.url}/{PUBLISHED}\n"
+
+
+def test_the_published_model_loads_by_its_id_and_decodes_alike_with_and_without_cache(
+    pushed: Finished,
+) -> None:
+    assert AutoModelForCausalLM.from_pretrained(PUBLISHED).config.num_hidden_layers == 4
+    generates_alike_with_and_without_cache(PUBLISHED)
+
+
+def test_the_published_card_says_what_the_run_measured(pushed: Finished) -> None:
+    data = ModelCard.load(PUBLISHED).data
+    measured = {p["variant"]: p["perplexity"] for p in pushed.run["perplexities"]}
+    assert (data.base_model, data.license, data.language) == (BASE, "apache-2.0", ["en"])
+    (result,) = data.eval_results
+    assert result.metric_type == "perplexity"
+    assert result.metric_value == measured[pushed.run["result"]["variant"]]
+
+
+def test_what_is_published_is_the_model_folder_to_the_byte(pushed: Finished, home_hub: LoopbackHub) -> None:
+    files = home_hub.files(PUBLISHED)
+    del files[".gitattributes"]  # the Hub's own
+    assert files == bytes_of(pushed.folder / "model")
+    assert files["hf_prune.json"] == (pushed.folder / "run.json").read_bytes()
+
+
+def test_weights_card_and_pictures_appear_in_one_commit(pushed: Finished, home_hub: LoopbackHub) -> None:
+    repository = home_hub.repositories["model", PUBLISHED.lower()]
+    newest, first = repository.history(repository.find("main"))
+    assert set(first.files) == {".gitattributes"}
+    assert {"README.md", "model.safetensors", "config.json", "tokenizer.json"} <= set(newest.files)
+
+
+def test_the_published_repository_is_private_unless_asked_otherwise(
+    pushed: Finished, copied: Path, home_hub: LoopbackHub
+) -> None:
+    assert home_hub.repositories["model", PUBLISHED.lower()].private
+    outcome = hf_prune(*pushed.words, "--output", str(copied), "--repo-id", "acme/open", "--public")
+    assert outcome.out == f"{home_hub.url}/acme/open\n"
+    assert not home_hub.repositories["model", "acme/open"].private
+    assert 'model_id = "acme/open"' in home_hub.files("acme/open")["README.md"].decode()
+
+
+def test_only_the_files_that_are_needed_are_fetched_and_each_once(pushed: Finished) -> None:
+    fetched = [call.path for call in pushed.calls if call.method == "GET" and "/resolve/" in call.path]
+    names = [path.split("/resolve/")[1].partition("/")[2] for path in fetched]
+    assert sorted(names) == sorted(set(names))
+    assert set(names) == {
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert not set(names) & set(NOT_NEEDED)
+    weights = [call for call in pushed.calls if call.method == "GET" and "/storage/" in call.path]
+    assert len(weights) == 1
+
+
+def test_the_same_command_again_computes_nothing_and_pushes_nothing(
+    pushed: Finished, copied: Path, home_hub: LoopbackHub
+) -> None:
+    before = times_of(copied / "stages"), bytes_of(copied)
+    again = hf_prune(*pushed.words, "--output", str(copied))
+    assert again.out == pushed.outcome.out
+    after = times_of(copied / "stages"), bytes_of(copied)
+    del before[0]["recipe.json"], after[0]["recipe.json"]  # claimed anew, with the same content
+    assert after == before
+    assert home_hub.calls_to("POST", "/commit/") == []
+    assert home_hub.calls_to("PUT") == []
+
+
+def test_json_is_one_document_on_stdout(pushed: Finished, copied: Path, home_hub: LoopbackHub) -> None:
+    outcome = hf_prune(*pushed.words, "--output", str(copied), "--json")
+    told = json.loads(outcome.out)
+    assert told["run"] == pushed.run
+    assert told["model"] == str(copied / "model")
+    assert told["published"]["repo_id"] == PUBLISHED
+    repository = home_hub.repositories["model", PUBLISHED.lower()]
+    assert told["published"]["commit"] == repository.find("main").oid
+
+
+def test_quiet_says_nothing_but_the_result_and_the_table(pushed: Finished, copied: Path) -> None:
+    outcome = hf_prune(*pushed.words, "--output", str(copied), "--quiet")
+    assert outcome.code == 0
+    assert "publishing" not in outcome.err
+    assert "publishing" in pushed.outcome.err
+
+
+def test_the_token_is_in_nothing_that_is_written_or_said(pushed: Finished, home_hub: LoopbackHub) -> None:
+    assert "hf_test" not in pushed.outcome.out + pushed.outcome.err
+    for name, content in (bytes_of(pushed.folder) | home_hub.files(PUBLISHED)).items():
+        assert b"hf_test" not in content, name
+
+
+# Runs of their own
+
+
+def test_the_python_api_in_another_folder_gives_the_same_layers_and_bytes(
+    pushed: Finished, tmp_path: Path
+) -> None:
+    recipe = api.Recipe(model=BASE, drop_layers=2, samples=4, eval_samples=2, sequence_length=32)
+    run, folder, published = api.prune(recipe, tmp_path / "another")
+    assert published is None
+    assert list(run.plan.kept) == pushed.run["plan"]["kept"]
+    assert [file.sha256 for file in run.result.weights] == sha256s(pushed.run)
+    weights = (folder.model / "model.safetensors").read_bytes()
+    assert weights == (pushed.folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_without_a_bridge_the_cut_of_the_tagged_revision_is_published(
+    home_hub: LoopbackHub, tiny_models: TinyModels, tmp_path: Path
+) -> None:
+    HfApi().create_repo("tester/base")
+    HfApi().upload_folder(repo_id="tester/base", folder_path=tiny_models("llama", num_hidden_layers=5))
+    tagged = HfApi().repo_info("tester/base").sha
+    HfApi().create_tag("tester/base", tag="v1")
+    HfApi().upload_folder(repo_id="tester/base", folder_path=tiny_models("llama"))
+    words = ("tester/base", "--revision", "v1", "--bridge", "none", "--push", "--drop-layers", "2", *FEW)
+    outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
+    assert outcome.out == f"{home_hub.url}/tester/base-3L\n"
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (run["result"]["variant"], run["bridge"]["reason"]) == ("cut", "not asked for")
+    assert (run["source"]["revision"], run["source"]["commit"]) == ("v1", tagged)
+    assert [p["variant"] for p in run["perplexities"]] == ["dense", "cut"]
+    assert (
+        ModelCard.load("tester/base-3L").data.eval_results[0].metric_value
+        == (run["perplexities"][1]["perplexity"])
+    )
+    assert AutoModelForCausalLM.from_pretrained("tester/base-3L").config.num_hidden_layers == 3
+
+
+def test_several_blocks_are_removed_from_a_base_in_many_files(
+    home_hub: LoopbackHub, tiny_models: TinyModels, tmp_path: Path
+) -> None:
+    base = tiny_models("llama", max_shard_size="100KB")
+    assert len(list(base.glob("model-*.safetensors"))) > 2
+    HfApi().create_repo("tester/sharded")
+    HfApi().upload_folder(repo_id="tester/sharded", folder_path=base)
+    words = ("tester/sharded", "--push", "--layers", "1,3-4", "--bridge", "refit", *FEW)
+    outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
+    assert outcome.out == f"{home_hub.url}/tester/sharded-3L\n"
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["plan"]["kept"] == [0, 2, 5]
+    assert [(b["start"], b["end"]) for b in run["plan"]["blocks"]] == [(1, 2), (3, 5)]
+    assert [b["layer"] for b in run["bridge"]["folded"]] == [0, 2]
+    assert "model.safetensors.index.json" in home_hub.files("tester/sharded-3L")
+    generates_alike_with_and_without_cache("tester/sharded-3L")
+
+
+def test_a_family_without_a_bridge_says_so_and_finishes(tiny_models: TinyModels, tmp_path: Path) -> None:
+    words = (str(tiny_models("gemma2")), "--drop-layers", "2", *FEW)
+    outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
+    assert outcome.code == 0
+    assert outcome.out == f"{tmp_path / 'run' / 'model'}\n"
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["bridge"]["method"] == "none"
+    assert f"bridge: {run['bridge']['reason']}" in outcome.err
+    generates_alike_with_and_without_cache(tmp_path / "run" / "model")
+
+
+@pytest.mark.parametrize(("revision", "layers"), [("main", 6), ("v1", 5), ("side", 4), ("commit", 5)])
+def test_the_revision_may_be_a_branch_a_tag_or_a_commit(
+    home_hub: LoopbackHub, tiny_models: TinyModels, tmp_path: Path, revision: str, layers: int
+) -> None:
+    hub = HfApi()
+    hub.create_repo("tester/base")
+    hub.upload_folder(repo_id="tester/base", folder_path=tiny_models("llama", num_hidden_layers=5))
+    hub.create_tag("tester/base", tag="v1")
+    commit = hub.repo_info("tester/base").sha
+    hub.create_branch("tester/base", branch="side")
+    four = tiny_models("llama", num_hidden_layers=4)
+    hub.upload_folder(repo_id="tester/base", folder_path=four, revision="side")
+    hub.upload_folder(repo_id="tester/base", folder_path=tiny_models("llama"))
+    asked = commit if revision == "commit" else revision
+    # The description alone is fetched before this is refused.
+    outcome = hf_prune(
+        "tester/base", "--revision", asked, "--layers", "90", "--output", str(tmp_path / "run")
+    )
+    assert f"the model has {layers} layers" in outcome.error()
+    assert outcome.code == 2
+    assert home_hub.calls_to("GET", "/storage/") == []
+
+
+@pytest.mark.slow
+def test_a_gguf_file_on_the_hub_is_pruned(home_hub: LoopbackHub, tmp_path: Path) -> None:
+    folder, gguf_file = demo_model()
+    card = b"---\nlicense: apache-2.0\n---\n"
+    home_hub.add_repository("acme/packed", {gguf_file: (folder / gguf_file).read_bytes(), "README.md": card})
+    words = ("acme/packed", "--gguf-file", gguf_file, "--layers", "13-18", "--push", *FEW)
+    outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
+    assert outcome.out == f"{home_hub.url}/tester/packed-24L\n"
+    data = ModelCard.load("tester/packed-24L").data
+    assert (data.base_model, data.license) == ("acme/packed", "apache-2.0")
+    generates_alike_with_and_without_cache("tester/packed-24L")
