@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import AutoTokenizer
 
 from hf_prune import bridge, calibration
@@ -19,18 +20,24 @@ from hf_prune.choose import blocks_of
 from hf_prune.decoder import open_decoder
 from hf_prune.demo import demo_model
 from hf_prune.evaluate import mean_loss
+from hf_prune.gguf_conversion import convert_gguf
 from hf_prune.progress import silent
 from hf_prune.recipe import parse_layers
 from hf_prune.records import Plan
-from hf_prune.source import convert_gguf
 
-SETTINGS = (  # label, ridge, and how much of position 0 has to change before it counts
-    ("refit, ridge 0.02", 0.02, bridge.SINK_MADE),
-    ("refit, ridge 0.05", 0.05, bridge.SINK_MADE),
-    ("refit, ridge 0.1", 0.1, bridge.SINK_MADE),
-    ("ridge 0.05, position 0 always left out", 0.05, math.inf),
-    ("ridge 0.05, position 0 always counted", 0.05, -1.0),
-)
+RIDGES = (0.02, 0.05, 0.1)
+WITHOUT = "refit, ridge 0.05, position 0 left out"
+
+
+def leave_position_0_out() -> None:
+    """Fit as is usual elsewhere, for comparison: nothing is remembered of position 0."""
+    add = bridge._NormalEquations.add
+
+    def without(equations: bridge._NormalEquations, inner: Tensor, state: Tensor, target: Tensor) -> None:
+        add(equations, inner, state, target)
+        equations.sinks[-1] = tuple(torch.zeros_like(part) for part in equations.sinks[-1])
+
+    bridge._NormalEquations.add = without
 
 
 def plan_for(text: str, num_layers: int) -> Plan:
@@ -74,9 +81,10 @@ def main() -> None:
         plans = [plan_for(cut, decoder.num_layers) for cut in cuts]
         open_gaps = [math.exp(mean_loss(decoder, heldout, plan.kept, {})) for plan in plans]
         print("| no bridge | " + " | ".join(f"{value:.2f}" for value in open_gaps) + " |", flush=True)
-        for label, ridge, threshold in SETTINGS:
-            bridge.RIDGE, bridge.SINK_MADE = ridge, threshold
-            cells = []
+        for label, ridge in [(f"refit, ridge {ridge}", ridge) for ridge in RIDGES] + [(WITHOUT, 0.05)]:
+            if label == WITHOUT:
+                leave_position_0_out()
+            bridge.RIDGE, cells = ridge, []
             for plan in plans:
                 _, solved = bridge.build_bridges(decoder, calibrating, plan, silent)
                 cells.append(f"{math.exp(mean_loss(decoder, heldout, plan.kept, solved)):.2f}")

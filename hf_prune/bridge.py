@@ -9,13 +9,15 @@ toward the old weights:
 
 and `projection + E` replaces the projection: same tensors, same shapes, plain architecture. ReplaceMe
 (2505.02819) folds a map of the projection's output instead, which is the special case E = (T - I) W.
-Position 0, the attention sink, is left out of the sums, unless the removed layers themselves make the
-sink: then a bridge that leaves it out breaks the model (docs/bridge.md), and it counts like any token.
+
+Position 0, the attention sink, is fitted like any token, but leaves the ridge and the reported gaps alone:
+its states can be a hundred times as large as all others. Left out of the fit, as is usual, it is wrecked
+wherever the layer before the gap, or a removed one, is the one that makes the sink (docs/bridge.md).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,39 +30,39 @@ from hf_prune.progress import Progress
 from hf_prune.records import Block, Bridge, FoldedBridge, Plan
 
 RIDGE = 0.05  # of the mean diagonal of the normal matrix; docs/bridge.md has the sweep
-SINK_MADE = 0.5  # relative change of position 0 across the block, above which the block makes the sink
 ADDITIVE_TOLERANCE = 0.05  # of the change sent in; bfloat16 alone loses about 0.01
 
 
 @dataclass
 class _NormalEquations:
-    """Sums over tokens, in float64, of what the least-squares problem needs."""
+    """Sums over tokens, in float64, of what the least-squares problem needs; position 0 kept apart."""
 
-    inner: Tensor  # G: (inner, inner)
+    inner: Tensor  # G without position 0: (inner, inner)
     cross: Tensor  # (hidden, inner)
-    first_position: int  # 1 leaves the attention sink out
-    missing: float = 0.0  # sum of |target - state|^2
-    target: float = 0.0  # sum of |target|^2
+    sinks: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (batch, inner), (batch, hidden)
+    missing: float = 0.0  # sum of |target - state|^2 without position 0
+    target: float = 0.0  # sum of |target|^2 without position 0
     num_tokens: int = 0
 
     def add(self, inner: Tensor, state: Tensor, target: Tensor) -> None:
         """Add a batch: (batch, length, inner), and twice (batch, length, hidden)."""
-        counted = slice(self.first_position, None)
-        rows = inner[:, counted].flatten(0, 1).double()
-        wanted = target[:, counted].flatten(0, 1).double()
-        missing = wanted - state[:, counted].flatten(0, 1).double()
+        inner, target = inner.double(), target.double()
+        missing = target - state.double()
+        self.sinks.append((inner[:, 0], missing[:, 0]))
+        rows, wanted = inner[:, 1:].flatten(0, 1), missing[:, 1:].flatten(0, 1)
         self.inner += rows.T @ rows
-        self.cross += missing.T @ rows
-        self.missing += missing.square().sum().item()
-        self.target += wanted.square().sum().item()
-        self.num_tokens += rows.shape[0]
+        self.cross += wanted.T @ rows
+        self.missing += wanted.square().sum().item()
+        self.target += target[:, 1:].square().sum().item()
+        self.num_tokens += inner.shape[0] * inner.shape[1]
 
     def solve(self, ridge: float) -> Tensor:
         """The correction E: (hidden, inner)."""
         penalty = ridge * self.inner.diagonal().mean().clamp_min(1e-12)
-        regular = self.inner + penalty * torch.eye(len(self.inner)).to(self.inner)
+        sinks, wanted = (torch.cat(parts) for parts in zip(*self.sinks, strict=True))
+        regular = self.inner + sinks.T @ sinks + penalty * torch.eye(len(self.inner)).to(self.inner)
         factor = torch.linalg.cholesky(regular)
-        return torch.cholesky_solve(self.cross.T, factor).T
+        return torch.cholesky_solve((self.cross + wanted.T @ sinks).T, factor).T
 
     def left_by(self, correction: Tensor) -> float:
         """What remains of `missing` under a correction."""
@@ -145,7 +147,6 @@ def _refit(
         tensor=stored,
         ridge=RIDGE,
         num_tokens=equations.num_tokens,
-        counts_position_0=equations.first_position == 0,
         gap_unrepaired=equations.missing / equations.target,
         gap_repaired=equations.left_by(correction) / equations.target,
     )
@@ -167,16 +168,10 @@ def _gather(
             equations = _NormalEquations(
                 inner=zeros(width, width, dtype=torch.float64),
                 cross=zeros(hidden, width, dtype=torch.float64),
-                first_position=0 if _makes_the_sink(output, target[batch]) else 1,
             )
         equations.add(inner, output, target[batch])
     assert equations is not None
     return equations
-
-
-def _makes_the_sink(state: Tensor, target: Tensor) -> bool:
-    before, after = state[:, 0].double(), target[:, 0].double()  # (batch, hidden)
-    return (after - before).norm().item() > SINK_MADE * after.norm().item()
 
 
 @contextmanager

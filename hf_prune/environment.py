@@ -8,8 +8,11 @@ from pathlib import Path
 import psutil
 import torch
 
+from hf_prune.disk import gigabytes
 from hf_prune.errors import RecipeError
 from hf_prune.records import Environment
+
+MEMORY_HEADROOM = 1.3  # of the weights' size: activations, cache and the loader's own copies
 
 
 def describe_environment(device: torch.device) -> Environment:
@@ -57,3 +60,17 @@ def choose_device(wanted: str) -> torch.device:
             f"--device {wanted} is not to be had here: {str(error).splitlines()[0]}; use cpu or auto"
         ) from error
     return device
+
+
+def reason_not_to_load(size_bytes: int, device: str) -> str | None:
+    """Why a model of this size should not be loaded whole here; None where it fits."""
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info()
+    else:
+        free = psutil.virtual_memory().available
+    if size_bytes * MEMORY_HEADROOM <= free:
+        return None
+    return (
+        f"loading the whole model takes about {gigabytes(int(size_bytes * MEMORY_HEADROOM))}, and "
+        f"{gigabytes(free)} are free"
+    )

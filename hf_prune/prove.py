@@ -4,7 +4,7 @@ The result is loaded by transformers as its users will load it, and compared wit
 by layer from its own files: two ways that share no code of the cut.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from hf_prune.decoder import StreamedDecoder, run_layers
+from hf_prune.decoder import StreamedDecoder, open_decoder, run_layers
+from hf_prune.environment import reason_not_to_load
 from hf_prune.errors import ProofFailed
 from hf_prune.progress import Progress, silent
 from hf_prune.records import Check, Proof
+from hf_prune.weights import TORCH_DTYPES, read_index
 
 PROOF_SEQUENCES = 2
 PROOF_LENGTH = 48  # tokens
@@ -25,7 +27,6 @@ NEW_TOKENS = 16
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
-@torch.inference_mode()
 def expected_logits(
     decoder: StreamedDecoder,
     tokens: Tensor,
@@ -44,7 +45,14 @@ def expected_logits(
         (sequences, length, vocabulary), float32.
     """
     stored = {name: _as_stored(decoder, name, value) for name, value in replacements.items()}
-    hidden = run_layers(decoder, decoder.enter(tokens), kept, stored)
+    return _streamed_logits(decoder, tokens, kept, stored)
+
+
+@torch.inference_mode()
+def _streamed_logits(
+    decoder: StreamedDecoder, tokens: Tensor, layers: Iterable[int], replacements: Mapping[str, Tensor]
+) -> Tensor:
+    hidden = run_layers(decoder, decoder.enter(tokens), layers, replacements)
     with decoder.head() as logits_of:
         rows = [logits_of(sequence) for batch in hidden for sequence in batch.split(1)]
     return torch.cat(rows).float()
@@ -52,7 +60,7 @@ def expected_logits(
 
 def _as_stored(decoder: StreamedDecoder, name: str, value: Tensor) -> Tensor:
     """The value after the rounding that writing it to disk brings."""
-    return value.to(decoder.skeleton.index.tensors[name].read().dtype)
+    return value.to(TORCH_DTYPES[decoder.skeleton.index.tensors[name].dtype])
 
 
 def prove(
@@ -65,6 +73,9 @@ def prove(
 ) -> Proof:
     """Reload a checkpoint and compare it with what it should compute.
 
+    A checkpoint that does not fit into memory is run layer by layer from its own files instead, and
+    decoding with the cache is left out.
+
     Args:
         folder: the checkpoint.
         variant: "cut" or "bridged".
@@ -76,13 +87,10 @@ def prove(
     Raises:
         ProofFailed: at the first check that does not hold.
     """
-    model, loading = _reload(folder, decoder)
-    tokens = tokens.to(decoder.device)
-    makers: tuple[Callable[[], Check], ...] = (
-        lambda: _check_keys(loading),
-        lambda: _check_logits(model, tokens, expected),
-        lambda: _check_decoding(model, tokens),
-    )
+    size_bytes = read_index(folder).parameters * decoder.dtype.itemsize
+    too_large = reason_not_to_load(size_bytes, decoder.device.type)
+    make_checks = _checks_of_files if too_large else _checks_of_model
+    makers = make_checks(folder, tokens.to(decoder.device), expected, decoder)
     checks = []
     for make in progress(makers, f"proving, {variant}", len(makers), "check"):
         check = make()
@@ -92,7 +100,30 @@ def prove(
                 f"{check.detail}); nothing is published: please report this with the model's name"
             )
         checks.append(check)
-    return Proof(variant=variant, checks=tuple(checks))
+    left_out = f"decoding with the cache was not compared: {too_large}" if too_large else None
+    return Proof(variant=variant, checks=tuple(checks), left_out=left_out)
+
+
+def _checks_of_model(
+    folder: Path, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
+) -> tuple[Callable[[], Check], ...]:
+    model, loading = _reload(folder, decoder)
+    return (
+        lambda: _check_keys(loading),
+        lambda: _check_logits(_plain_logits(model, tokens), expected, decoder.dtype),
+        lambda: _check_decoding(model, tokens),
+    )
+
+
+def _checks_of_files(
+    folder: Path, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
+) -> tuple[Callable[[], Check], ...]:
+    written = open_decoder(folder, decoder.device)  # refuses a folder that lacks a tensor
+    return (
+        lambda: _check_logits(
+            _streamed_logits(written, tokens, range(written.num_layers), {}), expected, decoder.dtype
+        ),
+    )
 
 
 def _reload(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, Any]]:
@@ -115,12 +146,15 @@ def _check_keys(loading: Mapping[str, Any]) -> Check:
 
 
 @torch.inference_mode()
-def _check_logits(model: Any, tokens: Tensor, expected: Tensor) -> Check:
-    logits = model(input_ids=tokens, use_cache=False).logits.float()
+def _plain_logits(model: Any, tokens: Tensor) -> Tensor:
+    return model(input_ids=tokens, use_cache=False).logits.float()
+
+
+def _check_logits(logits: Tensor, expected: Tensor, dtype: torch.dtype) -> Check:
     difference = _difference(logits, expected.to(logits))
     return Check(
         name="logits equal the original's with those layers left out",
-        passed=difference <= TOLERANCE[model.dtype],
+        passed=difference <= TOLERANCE[dtype],
         detail=f"largest difference {difference:.2g} standard deviations over {logits.shape[0]} x "
         f"{logits.shape[1]} tokens",
     )
@@ -145,7 +179,7 @@ def _check_decoding(model: Any, tokens: Tensor) -> Check:
     except IndexError as error:  # a stale layer number in the cache
         return Check(name=name, passed=False, detail=f"decoding with the cache fails: {error}")
     cached = torch.stack(generated.logits, dim=1).float()  # (1, new, vocabulary)
-    whole = model(input_ids=generated.sequences[:, :-1], use_cache=False).logits.float()
+    whole = _plain_logits(model, generated.sequences[:, :-1])
     difference = _difference(cached, whole[:, prompt.shape[1] - 1 :])
     return Check(
         name=name,

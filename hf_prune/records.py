@@ -150,6 +150,7 @@ class Proof:
 
     variant: str
     checks: tuple[Check, ...]
+    left_out: str | None = None  # what could not be compared here, and why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +162,7 @@ class FoldedBridge:
     tensor: str  # its name in the original checkpoint
     ridge: float
     num_tokens: int
-    counts_position_0: bool  # only where the removed layers make the attention sink
-    gap_unrepaired: float  # |target - state|^2 / |target|^2 on the calibration tokens
+    gap_unrepaired: float  # |target - state|^2 / |target|^2 on those tokens, position 0 left out
     gap_repaired: float
 
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-import torch
 from huggingface_hub import ModelCard
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
 from hf_prune import hub
 from hf_prune.anatomy import read_config
-from hf_prune.disk import check_room, gigabytes, whole_folder
-from hf_prune.errors import ModelNotFound, NoSafetensors, UnsupportedModel
+from hf_prune.disk import gigabytes
+from hf_prune.errors import ModelNotFound, NoSafetensors
+from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
 from hf_prune.records import Source
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE
 
@@ -183,7 +182,7 @@ def fetch_description(found: Found) -> int:
     """
     if found.gguf_file is not None:
         folder = _folder_with_gguf(found)
-        return int(_read_gguf_config(folder, found.gguf_file).num_hidden_layers)
+        return int(read_gguf_config(folder, found.gguf_file).num_hidden_layers)
     if found.repository is not None:
         return int(read_config(hub.download(found.repository, _small(found))).num_hidden_layers)
     assert found.folder is not None
@@ -271,51 +270,3 @@ def _from_own_card(source: Source, card: Path) -> Source:
         license_link=data.get("license_link"),
         languages=(languages,) if isinstance(languages, str) else tuple(languages),
     )
-
-
-def _read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
-    try:
-        return AutoConfig.from_pretrained(folder, gguf_file=gguf_file)
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise _unreadable(gguf_file, error) from error
-
-
-def _unreadable(gguf_file: str, error: Exception) -> UnsupportedModel:
-    return UnsupportedModel(f"transformers cannot read {gguf_file}: {str(error).splitlines()[0]}")
-
-
-def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
-    """Write a GGUF file as a model in transformers' form, in bfloat16.
-
-    transformers reads a GGUF file whole, so this step alone needs memory for the whole model. The model
-    is saved and read again rather than cast, which would round the rotary frequencies too.
-
-    Raises:
-        UnsupportedModel: transformers cannot read this file.
-    """
-    if target.is_dir():
-        return target
-    size = (folder / gguf_file).stat().st_size
-    check_room(target.parent, 4 * size, f"converting {gguf_file}")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.bfloat16)
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise _unreadable(gguf_file, error) from error
-    for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
-        if hasattr(model, attribute):  # else save_pretrained writes the packed form
-            delattr(model, attribute)
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    with whole_folder(target) as partial:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        _drop_name_or_path(partial / "config.json")
-    return target
-
-
-def _drop_name_or_path(config: Path) -> None:
-    content = json.loads(config.read_text())
-    content.pop("_name_or_path", None)
-    content.pop("_model_name_or_path", None)
-    config.write_text(json.dumps(content, indent=2) + "\n")

@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hf_prune.disk import gigabytes
+from hf_prune.environment import reason_not_to_load
 from hf_prune.records import Speed, SpeedTrial
 
 PROMPT_TOKENS = 128
 NEW_TOKENS = 32
 RUNS = 5
-MEMORY_HEADROOM = 1.3  # of the weights' size: activations, cache and the loader's own copies
 
 
 def measure_speed(folder: Path, variant: str, device: str, size_bytes: int) -> SpeedTrial:
@@ -46,24 +45,6 @@ def _figures(printed: str) -> dict[str, Any]:
     figures: dict[str, Any] = json.loads(printed.splitlines()[-1])
     figures["decode_tokens_per_second_range"] = tuple(figures["decode_tokens_per_second_range"])
     return figures
-
-
-def reason_not_to_load(size_bytes: int, device: str) -> str | None:
-    """Why a model of this size should not be loaded whole here; None where it fits."""
-    if device.startswith("cuda"):
-        import torch
-
-        free, _ = torch.cuda.mem_get_info()
-    else:
-        import psutil
-
-        free = psutil.virtual_memory().available
-    if size_bytes * MEMORY_HEADROOM <= free:
-        return None
-    return (
-        f"loading the whole model takes about {gigabytes(int(size_bytes * MEMORY_HEADROOM))}, and "
-        f"{gigabytes(free)} are free"
-    )
 
 
 def _run(folder: Path, device: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 def real_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct in transformers' form, converted from its package; takes half a minute."""
     from hf_prune.demo import demo_model
-    from hf_prune.source import convert_gguf
+    from hf_prune.gguf_conversion import convert_gguf
 
     folder, gguf_file = demo_model()
     return convert_gguf(folder, gguf_file, tmp_path_factory.mktemp("real") / "SmolLM2-135M-Instruct")

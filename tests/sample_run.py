@@ -76,7 +76,6 @@ def sample_bridge(plan: Plan) -> Bridge:
             tensor=f"model.layers.{block.start - 1}.mlp.down_proj.weight",
             ridge=0.05,
             num_tokens=32704,
-            counts_position_0=False,
             gap_unrepaired=0.3127,
             gap_repaired=0.1874,
         )
