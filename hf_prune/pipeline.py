@@ -49,7 +49,7 @@ from hf_prune.records import (
 )
 from hf_prune.report import SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
-from hf_prune.speed import measure_speed
+from hf_prune.speed import measure_speeds
 
 SELECTION_SEQUENCES = 8  # calibration windows that nothing is fitted on
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
@@ -226,14 +226,7 @@ def _run_stages(work: _Work, name: str, command: str) -> Run:
     if bridged.checkpoint:
         variants["bridged"] = work.folder.checkpoints / "bridged"
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
-    trials = [
-        _try_speed(work, variant, variants[variant], size)
-        for variant, size in (
-            ("dense", work.dense.size_bytes),
-            (result.variant, result.size_bytes),
-        )
-    ]
-    speeds = tuple(trial.speed for trial in trials if trial.speed)
+    trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     written = anatomy.describe(anatomy.build_skeleton(work.folder.checkpoints / result.variant))
     return Run(
         schema_version=SCHEMA_VERSION,
@@ -250,8 +243,8 @@ def _run_stages(work: _Work, name: str, command: str) -> Run:
         proofs=(cut.proof, bridged.proof) if bridged.proof else (cut.proof,),
         bridge=bridged.bridge,
         perplexities=perplexities,
-        speeds=speeds if len(speeds) == len(trials) else (),
-        speed_reason=next((trial.reason for trial in trials if trial.reason), None),
+        speeds=trial.speeds,
+        speed_reason=trial.reason,
         started="",
         seconds=0.0,
     )
@@ -350,13 +343,11 @@ def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
     return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
 
 
-def _try_speed(work: _Work, variant: str, folder: Path, size_bytes: int) -> SpeedTrial:
+def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
     def compute() -> SpeedTrial:
-        for path in work.reporter.progress([folder], f"speed, {variant}", 1, "model"):
-            trial = measure_speed(path, variant, str(work.device), size_bytes)
-        return trial
+        return measure_speeds(folders, work.dense.size_bytes, str(work.device), work.reporter.progress)
 
-    return work.folder.stage(f"speed-{variant}", SpeedTrial, work.inputs, compute)
+    return work.folder.stage("speed", SpeedTrial, work.inputs, compute)
 
 
 def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:

@@ -223,9 +223,9 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedTrial:
-    """Figures, or the reason why there are none."""
+    """Figures of every model that was tried, or the reason why there are none."""
 
-    speed: Speed | None
+    speeds: tuple[Speed, ...]
     reason: str | None
 
 

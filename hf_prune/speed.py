@@ -1,7 +1,8 @@
-"""What a model costs to run: tokens per second and peak memory, each model in a process of its own.
+"""What models cost to run: tokens per second and peak memory, each in a process of its own, in turn.
 
 `python -m hf_prune.speed FOLDER DEVICE` loads a model as its users do, generates, and prints one JSON
-object; a process of its own is what makes its peak memory its own.
+object; a process of its own is what makes its peak memory its own. The models take turns, so that what else
+the machine does falls on all of them.
 """
 
 import json
@@ -11,40 +12,64 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_prune.environment import reason_not_to_load
+from hf_prune.progress import Progress
 from hf_prune.records import Speed, SpeedTrial
 
 PROMPT_TOKENS = 128
 NEW_TOKENS = 32
-RUNS = 5
+TURNS = 2
+RUNS = 3  # in each turn
 
 
-def measure_speed(folder: Path, variant: str, device: str, size_bytes: int) -> SpeedTrial:
-    """Generate with a model in a process of its own.
+def measure_speeds(
+    folders: Mapping[str, Path], largest_bytes: int, device: str, progress: Progress
+) -> SpeedTrial:
+    """Generate with each model, turn by turn.
 
     Args:
-        folder: the model.
-        variant: "dense", "cut" or "bridged".
+        folders: the models by variant, the original first.
+        largest_bytes: the weights of the largest of them.
         device: "cpu", "cuda" or the like.
-        size_bytes: of its weights.
+        progress: shows the turns going by.
     """
-    if reason := reason_not_to_load(size_bytes, device):
-        return SpeedTrial(speed=None, reason=reason)
-    command = [sys.executable, "-m", "hf_prune.speed", str(folder), device]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        said = (finished.stderr.strip().splitlines() or [f"exit {finished.returncode}"])[-1]
-        return SpeedTrial(speed=None, reason=f"the {variant} model could not be run: {said}")
-    return SpeedTrial(speed=Speed(variant=variant, **_figures(finished.stdout)), reason=None)
+    if reason := reason_not_to_load(largest_bytes, device):
+        return SpeedTrial(speeds=(), reason=reason)
+    turns = [variant for _ in range(TURNS) for variant in folders]
+    printed: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
+    for variant in progress(turns, "speed", len(turns), "turn"):
+        command = [sys.executable, "-m", "hf_prune.speed", str(folders[variant]), device]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        if finished.returncode != 0:
+            said = (finished.stderr.strip().splitlines() or [f"exit {finished.returncode}"])[-1]
+            return SpeedTrial(speeds=(), reason=f"the {variant} model could not be run: {said}")
+        printed[variant].append(json.loads(finished.stdout.splitlines()[-1]))
+    return SpeedTrial(
+        speeds=tuple(_summary(variant, turns) for variant, turns in printed.items()), reason=None
+    )
 
 
-def _figures(printed: str) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    figures["decode_tokens_per_second_range"] = tuple(figures["decode_tokens_per_second_range"])
-    return figures
+def _summary(variant: str, turns: list[dict[str, Any]]) -> Speed:
+    first = [seconds for turn in turns for seconds in turn["to_first_token"]]
+    last = [seconds for turn in turns for seconds in turn["to_last_token"]]
+    rates = [(NEW_TOKENS - 1) / (whole - statistics.median(first)) for whole in last]
+    return Speed(
+        variant=variant,
+        decode_tokens_per_second=statistics.median(rates),
+        decode_tokens_per_second_range=(min(rates), max(rates)),
+        prompt_tokens_per_second=PROMPT_TOKENS / statistics.median(first),
+        peak_memory_bytes=max(turn["peak_memory_bytes"] for turn in turns),
+        runs=len(last),
+        prompt_tokens=PROMPT_TOKENS,
+        new_tokens=NEW_TOKENS,
+        device=turns[0]["device"],
+        dtype=turns[0]["dtype"],
+        threads=turns[0]["threads"],
+    )
 
 
 def _run(folder: Path, device: str) -> dict[str, Any]:
@@ -75,16 +100,10 @@ def _run(folder: Path, device: str) -> dict[str, Any]:
     seconds(NEW_TOKENS)  # the first run pays for what later ones find ready
     to_first = [seconds(1) for _ in range(RUNS)]
     to_last = [seconds(NEW_TOKENS) for _ in range(RUNS)]
-    first = statistics.median(to_first)
-    rates = [(NEW_TOKENS - 1) / (last - first) for last in to_last]
     return {
-        "decode_tokens_per_second": statistics.median(rates),
-        "decode_tokens_per_second_range": [min(rates), max(rates)],
-        "prompt_tokens_per_second": PROMPT_TOKENS / first,
+        "to_first_token": to_first,
+        "to_last_token": to_last,
         "peak_memory_bytes": _peak_memory(device),
-        "runs": RUNS,
-        "prompt_tokens": PROMPT_TOKENS,
-        "new_tokens": NEW_TOKENS,
         "device": device,
         "dtype": str(model.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

@@ -39,6 +39,14 @@ SETTINGS = {
     "gemma2": {**MODERN, "sliding_window": 16, "query_pre_attn_scalar": 8},
     "gemma3_text": {**MODERN, "sliding_window": 16, "query_pre_attn_scalar": 8},
     "mixtral": {**MODERN, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "mistral": {**MODERN, "sliding_window": 16},
+    "phi": {name: value for name, value in MODERN.items() if name != "head_dim"},
+    "bloom": {"hidden_size": 32, "n_layer": 6, "n_head": 4},
+    "gpt_bigcode": {"n_embd": 32, "n_layer": 6, "n_head": 4, "n_positions": 128},
+    "gptj": {"n_embd": 32, "n_layer": 6, "n_head": 4, "n_positions": 128, "rotary_dim": 4},
+    "falcon": {"hidden_size": 32, "num_hidden_layers": 6, "num_attention_heads": 4},
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 6, "max_seq_len": 128},
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 6, "state_size": 4},
 }
 
 

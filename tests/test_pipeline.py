@@ -157,11 +157,11 @@ def test_the_python_api_in_another_folder_gives_the_same_layers_and_bytes(
     pushed: Finished, tmp_path: Path
 ) -> None:
     recipe = api.Recipe(model=BASE, drop_layers=2, samples=4, eval_samples=2, sequence_length=32)
-    run, folder, published = api.prune(recipe, tmp_path / "another")
-    assert published is None
-    assert list(run.plan.kept) == pushed.run["plan"]["kept"]
-    assert [file.sha256 for file in run.result.weights] == sha256s(pushed.run)
-    weights = (folder.model / "model.safetensors").read_bytes()
+    outcome = api.prune(recipe, tmp_path / "another")
+    assert outcome.published is None
+    assert list(outcome.run.plan.kept) == pushed.run["plan"]["kept"]
+    assert [file.sha256 for file in outcome.run.result.weights] == sha256s(pushed.run)
+    weights = (outcome.model / "model.safetensors").read_bytes()
     assert weights == (pushed.folder / "model" / "model.safetensors").read_bytes()
 
 

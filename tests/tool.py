@@ -66,7 +66,7 @@ def hf_prune_apart(*words: str, **environment: str) -> Outcome:
     """`python -m hf_prune WORDS` in a process of its own, for what is read when it starts."""
     command = [sys.executable, "-m", "hf_prune", *words]
     done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=250
+        command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=800
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 

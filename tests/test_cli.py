@@ -1,0 +1,101 @@
+"""The command line from outside: its help, what it imports, and which way imports point."""
+
+import ast
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from hf_prune.cli import cli
+from tests.hub import LoopbackHub
+from tests.tool import hf_prune, hf_prune_apart
+
+PACKAGE = Path(__file__).parent.parent / "hf_prune"
+HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
+LIGHT = ("cli", "recipe", "records", "choose", "errors", "report", "progress", "__init__", "__main__")
+OUTSIDE = {"cli", "pipeline", "console"}
+MAY_IMPORT_THE_HUB = {"hub", "card", "source", "demo", "console"}  # the others: cards, logging, a folder
+
+
+def installed(*words: str) -> str:
+    """What the installed command prints on stdout, in a terminal of 80 columns."""
+    command = [str(Path(sysconfig.get_path("scripts")) / "hf-prune"), *words]
+    environment = {"COLUMNS": "80", "LANG": "C.UTF-8"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_help_is_as_it_was_reviewed(golden: Callable[[str, str], None]) -> None:
+    golden("help.txt", installed("--help") + "\n" + installed("run", "--help"))
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_the_help_of_each_command_has_an_example(command: str) -> None:
+    outcome = hf_prune(command, "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    example = outcome.out.partition("Example:")[2].strip()
+    assert example.startswith("hf-prune ")
+
+
+def test_the_help_of_the_tool_has_examples() -> None:
+    outcome = hf_prune("--help")
+    assert outcome.code == 0
+    assert "hf-prune meta-llama/Llama-2-7b --push" in outcome.out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "hf_prune", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in imported  # so the output was understood
+    assert imported & HEAVY == set()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert hf_prune("--version").out.split()[-1] == version("hf-prune")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    outcome = hf_prune_apart("--version")
+    assert (outcome.code, outcome.out.split()[-1]) == (0, version("hf-prune"))
+
+
+@pytest.mark.parametrize(
+    "words", [("acme/missing",), ("run", "acme/missing"), ("--drop-layers", "2", "acme/missing")]
+)
+def test_a_word_that_is_no_command_is_a_model(
+    home_hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = hf_prune(*words)
+    assert outcome.code == 1
+    assert "there is no model acme/missing" in outcome.error()
+
+
+# Which way imports point
+
+
+def imported_by(path: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere, dotted; of `from hf_prune import x` both."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py")))
+def test_dependencies_point_inwards(module: str) -> None:
+    names = set(imported_by(PACKAGE / f"{module}.py"))
+    roots = {name.split(".")[0] for name in names}
+    inner = {name.split(".")[1] for name in names if name.startswith("hf_prune.")}
+    if module not in MAY_IMPORT_THE_HUB:
+        assert "huggingface_hub" not in roots
+    if module in LIGHT:
+        assert "torch" not in roots
+    if module not in {*OUTSIDE, "__init__", "__main__"}:
+        assert inner & OUTSIDE == set()

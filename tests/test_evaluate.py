@@ -1,0 +1,89 @@
+"""Perplexity is what transformers' own loss says on the same windows."""
+
+import math
+import statistics
+
+import pytest
+import torch
+
+from hf_prune import evaluate
+from hf_prune.decoder import POSITIONS_AT_ONCE, open_decoder
+from hf_prune.evaluate import mean_loss, perplexity
+from hf_prune.progress import silent
+from tests.plain import plain_logits, plain_model, some_tokens, windows_of
+
+CPU = torch.device("cpu")
+
+
+def measured(folder, tokens):
+    return perplexity(open_decoder(folder, CPU), windows_of(tokens), "dense", silent)
+
+
+@torch.no_grad()
+def plain_losses(folder, tokens):
+    model = plain_model(folder)
+    return [model(input_ids=one[None], labels=one[None], use_cache=False).loss.item() for one in tokens]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2", "opt"])
+def test_the_loss_is_that_of_the_plain_model(tiny_models, family):
+    folder, tokens = tiny_models(family), some_tokens(5, 40)
+    expected = plain_losses(folder, tokens)
+    found = measured(folder, tokens)
+    assert found.loss == pytest.approx(statistics.fmean(expected), abs=1e-5)
+    assert found.perplexity == pytest.approx(math.exp(statistics.fmean(expected)), rel=1e-5)
+    assert found.num_predictions == 5 * 39
+    assert found.variant == "dense"
+    assert found.text == windows_of(tokens).record
+
+
+def test_the_standard_error_is_of_the_mean_over_sequences(tiny_models):
+    folder, tokens = tiny_models("llama"), some_tokens(5, 40)
+    expected = plain_losses(folder, tokens)
+    mean = sum(expected) / 5
+    variance = sum((loss - mean) ** 2 for loss in expected) / 4
+    assert measured(folder, tokens).loss_stderr == pytest.approx(math.sqrt(variance / 5), rel=1e-3)
+
+
+def test_one_sequence_has_no_standard_error(tiny_models):
+    assert measured(tiny_models("llama"), some_tokens(1, 40)).loss_stderr == 0
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, POSITIONS_AT_ONCE + 1])
+def test_long_sequences_are_summed_over_every_part(tiny_models, more):
+    length = POSITIONS_AT_ONCE + more
+    folder = tiny_models("llama", max_position_embeddings=2 * length)
+    tokens = some_tokens(2, length)
+    assert measured(folder, tokens).loss == pytest.approx(
+        statistics.fmean(plain_losses(folder, tokens)), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 39, 40])
+def test_how_many_positions_go_at_once_does_not_matter(tiny_models, monkeypatch, at_once):
+    folder, tokens = tiny_models("llama"), some_tokens(2, 40)
+    whole = measured(folder, tokens).loss
+    monkeypatch.setattr(evaluate, "POSITIONS_AT_ONCE", at_once)
+    assert measured(folder, tokens).loss == pytest.approx(whole, abs=1e-5)
+
+
+def test_many_batches_are_matched_with_their_own_tokens(tiny_models):
+    folder, tokens = tiny_models("llama"), some_tokens(60, 40)  # 51 a batch
+    assert measured(folder, tokens).loss == pytest.approx(
+        statistics.fmean(plain_losses(folder, tokens)), abs=1e-5
+    )
+
+
+def test_the_loss_of_some_layers_is_that_of_the_plain_model_with_the_others_skipped(tiny_models):
+    folder, tokens, kept = tiny_models("llama"), some_tokens(3, 40), (0, 1, 4)
+    logits = plain_logits(plain_model(folder), tokens, kept)
+    expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    found = mean_loss(open_decoder(folder, CPU), windows_of(tokens), kept, {})
+    assert found == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_a_replacement_changes_the_loss(tiny_models):
+    decoder, windows = open_decoder(tiny_models("llama"), CPU), windows_of(some_tokens(3, 40))
+    new = {"model.layers.1.mlp.down_proj.weight": torch.zeros(32, 64)}
+    plain = mean_loss(decoder, windows, tuple(range(6)), {})
+    assert mean_loss(decoder, windows, tuple(range(6)), new) != pytest.approx(plain, abs=1e-3)
