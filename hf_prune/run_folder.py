@@ -56,7 +56,8 @@ class RunFolder:
             for name in ("run.json", "similarity.json"):
                 (self.path / name).unlink(missing_ok=True)
         elif marker.is_file():
-            if json.loads(marker.read_text())["fingerprint"] != recipe_fingerprint:
+            finished = any(path != marker for path in marker.parent.glob("*.json"))
+            if finished and json.loads(marker.read_text())["fingerprint"] != recipe_fingerprint:
                 raise OutputOccupied(
                     f"{self.path} holds a run with other settings: choose another --output, or replace "
                     f"it with --fresh"

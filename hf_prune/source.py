@@ -96,7 +96,7 @@ def find(model: str, revision: str | None, gguf_file: str | None) -> Found:
     if _in_original_format(names) and gguf_file is None:
         sibling = f"{repository.repo_id}-hf"
         if not hub.exists(sibling):
-            raise NoSafetensors(_conversion(repository.repo_id))
+            raise NoSafetensors(_conversion(repository.repo_id, names))
         notice = (
             f"{repository.repo_id} is in Meta's original format; using {sibling}, the same model in "
             f"transformers' format"
@@ -116,12 +116,16 @@ def _in_original_format(names: set[str]) -> bool:
     return consolidated and not _has_weights(names)
 
 
-def _conversion(repo_id: str) -> str:
+def _conversion(repo_id: str, names: set[str]) -> str:
+    shards = sum(fnmatch(name, "*consolidated.*.pth") for name in names)
+    # transformers 5 has no converter any more; 4.44 is the last that was tried and has it.
     return (
         f"{repo_id} is in Meta's original format and has no sibling {repo_id}-hf: convert it with `hf "
-        f"download {repo_id} --local-dir original && python -m transformers.models.llama."
-        f"convert_llama_weights_to_hf --input_dir original --output_dir converted`, then give the "
-        f"folder `converted`"
+        f"download {repo_id} --local-dir original && uv run --no-project --python 3.11 --with "
+        f"transformers==4.44.2 --with torch --with 'numpy<2' --with accelerate --with sentencepiece "
+        f"--with tiktoken --with blobfile python -m transformers.models.llama.convert_llama_weights_to_hf "
+        f"--input_dir original --output_dir converted --num_shards {shards} --llama_version 2` "
+        f"(--llama_version 3 or 3.1 for those models), then give the folder `converted`"
     )
 
 
@@ -136,7 +140,7 @@ def _check_form(model: str, names: set[str], gguf_file: str | None) -> None:
     pickled = sorted(name for name in names if name.endswith((".bin", ".pth", ".pt", ".ckpt")))
     gguf = sorted(name for name in names if name.endswith(".gguf"))
     if _in_original_format(names):
-        raise NoSafetensors(_conversion(model))
+        raise NoSafetensors(_conversion(model, names))
     if "adapter_config.json" in names:
         raise NoSafetensors(
             f"{model} is an adapter, not a whole model: merge it into its base and give the result"
@@ -197,7 +201,9 @@ def fetch_weights(found: Found, workspace: Path) -> Source:
         workspace: where a GGUF file is converted.
     """
     if found.gguf_file is not None:
-        folder = convert_gguf(_folder_with_gguf(found), found.gguf_file, workspace / "original")
+        folder = convert_gguf(
+            _folder_with_gguf(found), found.gguf_file, workspace / f"original-{found.identity[:12]}"
+        )
     elif found.repository is not None:
         folder = hub.download(found.repository, _small(found))
         hub.download(found.repository, (*_small(found), *_weight_names(folder)))

@@ -1,18 +1,21 @@
 """What models cost to run: tokens per second and peak memory, each in a process of its own, in turn.
 
-`python -m hf_prune.speed FOLDER DEVICE` loads a model as its users do, generates, and prints one JSON
-object; a process of its own is what makes its peak memory its own. The models take turns, so that what else
-the machine does falls on all of them.
+`python -m hf_prune.speed DEVICE FOLDER...` imports what is needed once, then forks for each turn, loads a
+model as its users do, generates, and prints one JSON object. A process of its own is what makes a model's
+peak memory its own; turns make what else the machine does fall on all models.
 """
 
 import json
+import multiprocessing
 import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +43,26 @@ def measure_speeds(
     if reason := reason_not_to_load(largest_bytes, device):
         return SpeedTrial(speeds=(), reason=reason)
     turns = [variant for _ in range(TURNS) for variant in folders]
-    printed: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
-    for variant in progress(turns, "speed", len(turns), "turn"):
-        command = [sys.executable, "-m", "hf_prune.speed", str(folders[variant]), device]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-        if finished.returncode != 0:
-            said = (finished.stderr.strip().splitlines() or [f"exit {finished.returncode}"])[-1]
-            return SpeedTrial(speeds=(), reason=f"the {variant} model could not be run: {said}")
-        printed[variant].append(json.loads(finished.stdout.splitlines()[-1]))
-    return SpeedTrial(
-        speeds=tuple(_summary(variant, turns) for variant, turns in printed.items()), reason=None
-    )
+    figures: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
+    command = [sys.executable, "-m", "hf_prune.speed", device, *map(str, folders.values())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        measured = progress(_objects(process.stdout), "speed", len(turns), "turn")
+        for variant, found in zip(turns, measured, strict=False):
+            figures[variant].append(found)
+        said = process.stderr.read().strip()
+    if process.returncode != 0:
+        last = (said.splitlines() or [f"exit {process.returncode}"])[-1]
+        return SpeedTrial(speeds=(), reason=f"the models could not be run: {last}")
+    speeds = tuple(_summary(variant, found) for variant, found in figures.items())
+    return SpeedTrial(speeds=speeds, reason=None)
+
+
+def _objects(printed: Iterator[str]) -> Iterator[dict[str, Any]]:
+    for line in printed:
+        if line.startswith("{"):
+            yield json.loads(line)
 
 
 def _summary(variant: str, turns: list[dict[str, Any]]) -> Speed:
@@ -70,6 +82,28 @@ def _summary(variant: str, turns: list[dict[str, Any]]) -> Speed:
         dtype=turns[0]["dtype"],
         threads=turns[0]["threads"],
     )
+
+
+def _take_turns(device: str, folders: list[str]) -> None:
+    import transformers
+
+    for heavy in ("transformers.modeling_utils", "transformers.generation.utils"):
+        import_module(heavy)  # once, before the forks: it takes seconds
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+    for folder in folders * TURNS:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_send_figures, args=(sender, Path(folder), device))
+        process.start()
+        sender.close()  # so that a turn that dies ends the wait
+        print(json.dumps(receiver.recv()), flush=True)
+        process.join()
+
+
+def _send_figures(sender: Connection, folder: Path, device: str) -> None:
+    sender.send(_run(folder, device))
 
 
 def _run(folder: Path, device: str) -> dict[str, Any]:
@@ -124,4 +158,4 @@ def _peak_memory(device: str) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_run(Path(sys.argv[1]), sys.argv[2])))
+    _take_turns(sys.argv[1], sys.argv[2:])

@@ -11,7 +11,13 @@ from hf_prune.calibration import Windows
 from hf_prune.records import TextTokens
 from tests.models import VOCABULARY
 
-LAYER_PATHS = ("model.layers", "transformer.h", "model.decoder.layers", "backbone.layers", "transformer.blocks")
+LAYER_PATHS = (
+    "model.layers",
+    "transformer.h",
+    "model.decoder.layers",
+    "backbone.layers",
+    "transformer.blocks",
+)
 
 
 def plain_model(folder: Path) -> nn.Module:

@@ -82,7 +82,9 @@ def test_a_cut_computes_what_the_original_does_with_those_layers_skipped(tiny_mo
     expected = plain_logits(plain_model(source), tokens, kept)
     model = reload(tmp_path / "cut")
     torch.testing.assert_close(plain_logits(model, tokens), expected, rtol=0, atol=1e-5)
-    assert written.parameters == sum(tensor.numel() for tensor in load_file(tmp_path / "cut/model.safetensors").values())
+    assert written.parameters == sum(
+        tensor.numel() for tensor in load_file(tmp_path / "cut/model.safetensors").values()
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -156,7 +158,9 @@ def test_a_replacement_is_written_in_the_stored_dtype(tiny_models, tmp_path):
     cut(source, tmp_path / "cut", CUTS["middle"], {name: value})
     before, after = load_file(source / "model.safetensors"), load_file(tmp_path / "cut/model.safetensors")
     assert torch.equal(after["model.layers.2.mlp.down_proj.weight"], value.bfloat16())
-    assert torch.equal(after["model.layers.3.mlp.down_proj.weight"], before["model.layers.5.mlp.down_proj.weight"])
+    assert torch.equal(
+        after["model.layers.3.mlp.down_proj.weight"], before["model.layers.5.mlp.down_proj.weight"]
+    )
 
 
 def test_the_same_cut_has_the_same_bytes(tiny_models, tmp_path):

@@ -155,7 +155,9 @@ def test_a_replacement_stands_for_the_stored_tensor_in_that_call_alone(tiny_mode
     assert not torch.allclose(plain, replaced)
 
 
-@pytest.mark.parametrize(("family", "prefix"), [("gpt2", "transformer."), ("opt", "model."), ("bloom", "transformer.")])
+@pytest.mark.parametrize(
+    ("family", "prefix"), [("gpt2", "transformer."), ("opt", "model."), ("bloom", "transformer.")]
+)
 def test_older_files_leave_the_base_models_prefix_out(tiny_models, tmp_path, family, prefix):
     folder, tokens = tiny_models(family), some_tokens()
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

@@ -32,7 +32,9 @@ def brute_force(states):
     for one in range(size):
         for other in range(size):
             dot = torch.einsum("slh,slh->sl", rows[one], rows[other])
-            lengths = torch.linalg.vector_norm(rows[one], dim=-1) * torch.linalg.vector_norm(rows[other], dim=-1)
+            lengths = torch.linalg.vector_norm(rows[one], dim=-1) * torch.linalg.vector_norm(
+                rows[other], dim=-1
+            )
             cosine[one, other] = (dot / lengths).clamp(-1, 1)
     angle = cosine.arccos() / math.pi
     influence = [1 - cosine[layer, layer + 1].mean().item() for layer in range(size - 1)]
@@ -145,9 +147,7 @@ def test_batches_do_not_change_the_averages(tiny_models):
     similarity = measured(folder, windows_of(tokens))
     states = boundaries(plain_model(folder), tokens)
     last, _, _, influence = brute_force(states)
-    torch.testing.assert_close(
-        torch.tensor(similarity.angular_last_token).double(), last, rtol=0, atol=1e-4
-    )
+    torch.testing.assert_close(torch.tensor(similarity.angular_last_token).double(), last, rtol=0, atol=1e-4)
     assert similarity.block_influence == pytest.approx(influence, abs=1e-5)
 
 

@@ -57,6 +57,7 @@ def test_without_that_sibling_it_stops_and_says_how_to_convert(
     assert outcome.code == 1
     assert f"{NAMED} is in Meta's original format and has no sibling {NAMED}-hf" in outcome.error()
     assert f"hf download {NAMED} --local-dir original" in outcome.error()
+    assert "--input_dir original --output_dir converted --num_shards 1 --llama_version 2" in outcome.error()
     assert list(tmp_path.iterdir()) == []
 
 
