@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
@@ -64,7 +65,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
     """
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, StrictDataclassError) as error:
         model_type = json.loads((folder / "config.json").read_text()).get("model_type", "unnamed")
         raise UnsupportedModel(
             f"the architecture {model_type!r} is not one that transformers can load here: "
@@ -210,7 +211,9 @@ def cut_config(text: str, kept: tuple[int, ...]) -> str:
         UnsupportedModel: a per-layer value cannot be carried over.
     """
     original = json.loads(text)
-    before = _config(original)
+    before = _try_config(original)
+    if before is None:
+        raise UnsupportedModel("config.json of the original is not one that transformers accepts")
     num_layers = before.num_hidden_layers
     patched: dict[str, Any] = {}
     for field, value in original.items():
@@ -235,13 +238,9 @@ def cut_config(text: str, kept: tuple[int, ...]) -> str:
     return json.dumps(patched, indent=_indent(text), ensure_ascii=False) + "\n"
 
 
-def _config(content: dict[str, Any]) -> PreTrainedConfig:
-    return AutoConfig.for_model(**content)
-
-
 def _try_config(content: dict[str, Any]) -> PreTrainedConfig | None:
     try:
-        return _config(content)
+        return AutoConfig.for_model(**content)
     except Exception:  # the class's own validators raise whatever they like; the caller decides
         return None
 

@@ -74,7 +74,8 @@ def _show_table(run: Run) -> None:
     from rich.table import Table
 
     blocks = ", ".join(map(str, run.plan.blocks))
-    table = Table(title=f"{run.name}: layers {blocks} removed, {len(run.plan.kept)} kept")
+    tell(f"{run.name}: layers {blocks} removed, {len(run.plan.kept)} kept")
+    table = Table()
     table.add_column("")
     for perplexity in run.perplexities:
         table.add_column(perplexity.variant, justify="right")

@@ -71,7 +71,9 @@ class StreamedDecoder:
                 notes = self._take_notes(batch.to(self.device))
                 assert notes.hidden is not None
                 hidden.append(notes.hidden)
-                self._calls.append(notes.calls)
+                # Masks and rotary embeddings are the same for every batch of a shape: keep them once.
+                known = next((calls for calls in self._calls if _alike(calls, notes.calls)), None)
+                self._calls.append(known or notes.calls)
         return hidden
 
     @contextmanager
@@ -212,6 +214,17 @@ class StreamedDecoder:
         if not isinstance(tensor, nn.Parameter):
             tensor = nn.Parameter(tensor, requires_grad=False)
         owner._parameters[attribute] = tensor
+
+
+def _alike(first: Any, second: Any) -> bool:
+    """Whether two nests of arguments hold the same values."""
+    if isinstance(first, Tensor):
+        return isinstance(second, Tensor) and first.shape == second.shape and torch.equal(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_alike(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(_alike, first, second))
+    return first is second or bool(first == second)
 
 
 class _TupleExpected(Exception):

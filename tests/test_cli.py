@@ -18,7 +18,14 @@ PACKAGE = Path(__file__).parent.parent / "hf_prune"
 HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
 LIGHT = ("cli", "recipe", "records", "choose", "errors", "report", "progress", "__init__", "__main__")
 OUTSIDE = {"cli", "pipeline", "console"}
-MAY_IMPORT_THE_HUB = {"hub", "card", "source", "demo", "console"}  # the others: cards, logging, a folder
+MAY_IMPORT_THE_HUB = {
+    "anatomy",
+    "hub",
+    "card",
+    "source",
+    "demo",
+    "console",
+}  # the others: cards, logging, a folder
 
 
 def installed(*words: str) -> str:

@@ -178,3 +178,20 @@ def test_a_stale_layer_number_past_the_cache_is_a_failed_check_and_no_crash(tiny
     check = proving._check_decoding(model, TOKENS)
     assert not check.passed
     assert "fails" in check.detail or "difference" in check.detail
+
+
+def test_a_model_too_large_to_load_is_proved_from_its_files(tiny_models, tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_prune.environment.MEMORY_HEADROOM", 1e12)
+    source = tiny_models("llama")
+    cut(source, tmp_path / "cut", KEPT)
+    proof = proof_of(source, tmp_path / "cut")
+    assert [check.name for check in proof.checks] == [NAMES[1]]
+    assert "decoding with the cache was not compared" in proof.left_out
+
+
+def test_a_wrong_cut_is_caught_from_its_files_alone(tiny_models, tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_prune.environment.MEMORY_HEADROOM", 1e12)
+    source = tiny_models("llama")
+    cut(source, tmp_path / "cut", (0, 1, 4, 5))
+    with pytest.raises(ProofFailed, match=NAMES[1]):
+        proof_of(source, tmp_path / "cut", kept=(0, 2, 4, 5))
