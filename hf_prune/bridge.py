@@ -161,7 +161,7 @@ def _gather(
     for batch, state in enumerate(entering):
         with _watched(projection) as seen:
             output = run(batch, state)
-        inner = seen[0]
+        inner = seen[0].reshape(*output.shape[:2], -1)  # OPT flattens its tokens
         if equations is None:
             width, hidden = inner.shape[-1], output.shape[-1]
             zeros = inner.new_zeros

@@ -95,7 +95,7 @@ def test_equal_values_give_equal_bytes_in_any_order():
 
 
 def test_json_is_readable_text_with_no_value_that_json_lacks():
-    assert "Qwen‑é" in to_json({"model": "Qwen‑é"})
+    assert "Qwen é" in to_json({"model": "Qwen é"})
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="JSON"):
             to_json({"loss": value})
