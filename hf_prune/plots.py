@@ -221,8 +221,8 @@ def _style(axes: Axes, title: str) -> None:
 
 def _png(figure: Figure) -> bytes:
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    canvas.draw()
+    pixels = bytes(canvas.buffer_rgba())
     # matplotlib's own writer would add its version, and an alpha channel that is opaque anyway.
     image = Image.frombytes("RGBA", canvas.get_width_height(), pixels)
     buffer = io.BytesIO()
