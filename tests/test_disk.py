@@ -78,3 +78,11 @@ def test_sizes_are_in_decimal_units():
         "2.5 MB",
         "13.5 GB",
     ]
+
+
+def test_a_reader_of_the_older_file_never_sees_the_new_one_half_written(tmp_path):
+    write_whole(tmp_path / "run.json", "old")
+    with (tmp_path / "run.json").open() as reader:
+        write_whole(tmp_path / "run.json", "new")
+        assert reader.read() == "old"
+    assert (tmp_path / "run.json").read_text() == "new"
