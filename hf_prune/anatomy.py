@@ -17,7 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from hf_prune.errors import UnsupportedModel
+from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.records import Anatomy
 from hf_prune.weights import FLOATING, WeightIndex, read_index
 
@@ -68,8 +68,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
     except (ValueError, KeyError, OSError, StrictDataclassError) as error:
         model_type = json.loads((folder / "config.json").read_text()).get("model_type", "unnamed")
         raise UnsupportedModel(
-            f"the architecture {model_type!r} is not one that transformers can load here: "
-            f"{str(error).splitlines()[0]}"
+            f"the architecture {model_type!r} is not one that transformers can load here: {first_line(error)}"
         ) from error
     if getattr(config, "quantization_config", None):
         raise UnsupportedModel(
@@ -95,7 +94,7 @@ def build_skeleton(folder: Path) -> Skeleton:
         with init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ValueError as error:  # a type that has no causal language model
-        raise UnsupportedModel(str(error).splitlines()[0]) from error
+        raise UnsupportedModel(first_line(error)) from error
     model.eval().requires_grad_(False)
     layer_path, layers = find_layers(model, config.num_hidden_layers)
     skeleton = Skeleton(model=model, layers=layers, layer_path=layer_path, index=read_index(folder))

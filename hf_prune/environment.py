@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from hf_prune.disk import gigabytes
-from hf_prune.errors import RecipeError
+from hf_prune.errors import RecipeError, first_line
 from hf_prune.records import Environment
 
 MEMORY_HEADROOM = 1.3  # of the weights' size: activations, cache and the loader's own copies
@@ -57,7 +57,7 @@ def choose_device(wanted: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise RecipeError(
-            f"--device {wanted} is not to be had here: {str(error).splitlines()[0]}; use cpu or auto"
+            f"--device {wanted} is not to be had here: {first_line(error)}; use cpu or auto"
         ) from error
     return device
 

@@ -75,3 +75,8 @@ class DiskFull(HfPruneError):
 
 class PublishRefused(HfPruneError):
     """Publishing would overwrite something that hf-prune did not make."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says in its first line, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -23,12 +23,9 @@ def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progres
         variant: "dense", "cut" or "bridged".
         progress: shows the layers going by.
     """
-    hidden = decoder.enter(windows.ids)
-    label = f"perplexity, {variant}"
-    for number in progress(range(decoder.num_layers), label, decoder.num_layers, "layer"):
-        with decoder.layer(number) as run:
-            for batch, state in enumerate(hidden):
-                hidden[batch] = run(batch, state)
+    count = decoder.num_layers
+    layers = progress(range(count), f"perplexity, {variant}", count, "layer")
+    hidden = run_layers(decoder, decoder.enter(windows.ids), layers)
     losses = sequence_losses(decoder, hidden, windows.ids)
     loss = statistics.fmean(losses)
     spread = statistics.stdev(losses) if len(losses) > 1 else 0.0

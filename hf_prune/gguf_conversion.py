@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
 from hf_prune.disk import check_room, whole_folder, write_whole
-from hf_prune.errors import UnsupportedModel
+from hf_prune.errors import UnsupportedModel, first_line
 
 
 def read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
@@ -23,7 +23,7 @@ def read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
 
 
 def _unreadable(gguf_file: str, error: Exception) -> UnsupportedModel:
-    return UnsupportedModel(f"transformers cannot read {gguf_file}: {str(error).splitlines()[0]}")
+    return UnsupportedModel(f"transformers cannot read {gguf_file}: {first_line(error)}")
 
 
 def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 
 from hf_prune.disk import check_room, plain_disk_errors
-from hf_prune.errors import AccessDenied, HubUnreachable, ModelNotFound, PublishRefused
+from hf_prune.errors import AccessDenied, HubUnreachable, ModelNotFound, PublishRefused, first_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def plain_hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None
     except RevisionNotFoundError as error:
         raise ModelNotFound(f"{repo_id} has no revision {revision}: check --revision") from error
     except RemoteEntryNotFoundError as error:
-        raise ModelNotFound(f"a file of {where} is missing: {_first_line(error)}") from error
+        raise ModelNotFound(f"a file of {where} is missing: {first_line(error)}") from error
     except OfflineModeIsEnabled as error:
         raise HubUnreachable(
             f"HF_HUB_OFFLINE is set, so the Hub cannot be asked about {where}: unset it, or give a folder"
@@ -87,7 +87,7 @@ def plain_hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None
 
 def _http_error(error: HfHubHTTPError, where: str) -> Exception:
     status = error.response.status_code if error.response is not None else 0
-    said = error.server_message or _first_line(error)
+    said = error.server_message or first_line(error)
     if status in (401, 403):
         return AccessDenied(
             f"the Hub refused access to {where} ({status}: {said}): log in with `hf auth login`, or "
@@ -119,10 +119,6 @@ def _hidden_cause(error: Exception, where: str) -> Exception:
     if isinstance(cause, httpx2.TransportError | ConnectionError | OfflineModeIsEnabled):
         return _unreachable(where)
     return error if isinstance(error, RuntimeError) else _unreachable(where)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def look_up(repo_id: str, revision: str | None) -> Repository:

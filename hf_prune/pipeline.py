@@ -25,7 +25,7 @@ from hf_prune.cut import write_checkpoint
 from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import choose_device, describe_environment
-from hf_prune.errors import UnsupportedModel
+from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.evaluate import mean_loss, perplexity
 from hf_prune.measure import measure
 from hf_prune.progress import Reporter
@@ -110,7 +110,7 @@ class _Work:
             return AutoTokenizer.from_pretrained(self.original, trust_remote_code=False)
         except (ValueError, OSError, KeyError) as error:
             raise UnsupportedModel(
-                f"the tokenizer in {self.original} cannot be loaded: {str(error).splitlines()[0]}"
+                f"the tokenizer in {self.original} cannot be loaded: {first_line(error)}"
             ) from error
 
     def _windows(self, text: Text, count: int, seed: int | None) -> Windows:
@@ -191,16 +191,12 @@ def _without_folders(recipe: Recipe) -> Recipe:
 
 def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
     """The text to fit on and the held-out one, once it is sure that they share no document."""
-    fitted = (
-        calibration.read_text(Path(recipe.calibration))
-        if recipe.calibration
-        else calibration.built_in_text(calibration.BUILT_IN_CALIBRATION)
-    )
-    heldout = (
-        calibration.read_text(Path(recipe.eval_data))
-        if recipe.eval_data
-        else calibration.built_in_text(calibration.BUILT_IN_HELDOUT)
-    )
+
+    def text(path: str | None, built_in: str) -> Text:
+        return calibration.read_text(Path(path)) if path else calibration.built_in_text(built_in)
+
+    fitted = text(recipe.calibration, calibration.BUILT_IN_CALIBRATION)
+    heldout = text(recipe.eval_data, calibration.BUILT_IN_HELDOUT)
     calibration.check_disjoint(fitted, heldout)
     return fitted, heldout
 

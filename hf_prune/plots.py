@@ -7,6 +7,7 @@ which people with any colour vision tell apart; a label or a hatch carries every
 
 import io
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -178,7 +179,7 @@ def _legend(plan: Plan, bridge: Bridge) -> list[tuple[str, str]]:
     return labels
 
 
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "kept": {"facecolor": BLUE, "edgecolor": BLUE},
     "removed": {"facecolor": BACKGROUND, "edgecolor": "#b3bcc6", "hatch": "////"},
     "bridged": {"facecolor": ORANGE, "edgecolor": INK, "linewidth": 2.5},
@@ -187,12 +188,12 @@ NUMBER_COLOURS = {"kept": "white", "removed": MUTED, "bridged": INK}
 
 
 def _kind(kind: str, label: str) -> Patch:
-    return Patch(label=label, **LOOKS[kind])  # type: ignore[arg-type]
+    return Patch(label=label, **LOOKS[kind])
 
 
 def _cell(axes: Axes, layer: int, kind: str, column: int, row: int) -> Text:
     look = LOOKS[kind]
-    axes.add_patch(Rectangle((column + 0.06, row + 0.08), 0.88, 0.84, **look))  # type: ignore[arg-type]
+    axes.add_patch(Rectangle((column + 0.06, row + 0.08), 0.88, 0.84, **look))
     number = axes.text(
         column + 0.5,
         row + 0.5,

@@ -8,7 +8,7 @@ and other programs read the same thing.
 import hashlib
 import json
 import types
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
@@ -275,8 +275,7 @@ def from_data(kind: type[Record], data: Any) -> Record:
     if not isinstance(data, dict):
         raise ValueError(f"{kind.__name__} is made from an object, not from {type(data).__name__}")
     hints = get_type_hints(kind)
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := set(data) - known:
+    if unknown := set(data) - set(hints):
         raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
     try:
         return kind(**{name: _value(hints[name], value) for name, value in data.items()})
@@ -294,6 +293,6 @@ def _value(hint: Any, value: Any) -> Any:
         repeated = len(arguments) == 2 and arguments[1] is Ellipsis
         kinds = [arguments[0]] * len(value) if repeated else arguments
         return tuple(_value(kind, item) for kind, item in zip(kinds, value, strict=True))
-    if is_dataclass(hint):
-        return from_data(hint, value)  # type: ignore[arg-type]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return from_data(hint, value)
     return float(value) if hint is float else value

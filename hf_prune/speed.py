@@ -12,6 +12,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -45,15 +46,19 @@ def measure_speeds(
     turns = [variant for _ in range(TURNS) for variant in folders]
     figures: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
     command = [sys.executable, "-m", "hf_prune.speed", device, *map(str, folders.values())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads meanwhile could fill up
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         assert process.stdout is not None
-        assert process.stderr is not None
         measured = progress(_objects(process.stdout), "speed", len(turns), "turn")
-        for variant, found in zip(turns, measured, strict=False):
+        for found, variant in zip(measured, turns, strict=False):
             figures[variant].append(found)
-        said = process.stderr.read().strip()
-    if process.returncode != 0:
-        last = (said.splitlines() or [f"exit {process.returncode}"])[-1]
+        returncode = process.wait()
+        errors.seek(0)
+        said = errors.read().strip()
+    if returncode != 0:
+        last = (said.splitlines() or [f"exit {returncode}"])[-1]
         return SpeedTrial(speeds=(), reason=f"the models could not be run: {last}")
     speeds = tuple(_summary(variant, found) for variant, found in figures.items())
     return SpeedTrial(speeds=speeds, reason=None)
