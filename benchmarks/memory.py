@@ -1,15 +1,19 @@
 """Peak memory of the measuring pass beside the size of the model it measures.
 
-    python benchmarks/memory.py [--layers 28] [--hidden 2048]
+    python benchmarks/memory.py                                   # 3 GB of weights
+    python benchmarks/memory.py --layers 32 --hidden 4096 --limit 6GB   # the shape of a 7B model
 
 Writes a random Llama of some gigabytes layer by layer, measures it in a process of its own, and prints the
 peak resident memory of that process before and after, next to what it may take: the interpreter and its
-libraries, the embeddings, one layer, and the activations.
+libraries, the embeddings, two layers, and the activations. With --limit the kernel enforces a limit on that
+process: a memory control group where one can be made (the page cache counts too), else its address space.
 """
 
 import argparse
 import json
+import os
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -20,7 +24,10 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-SEQUENCES, LENGTH = 8, 256
+from hf_prune.recipe import parse_quantity
+
+SEQUENCES, LENGTH = 16, 512
+CONTROL_GROUP = Path("/sys/fs/cgroup/memory/hf-prune-benchmark")
 
 
 def write_random_llama(folder: Path, layers: int, hidden: int) -> None:
@@ -28,9 +35,9 @@ def write_random_llama(folder: Path, layers: int, hidden: int) -> None:
     config = LlamaConfig(
         num_hidden_layers=layers,
         hidden_size=hidden,
-        intermediate_size=hidden * 11 // 4,
-        num_attention_heads=hidden // 64,
-        num_key_value_heads=hidden // 64,
+        intermediate_size=hidden * 43 // 16,
+        num_attention_heads=hidden // 128,
+        num_key_value_heads=hidden // 128,
         vocab_size=32000,
     )
     config.architectures = ["LlamaForCausalLM"]
@@ -64,32 +71,48 @@ def peak_memory() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
 
 
-def measure_here(folder: Path) -> None:
+def limit_memory(limit: int) -> str:
+    """Have the kernel hold this process to `limit` bytes, and say how."""
+    try:
+        CONTROL_GROUP.mkdir(exist_ok=True)
+        (CONTROL_GROUP / "memory.limit_in_bytes").write_text(str(limit))
+        (CONTROL_GROUP / "cgroup.procs").write_text(str(os.getpid()))
+    except OSError:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        return "address space (RLIMIT_AS)"
+    return "memory control group, page cache included"
+
+
+def measure_here(folder: Path, limit: int | None) -> None:
     """Measure the model in `folder` and print this process's peak memory before and after, as JSON."""
+    enforced = limit_memory(limit) if limit else "none"
+    from hf_prune.activations import ActivationMemory
     from hf_prune.anatomy import describe
     from hf_prune.calibration import Text, windows_of
     from hf_prune.decoder import open_decoder
-    from hf_prune.measure import measure
+    from hf_prune.measure.similarity import measure
     from hf_prune.progress import silent
 
+    ids = torch.randint(32000, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(0))
     decoder = open_decoder(folder, torch.device("cpu"))
     anatomy = describe(decoder.skeleton)
-    ids = torch.randint(anatomy.vocabulary_size, (SEQUENCES, LENGTH))
+    state_bytes = 2 * anatomy.hidden_size
+    # The states of one boundary stay in memory; what is remembered of the others goes to a file.
+    decoder.memory = ActivationMemory(limit=ids.numel() * state_bytes, folder=folder)
     torch.nn.functional.linear(torch.zeros(8, 64), torch.zeros(64, 64))  # libraries that load on first use
     before, start = peak_memory(), time.perf_counter()
     measure(decoder, windows_of(Text(name="random", dataset=None, documents=()), ids), silent)
-    state_bytes = 2 * anatomy.hidden_size
     print(
         json.dumps(
             {
+                "enforced": enforced,
                 "before": before,
                 "after": peak_memory(),
                 "seconds": time.perf_counter() - start,
                 "file": anatomy.size_bytes,
                 "embeddings": 2 * anatomy.vocabulary_size * anatomy.hidden_size,
-                "layer": 2 * max(anatomy.parameters_per_layer),
+                "two layers": 4 * max(anatomy.parameters_per_layer),
                 "activations": ids.numel() * state_bytes,
-                "remembered": (anatomy.num_layers + 1) * (ids.numel() + SEQUENCES) * state_bytes,
             }
         )
     )
@@ -100,27 +123,32 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--layers", type=int, default=28)
     parser.add_argument("--hidden", type=int, default=2048)
+    parser.add_argument("--limit", type=parse_quantity, help="that the kernel enforces: 6GB")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure_here(options.measure)
+        measure_here(options.measure, options.limit)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_random_llama(folder, options.layers, options.hidden)
         command = [sys.executable, __file__, "--measure", str(folder)]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        command += ["--limit", str(options.limit)] if options.limit else []
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(printed.splitlines()[-1])
     above = found["after"] - found["before"]
-    parts = ("embeddings", "layer", "activations", "remembered")
+    parts = ("embeddings", "two layers", "activations")
+    allowed = sum(found[part] for part in parts)
     for label, value in (
         ("model on disk", found["file"]),
         ("interpreter and libraries", found["before"]),
         ("peak above them", above),
-        *((f"  of which {part}", found[part]) for part in parts),
+        ("allowed", allowed),
+        *((f"  {part}", found[part]) for part in parts),
     ):
         print(f"{label:<28}{value / 1e6:>10,.0f} MB")
-    print(f"{'peak above / model on disk':<28}{above / found['file']:>10.1%}")
+    print(f"{'peak above / allowed':<28}{above / allowed:>10.2f}")
+    print(f"{'limit enforced on':<28} {found['enforced']}")
     print(f"{'tokens':<28}{SEQUENCES * LENGTH:>10,} in {found['seconds']:.0f} s")
 
 

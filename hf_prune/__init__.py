@@ -7,15 +7,28 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Analysis": "hf_prune.report",
     "HfPruneError": "hf_prune.errors",
     "Publication": "hf_prune.recipe",
     "Recipe": "hf_prune.recipe",
     "Reporter": "hf_prune.progress",
     "Run": "hf_prune.report",
+    "analyze": "hf_prune.analysis",
+    "estimate_run": "hf_prune.pipeline",
     "prune": "hf_prune.pipeline",
 }
 
-__all__ = ["HfPruneError", "Publication", "Recipe", "Reporter", "Run", "prune"]
+__all__ = [
+    "Analysis",
+    "HfPruneError",
+    "Publication",
+    "Recipe",
+    "Reporter",
+    "Run",
+    "analyze",
+    "estimate_run",
+    "prune",
+]
 
 
 def __getattr__(name: str) -> Any:

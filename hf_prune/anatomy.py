@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.records import Anatomy
-from hf_prune.weights import FLOATING, WeightIndex, read_index
+from hf_prune.weights import FLOATING, TORCH_DTYPES, StoredTensor, WeightIndex, read_index
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,21 @@ def build_skeleton(folder: Path) -> Skeleton:
     Raises:
         UnsupportedModel: there is no module list of that length, or more than one.
     """
-    config = read_config(folder)
+    return skeleton_of(read_config(folder), read_index(folder))
+
+
+def skeleton_of(config: PreTrainedConfig, index: WeightIndex | None) -> Skeleton:
+    """The model of a configuration without its weights, and its decoder layers.
+
+    Args:
+        config: of the model.
+        index: of its files; None: the tensors are those that the architecture has, in the configuration's
+            dtype, and cannot be read.
+
+    Raises:
+        UnsupportedModel: there is no module list of that length, or more than one; or the tensors are not
+            those of this architecture.
+    """
     try:
         with init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
@@ -97,9 +111,29 @@ def build_skeleton(folder: Path) -> Skeleton:
         raise UnsupportedModel(first_line(error)) from error
     model.eval().requires_grad_(False)
     layer_path, layers = find_layers(model, config.num_hidden_layers)
-    skeleton = Skeleton(model=model, layers=layers, layer_path=layer_path, index=read_index(folder))
+    index = index or _presumed_index(model)
+    skeleton = Skeleton(model=model, layers=layers, layer_path=layer_path, index=index)
     _check_names(skeleton)
     return skeleton
+
+
+def _presumed_index(model: PreTrainedModel) -> WeightIndex:
+    """The tensors that a checkpoint of this architecture has, as far as its configuration tells."""
+    names = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+    dtype = model.config.dtype if isinstance(model.config.dtype, torch.dtype) else torch.float32
+    tensors = {
+        name: StoredTensor(
+            name=name,
+            dtype=names[dtype],
+            shape=tuple(parameter.shape),
+            path=Path(),
+            start=0,
+            size_bytes=parameter.numel() * dtype.itemsize,
+        )
+        for name, parameter in model.named_parameters()
+        if name not in model.all_tied_weights_keys
+    }
+    return WeightIndex(folder=Path(), tensors=tensors, metadata={})
 
 
 def find_layers(model: nn.Module, num_layers: int) -> tuple[str, nn.ModuleList]:

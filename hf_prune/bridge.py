@@ -15,7 +15,7 @@ its states can be a hundred times as large as all others. Left out of the fit, a
 wherever the layer before the gap, or a removed one, is the one that makes the sink (docs/bridge.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,10 +24,11 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from hf_prune.activations import Activations
 from hf_prune.calibration import Windows
 from hf_prune.decoder import RunLayer, StreamedDecoder, run_layers
 from hf_prune.progress import Progress
-from hf_prune.records import Block, Bridge, FoldedBridge, Plan
+from hf_prune.records import Block, Bridge, FoldedBridge
 
 RIDGE = 0.05  # of the mean diagonal of the normal matrix; docs/bridge.md has the sweep
 ADDITIVE_TOLERANCE = 0.05  # of the change sent in; bfloat16 alone loses about 0.01
@@ -46,14 +47,14 @@ class _NormalEquations:
 
     def add(self, inner: Tensor, state: Tensor, target: Tensor) -> None:
         """Add a batch: (batch, length, inner), and twice (batch, length, hidden)."""
-        inner, target = inner.double(), target.double()
-        missing = target - state.double()
-        self.sinks.append((inner[:, 0], missing[:, 0]))
+        inner, target = inner.float(), target.float()
+        missing = target - state.float()
+        self.sinks.append((inner[:, 0].double(), missing[:, 0].double()))
         rows, wanted = inner[:, 1:].flatten(0, 1), missing[:, 1:].flatten(0, 1)
-        self.inner += rows.T @ rows
+        self.inner += rows.T @ rows  # a batch in float32, the sum over batches in float64
         self.cross += wanted.T @ rows
-        self.missing += wanted.square().sum().item()
-        self.target += target[:, 1:].square().sum().item()
+        self.missing += wanted.square().sum(dtype=torch.float64).item()
+        self.target += target[:, 1:].square().sum(dtype=torch.float64).item()
         self.num_tokens += inner.shape[0] * inner.shape[1]
 
     def solve(self, ridge: float) -> Tensor:
@@ -71,76 +72,121 @@ class _NormalEquations:
         return self.missing - (explained - own).item()
 
 
+@dataclass
+class _Stream:
+    """The residual stream of one pruned model while its gaps are being closed."""
+
+    blocks: tuple[Block, ...]
+    kept: frozenset[int]
+    states: Activations
+    entering: Activations | None = None  # of the layer that carries the next bridge; where it lands is open
+    folded: list[FoldedBridge] = field(default_factory=list)
+    solved: dict[str, Tensor] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def record(self) -> Bridge:
+        """What was done, and why a gap was left open."""
+        method = "refit" if self.folded else "none"
+        return Bridge(method=method, folded=tuple(self.folded), reason="; ".join(self.reasons) or None)
+
+
 def build_bridges(
-    decoder: StreamedDecoder, windows: Windows, plan: Plan, progress: Progress
-) -> tuple[Bridge, dict[str, Tensor]]:
-    """Fit a correction in front of every removed block, from the first to the last.
+    decoder: StreamedDecoder, windows: Windows, cuts: Sequence[tuple[Block, ...]], progress: Progress
+) -> list[tuple[Bridge, dict[str, Tensor]]]:
+    """For each of several cuts, fit a correction in front of every removed block, from first to last.
 
     The pruned model's own stream, earlier bridges included, is what a later one is fitted on; the
-    original's stream is the target.
+    original's stream is the target. The original is run once for all cuts.
 
     Args:
         decoder: the original model.
         windows: calibration tokens.
-        plan: what is removed.
+        cuts: the blocks that each cut removes, in order.
         progress: shows the layers going by.
 
     Returns:
-        The record, and the new tensors by their name in the original checkpoint.
+        For each cut the record, and the new tensors by their name in the original checkpoint.
     """
-    carriers = {block.start - 1: block for block in plan.blocks}
-    closed_after = {block.end - 1: block for block in plan.blocks}
-    folded: list[FoldedBridge] = []
-    solved: dict[str, Tensor] = {}
-    reasons: list[str] = []
-    original = pruned = entering = decoder.enter(windows.ids)
-    last = plan.blocks[-1].end
+    original = decoder.enter(windows.ids)
+    streams = [
+        _Stream(
+            blocks=blocks,
+            kept=frozenset(range(decoder.num_layers)).difference(
+                *(range(block.start, block.end) for block in blocks)
+            ),
+            states=original,
+        )
+        for blocks in cuts
+    ]
+    last = max(stream.blocks[-1].end for stream in streams)
     for layer in progress(range(last), "bridging", last, "layer"):
-        if layer in carriers:
-            entering = pruned  # its layer is run once it is known where it has to land
-        elif layer in plan.kept and pruned is not original:
-            pruned = run_layers(decoder, pruned, [layer])
-        together = pruned is original and layer in plan.kept and layer not in carriers
-        original = run_layers(decoder, original, [layer])
-        pruned = original if together else pruned
-        block = closed_after.get(layer)
-        if block is not None and block.start == 0:
-            reasons.append(f"nothing comes before layer 0, so the gap of layers {block} stays open")
-        elif block is not None:
-            bridge, pruned, reason = _refit(decoder, block, entering, original, solved)
-            folded += [bridge] if bridge else []
-            reasons += [reason] if reason else []
-    method = "refit" if folded else "none"
-    return Bridge(method=method, folded=tuple(folded), reason="; ".join(reasons) or None), solved
+        reached = _pass_layer(decoder, layer, original, streams)
+        for stream in streams:
+            block = next((block for block in stream.blocks if block.end == layer + 1), None)
+            if block is not None:
+                _close(decoder, stream, block, reached)
+        original = reached
+    return [(stream.record, stream.solved) for stream in streams]
 
 
-def _refit(
-    decoder: StreamedDecoder,
-    block: Block,
-    entering: list[Tensor],
-    target: list[Tensor],
-    solved: dict[str, Tensor],
-) -> tuple[FoldedBridge | None, list[Tensor], str | None]:
-    """Fit the layer before a block to land on `target`; add its new weights to `solved`."""
-    layer = block.start - 1
-    module = decoder.skeleton.layers[layer]
+def _pass_layer(
+    decoder: StreamedDecoder, layer: int, original: Activations, streams: Sequence[_Stream]
+) -> Activations:
+    """The original's states after a layer; each stream goes along, or stops where its gap begins."""
     with decoder.layer(layer) as run:
-        name = additive_projection(module, run, entering[0])
+        reached = _advance(decoder, run, original)
+        for stream in streams:
+            if layer >= stream.blocks[-1].end or layer not in stream.kept:
+                continue
+            if any(block.start == layer + 1 for block in stream.blocks):
+                stream.entering = stream.states  # run once it is known where it has to land
+            elif stream.states is original:
+                stream.states = reached
+            else:
+                stream.states = _advance(decoder, run, stream.states)
+    return reached
+
+
+def _advance(decoder: StreamedDecoder, run: RunLayer, states: Activations) -> Activations:
+    after = Activations(decoder.memory)
+    for batch, state in enumerate(states):
+        after.append(run(batch, state))
+    return after
+
+
+def _close(decoder: StreamedDecoder, stream: _Stream, block: Block, target: Activations) -> None:
+    """Fit the layer before a block to land on `target`, if there is one that can be fitted."""
+    if stream.entering is None:
+        stream.reasons.append(f"nothing comes before layer 0, so the gap of layers {block} stays open")
+        return
+    layer, entering, stream.entering = block.start - 1, stream.entering, None
+    with decoder.layer(layer) as run:
+        name = additive_projection(decoder.skeleton.layers[layer], run, entering[0])
         if name is None:
-            left = [run(batch, state) for batch, state in enumerate(entering)]
             kind = decoder.skeleton.model.config.model_type
-            reason = (
+            stream.reasons.append(
                 f"no linear projection of {kind}'s layer {layer} reaches its output unchanged, so none "
                 f"can carry a bridge"
             )
-            return None, left, reason
-        projection = module.get_submodule(name)
-        equations = _gather(projection, run, entering, target)
-    stored = f"{decoder.layer_prefix}.{layer}.{name}.weight"
+        else:
+            bridge, new = _refit(decoder, block, name, _gather(decoder, layer, name, run, entering, target))
+            stream.folded.append(bridge)
+            stream.solved[bridge.tensor] = new
+    if block != stream.blocks[-1]:
+        stream.states = run_layers(decoder, entering, [layer], stream.solved)
+
+
+def _refit(
+    decoder: StreamedDecoder, block: Block, projection: str, equations: _NormalEquations
+) -> tuple[FoldedBridge, Tensor]:
+    """The record of a bridge, and the new weight of the projection, float32 on the CPU."""
+    layer = block.start - 1
+    stored = f"{decoder.layer_prefix}.{layer}.{projection}.weight"
     correction = equations.solve(RIDGE)
+    transposed = isinstance(decoder.skeleton.layers[layer].get_submodule(projection), Conv1D)
     old = decoder.skeleton.index.tensors[stored].read().to(correction)
-    new = old + (correction.T if isinstance(projection, Conv1D) else correction)
-    solved[stored] = new.to(device="cpu", dtype=torch.float32)
+    new = old + (correction.T if transposed else correction)
     bridge = FoldedBridge(
         block=block,
         layer=layer,
@@ -150,13 +196,19 @@ def _refit(
         gap_unrepaired=equations.missing / equations.target,
         gap_repaired=equations.left_by(correction) / equations.target,
     )
-    return bridge, run_layers(decoder, entering, [layer], solved), None
+    return bridge, new.to(device="cpu", dtype=torch.float32)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _gather(
-    projection: nn.Module, run: RunLayer, entering: list[Tensor], target: list[Tensor]
+    decoder: StreamedDecoder,
+    layer: int,
+    name: str,
+    run: RunLayer,
+    entering: Activations,
+    target: Activations,
 ) -> _NormalEquations:
+    projection = decoder.skeleton.layers[layer].get_submodule(name)
     equations: _NormalEquations | None = None
     for batch, state in enumerate(entering):
         with _watched(projection) as seen:
@@ -185,7 +237,7 @@ def _watched(projection: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def additive_projection(layer: nn.Module, run: RunLayer, entering: Tensor) -> str | None:
     """The last linear projection of a layer whose output is added to the stream as it is.
 

@@ -145,20 +145,25 @@ def to_windows(
     return windows_of(text, windows)
 
 
-def set_aside(windows: Windows, text: Text, count: int) -> tuple[Windows, Windows]:
+def set_aside(windows: Windows, count: int) -> tuple[Windows, Windows]:
     """Part the last windows from the others, to choose by what was not fitted on.
 
     Args:
-        windows: of `text`.
-        text: what they were cut from.
+        windows: all of them.
         count: how many to set aside; of few windows at most half.
 
     Returns:
         The others, and those set aside (none where there is only one window).
     """
-    aside = min(count, windows.ids.shape[0] // 2)
-    parts = windows.ids.split([windows.ids.shape[0] - aside, aside])
-    return windows_of(text, parts[0]), windows_of(text, parts[1])
+    total = windows.ids.shape[0]
+    kept = total - min(count, total // 2)
+    return windows_part(windows, 0, kept), windows_part(windows, kept, total)
+
+
+def windows_part(windows: Windows, first: int, end: int) -> Windows:
+    """The windows from `first` to `end`, with the record of that part."""
+    source = Text(name=windows.record.name, dataset=windows.record.dataset, documents=())
+    return windows_of(source, windows.ids[first:end])
 
 
 def _start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hf_prune.records import Anatomy, Block, Bridge, Perplexity, Source, Speed
+from hf_prune.choose.criteria import CRITERIA, cornerstones
+from hf_prune.records import Anatomy, Block, Bridge, LayerScores, Perplexity, Source, Speed
 from hf_prune.report import Run
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged"}
 LAYER_MAP = "plots/layer_map.png"
 SIMILARITY = "plots/similarity.png"
 BLOCK_SIZES = "plots/block_sizes.png"
+LAYER_SCORES = "plots/layer_scores.png"
+DROP_EFFECTS = "plots/drop_effects.png"
+TOURNAMENT = "plots/tournament.png"
+SHOWN_TRIALS = 8
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
 
 
@@ -55,11 +60,17 @@ def render_pictures(run: Run) -> dict[str, bytes]:
     """The pictures that the card shows: PNG bytes by their path beside README.md."""
     from hf_prune import plots  # matplotlib takes a second to import
 
-    return {
+    pictures = {
         LAYER_MAP: plots.layer_map(run.plan, _published_bridge(run)),
+        LAYER_SCORES: plots.layer_scores(run.similarity, run.plan),
         SIMILARITY: plots.similarity_heatmap(run.similarity, run.plan),
-        BLOCK_SIZES: plots.best_distance_per_block_size(run.plan),
+        BLOCK_SIZES: plots.best_distance_per_block_size(run.similarity, run.plan),
     }
+    if run.similarity.scores("loss") is not None:
+        pictures[DROP_EFFECTS] = plots.drop_effects(run.similarity, run.plan)
+    if run.plan.tournament is not None:
+        pictures[TOURNAMENT] = plots.tournament(run.plan.tournament)
+    return pictures
 
 
 def card_metadata(run: Run) -> "ModelCardData":
@@ -133,6 +144,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
     dense, result = measured["dense"], measured[run.result.variant]
     distances = [value for row in run.similarity.angular_last_token for value in row]
     num_removed = len(run.plan.removed)
+    drop_effects = DROP_EFFECTS if run.similarity.scores("loss") is not None else None
     return {
         "run": run,
         "metadata": card_metadata(run).to_yaml(),
@@ -151,7 +163,11 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "loss_increase": result.loss - dense.loss,
         "has_error": dense.text.num_sequences > 1,
         "bridge_effect": _bridge_effect(measured),
-        "chosen_by_distance": run.recipe.layers is None,
+        "criterion": CRITERIA.get(run.plan.method),
+        "tournament": run.plan.tournament,
+        "shown_trials": SHOWN_TRIALS,
+        "measured_criteria": [CRITERIA[s.criterion].title for s in _plotted(run)],
+        "cornerstones": cornerstones(run.similarity) if drop_effects else (),
         "nearest": run.plan.best_blocks[num_removed - 1],
         "smallest_size": run.plan.best_blocks[0],
         "largest_size": run.plan.best_blocks[-1],
@@ -161,8 +177,15 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
             "layer_map": LAYER_MAP,
             "similarity": SIMILARITY,
             "block_sizes": BLOCK_SIZES,
+            "layer_scores": LAYER_SCORES,
+            "tournament": TOURNAMENT,
+            "drop_effects": drop_effects,
         },
     }
+
+
+def _plotted(run: Run) -> list[LayerScores]:
+    return [s for s in run.similarity.layer_scores if s.criterion in CRITERIA and s.criterion != "loss"]
 
 
 def _by_variant(perplexities: Iterable[Perplexity]) -> dict[str, Perplexity]:

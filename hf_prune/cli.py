@@ -4,7 +4,7 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,17 +12,20 @@ from typing import Any, TypeVar
 import click
 
 from hf_prune.errors import HfPruneError
-from hf_prune.recipe import BRIDGES, DEFAULT_RATIO, Publication, Recipe
+from hf_prune.recipe import BRIDGES, DEFAULT_RATIO, METHODS, TARGETS, Publication, Recipe, parse_quantity
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULTS = Recipe(model="")
+METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
 EXAMPLES = """
 \b
 Examples:
   hf-prune meta-llama/Llama-2-7b --push
   hf-prune HuggingFaceTB/SmolLM2-135M --drop-layers 6 --output small
   hf-prune ./my-model --layers 13-18
+  hf-prune meta-llama/Llama-2-7b --target-memory 8GB --dry-run
+  hf-prune analyze HuggingFaceTB/SmolLM2-135M
   hf-prune demo
 """
 
@@ -43,106 +46,131 @@ class ModelFirst(click.Group):
 def cli() -> None:
     """Make a language model smaller: remove the layers it can best do without.
 
-    `hf-prune MODEL` pulls a model from the Hugging Face Hub, finds the layers whose removal changes its
-    hidden states least, removes them, repairs the gap, measures what is left and writes a model card;
+    `hf-prune MODEL` pulls a model from the Hugging Face Hub, finds the layers whose removal costs least,
+    removes them, repairs the gap, measures what is left and writes a model card;
     with --push it publishes the result. It is short for `hf-prune run MODEL`.
     """
 
 
-def _options_of_a_run(command: Command) -> Command:
-    """The options that mean the same wherever a model is pruned."""
-    options = [
-        click.option(
-            "--ratio",
-            type=float,
-            help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]",
-        ),
-        click.option("--drop-layers", type=int, metavar="N", help="How many layers to remove."),
-        click.option("--layers", metavar="LIST", help="Exactly these, from 0 and inclusive: 21-28,30."),
-        click.option(
-            "--calibration",
-            type=click.Path(dir_okay=False),
-            help="Text to choose and to repair by: .txt or .jsonl, also .gz.  [default: built in]",
-        ),
-        click.option(
-            "--samples",
-            type=int,
-            default=DEFAULTS.samples,
-            show_default=True,
-            help="Calibration windows.",
-        ),
-        click.option(
-            "--seq-len",
-            "sequence_length",
-            type=int,
-            default=DEFAULTS.sequence_length,
-            show_default=True,
-            help="Tokens in a window.",
-        ),
-        click.option(
-            "--seed",
-            type=int,
-            default=DEFAULTS.seed,
-            show_default=True,
-            help="Order of the calibration text.",
-        ),
-        click.option(
-            "--bridge",
-            type=click.Choice(BRIDGES),
-            default=DEFAULTS.bridge,
-            show_default=True,
-            help="Repair without training; auto keeps it only where it helps.",
-        ),
-        click.option(
-            "--eval-data",
-            type=click.Path(dir_okay=False),
-            help="Held-out text for perplexity.  [default: built in]",
-        ),
-        click.option(
-            "--eval-samples",
-            type=int,
-            default=DEFAULTS.eval_samples,
-            show_default=True,
-            help="Held-out windows.",
-        ),
-        click.option("--device", default=DEFAULTS.device, show_default=True, help="auto, cpu, cuda, cuda:1."),
-        click.option("--output", type=click.Path(path_type=Path), help="The run folder."),
-        click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in the run folder."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress."),
-        click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+class Quantity(click.ParamType[int]):
+    """A number of parameters or bytes, as people write it."""
+
+    name = "quantity"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """5B, 8GB, 8GiB or 1.2e9 as a whole number."""
+        try:
+            return value if isinstance(value, int) else parse_quantity(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _defaulting(name: str, **settings: Any) -> Callable[[Command], Command]:
+    """An option whose default is the recipe's own."""
+    field = settings.pop("field", name.strip("-").replace("-", "_"))
+    return click.option(name, field, default=getattr(DEFAULTS, field), show_default=True, **settings)
+
+
+SOURCE = (
+    click.argument("model"),
+    click.option("--revision", help="Branch, tag or commit on the Hub."),
+    click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL."),
+)
+TARGET = (
+    click.option("--ratio", type=float, help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]"),
+    click.option("--drop-layers", type=int, metavar="N", help="How many layers to remove."),
+    click.option("--layers", metavar="LIST", help="Exactly these, from 0 and inclusive: 21-28,30."),
+    click.option("--target-params", type=Quantity(), metavar="N", help="At most so many parameters: 5B."),
+    click.option(
+        "--target-memory",
+        type=Quantity(),
+        metavar="SIZE",
+        help="At most so much for weights and KV cache: 8GB.",
+    ),
+    _defaulting("--context-length", type=int, help="Tokens in that KV cache."),
+    click.option(
+        "--max-loss",
+        type=float,
+        metavar="NATS",
+        help="The deepest cut whose loss rises by no more, in nats per token.",
+    ),
+)
+CHOICE = (
+    _defaulting("--method", type=click.Choice(METHODS), metavar="NAME", help=METHOD_HELP),
+    click.option("--protect", metavar="LIST", help="Layers that stay: first:4,last:2,11."),
+    click.option(
+        "--contiguous/--scattered",
+        default=None,
+        help="One block, or the best wherever they are.  [default: as the method's paper has it]",
+    ),
+    _defaulting("--budget", type=float, metavar="PASSES", help="What auto may cost, in calibration passes."),
+)
+CALIBRATION = (
+    click.option(
+        "--calibration",
+        type=click.Path(dir_okay=False),
+        help="Text to choose and to repair by: .txt or .jsonl, also .gz.  [default: built in]",
+    ),
+    _defaulting("--samples", type=int, help="Calibration windows."),
+    _defaulting("--seq-len", field="sequence_length", type=int, help="Tokens in a window."),
+    _defaulting("--seed", type=int, help="Order of the calibration text, and what is drawn at random."),
+)
+REPAIR = (
+    _defaulting("--bridge", type=click.Choice(BRIDGES), help="Repair without training; auto: if it helps."),
+    click.option(
+        "--eval-data",
+        type=click.Path(dir_okay=False),
+        help="Held-out text for perplexity.  [default: built in]",
+    ),
+    _defaulting("--eval-samples", type=int, help="Held-out windows."),
+)
+PLACE = (
+    _defaulting("--device", help="auto, cpu, cuda, cuda:1."),
+    click.option(
+        "--max-memory",
+        type=Quantity(),
+        metavar="SIZE",
+        help="For hidden states; the rest goes to a file.  [default: half of what is free]",
+    ),
+    click.option("--output", type=click.Path(path_type=Path), help="The folder for the results."),
+    click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in that folder."),
+)
+MANNER = (
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
+)
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Say what would be done and what it takes; fetch headers alone."
+)
+
+
+def _options(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Command]:
+    """Groups of options, in the order in which the help shows them."""
+
+    def add(command: Command) -> Command:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return add
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
-@click.argument("model")
-@click.option("--revision", help="Branch, tag or commit on the Hub.")
-@click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL.")
-@_options_of_a_run
+@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, PLACE, (DRY_RUN,))
 @click.option("--push", is_flag=True, help="Publish the result on the Hub.")
 @click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]")
 @click.option("--private/--public", default=True, show_default=True, help="Who may see it.")
 @click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make.")
-def run(
-    model: str,
-    revision: str | None,
-    gguf_file: str | None,
-    push: bool,
-    repo_id: str | None,
-    private: bool,
-    yes: bool,
-    **options: Any,
-) -> None:
+@_options(MANNER)
+def run(push: bool, repo_id: str | None, private: bool, yes: bool, **options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
     publication = Publication(repo_id=repo_id, private=private, overwrite=yes) if push else None
-    _prune({"model": model, "revision": revision, "gguf_file": gguf_file}, options, publication, None)
+    _prune(options, publication, None)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
-@_options_of_a_run
+@_options(TARGET, CHOICE, CALIBRATION, REPAIR, PLACE, (DRY_RUN,), MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
@@ -151,33 +179,57 @@ def demo(**options: Any) -> None:
     """
     from hf_prune.demo import demo_model
 
-    if not any(options[name] for name in ("ratio", "drop_layers", "layers")):
+    if all(options[target] is None for target in TARGETS):
         options["drop_layers"] = 6
-    output = options["output"] or Path("hf-prune-demo")
-    options["output"] = output
+    options["output"] = options["output"] or Path("hf-prune-demo")
     folder, gguf_file = demo_model()
-    _prune({"model": str(folder), "gguf_file": gguf_file}, options, None, "hf-prune demo")
+    _prune({"model": str(folder), "gguf_file": gguf_file, **options}, None, "hf-prune demo")
 
 
-def _prune(
-    source: dict[str, Any], options: dict[str, Any], publication: Publication | None, command: str | None
-) -> None:
+@cli.command(epilog="\b\nExample:\n  hf-prune analyze HuggingFaceTB/SmolLM2-135M --shapley 4")
+@_options(SOURCE, CALIBRATION)
+@click.option(
+    "--shapley",
+    "permutations",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Also sample Shapley values, from N orders of the layers.",
+)
+@_options(PLACE, MANNER)
+def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Measure what each layer of MODEL does; remove nothing.
+
+    Writes similarity.json and pictures: the distance between all layer boundaries, the scores of all
+    criteria, the best block of each size, and what losing each single layer costs.
+    """
     from hf_prune import console
 
-    output, fresh, as_json, quiet = (options.pop(name) for name in ("output", "fresh", "as_json", "quiet"))
-    options.pop("verbose")
     console.quieten_libraries(quiet=quiet)
-    from hf_prune.pipeline import prune
+    from hf_prune.analysis import analyze
 
-    outcome = prune(
-        Recipe(**source, **options),
-        output,
-        fresh=fresh,
-        publication=publication,
-        reporter=console.reporter(quiet=quiet),
-        command=command,
-    )
-    console.show(outcome, as_json=as_json)
+    places = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "permutations")}
+    analysed = analyze(Recipe(**options), reporter=console.reporter(quiet=quiet), **places)
+    if analysed is not None:
+        console.show_analysis(analysed, as_json=as_json)
+
+
+def _prune(options: dict[str, Any], publication: Publication | None, command: str | None) -> None:
+    from hf_prune import console
+
+    as_json, quiet, dry_run = (options.pop(name) for name in ("as_json", "quiet", "dry_run"))
+    options.pop("verbose")
+    places = {name: options.pop(name) for name in ("output", "fresh", "max_memory")}
+    console.quieten_libraries(quiet=quiet)
+    from hf_prune.pipeline import estimate_run, prune
+
+    recipe, reporter = Recipe(**options), console.reporter(quiet=quiet)
+    if dry_run:
+        console.show_estimate(estimate_run(recipe, reporter), as_json=as_json)
+        return
+    outcome = prune(recipe, publication=publication, reporter=reporter, command=command, **places)
+    if outcome is not None:
+        console.show(outcome, as_json=as_json)
 
 
 def main() -> None:

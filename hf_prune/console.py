@@ -8,12 +8,20 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.table import Table
 
+from hf_prune.choose.blocks import blocks_of
+from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.report import Run
+from hf_prune.records import Estimate, Tournament
+from hf_prune.report import Analysis, Run
 
 if TYPE_CHECKING:
+    from hf_prune.analysis import Analysed
     from hf_prune.pipeline import Outcome
+
+SHOWN_TRIALS = 12
 
 
 def reporter(*, quiet: bool) -> Reporter:
@@ -64,15 +72,14 @@ def show(outcome: "Outcome", *, as_json: bool) -> None:
         published = asdict(outcome.published) if outcome.published else None
         click.echo(json.dumps({**places, "published": published, "run": asdict(outcome.run)}, sort_keys=True))
         return
+    if outcome.run.plan.tournament is not None:
+        _show_tournament(outcome.run.plan.tournament)
     _show_table(outcome.run)
     tell(f"card: {outcome.model / 'README.md'}")
     click.echo(outcome.published.url if outcome.published else str(outcome.model))
 
 
 def _show_table(run: Run) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     blocks = ", ".join(map(str, run.plan.blocks))
     tell(f"{run.name}: layers {blocks} removed, {len(run.plan.kept)} kept")
     table = Table()
@@ -91,6 +98,111 @@ def _show_table(run: Run) -> None:
     for name, values in rows.items():
         if values:
             table.add_row(name, *(values.get(p.variant, "") for p in run.perplexities))
-    Console(stderr=True).print(table)
+    _print(table)
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
+
+
+def _show_tournament(held: Tournament) -> None:
+    table = Table(title=f"Tournament on {held.text.num_tokens:,} tokens, {held.cost:.1f} passes")
+    for column in ("layers removed", "proposed by"):
+        table.add_column(column)
+    for column in ("tokens", "loss", "behind", "KL"):
+        table.add_column(column, justify="right")
+    for trial in held.trials[:SHOWN_TRIALS]:
+        table.add_row(
+            ", ".join(map(str, blocks_of(trial.removed))),
+            ", ".join(trial.proposed_by),
+            f"{trial.num_tokens:,}",
+            f"{trial.loss:.3f}",
+            f"{trial.behind:.3f} ± {trial.behind_stderr:.3f}",
+            f"{trial.divergence:.3f}",
+        )
+    _print(table)
+    if len(held.trials) > SHOWN_TRIALS:
+        tell(f"and {len(held.trials) - SHOWN_TRIALS} more in run.json")
+
+
+def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:
+    """What was found of a model's layers: one JSON object, or two tables and where the pictures are."""
+    analysis, folder = analysed.analysis, analysed.folder
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), "analysis": asdict(analysis)}, sort_keys=True))
+        return
+    _show_layers(analysis)
+    _show_blocks(analysis)
+    if analysis.cornerstones:
+        layers = ", ".join(map(str, blocks_of(analysis.cornerstones)))
+        tell(f"cornerstones, whose loss alone doubles the perplexity: {layers}")
+    tell(f"pictures: {folder / 'plots'}")
+    click.echo(str(folder))
+
+
+def _show_layers(analysis: Analysis) -> None:
+    """A row for each layer, a column for each criterion; the lowest of each is set bold."""
+    table = Table(
+        title=f"{analysis.dense.architecture}, {analysis.dense.num_layers} layers: lowest goes first"
+    )
+    table.add_column("layer", justify="right")
+    scores = analysis.similarity.layer_scores
+    for score in scores:
+        table.add_column(score.criterion, justify="right")
+    for layer in range(analysis.dense.num_layers):
+        cells = []
+        for score in scores:
+            text = f"{score.values[layer]:.4g}"
+            cells.append(f"[bold]{text}[/bold]" if score.values[layer] == min(score.values) else text)
+        table.add_row(str(layer), *cells)
+    _print(table)
+
+
+def _show_blocks(analysis: Analysis) -> None:
+    table = Table(title="Best block of each size, by angular distance at the last token")
+    for column in ("layers", "block", "distance"):
+        table.add_column(column, justify="right")
+    for best in analysis.best_blocks[: analysis.dense.num_layers // 2]:
+        table.add_row(str(best.size), str(best.block), f"{best.distance:.3f}")
+    _print(table)
+
+
+def show_estimate(estimate: Estimate, *, as_json: bool) -> None:
+    """What a run would do and take: one JSON object, or a table."""
+    if as_json:
+        click.echo(json.dumps(asdict(estimate) | {"seconds": estimate.seconds}, sort_keys=True))
+        return
+    table = Table(title=f"{estimate.model}: nothing was fetched but headers", show_header=False)
+    for name, text in _estimated(estimate).items():
+        table.add_row(name, text)
+    _print(table, to_stdout=True)
+
+
+def _estimated(estimate: Estimate) -> dict[str, str]:
+    left, size_left = estimate.parameters_left, estimate.size_bytes_left
+    removed = estimate.layers_removed
+    depth = "as many as the loss allows" if removed is None else f"{removed} of {estimate.num_layers}"
+    return {
+        "layers to remove": depth,
+        "parameters": f"{estimate.parameters / 1e6:,.1f} M"
+        + ("" if left is None else f" -> {left / 1e6:,.1f} M"),
+        "weights": gigabytes(estimate.size_bytes)
+        + ("" if size_left is None else f" -> {gigabytes(size_left)}"),
+        "download": gigabytes(estimate.download_bytes) if estimate.download_bytes else "none",
+        "disk for checkpoints": gigabytes(estimate.disk_bytes),
+        "memory": f"{gigabytes(estimate.memory_bytes)} above Python's own",
+        "time": f"about {_duration(estimate.seconds)}",
+        "  measuring": _duration(estimate.measuring_seconds),
+        "  choosing": _duration(estimate.choosing_seconds),
+        "  repairing": _duration(estimate.repairing_seconds),
+        "  evaluating": _duration(estimate.evaluating_seconds),
+        "this machine": f"{estimate.operations_per_second / 1e9:,.0f} billion operations a second",
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _print(table: Table, *, to_stdout: bool = False) -> None:
+    Console(stderr=not to_stdout).print(table)

@@ -8,7 +8,7 @@ the final norm, the head and whatever a family does to its logits are the family
 Sequences of one pass have equal length and no padding.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_prune.activations import ActivationMemory, Activations
 from hf_prune.anatomy import Skeleton, build_skeleton, describe, torch_dtype
 from hf_prune.errors import UnsupportedModel
 
@@ -46,6 +47,7 @@ class StreamedDecoder:
     layer_prefix: str  # of the tensors on disk
     device: torch.device
     dtype: torch.dtype
+    memory: ActivationMemory = field(default_factory=ActivationMemory)
     _calls: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=list)
     _tuples: bool = False  # whether this family's layers answer a tuple
 
@@ -54,8 +56,8 @@ class StreamedDecoder:
         """How many decoder layers the checkpoint has."""
         return self.skeleton.num_layers
 
-    @torch.inference_mode()
-    def enter(self, tokens: Tensor) -> list[Tensor]:
+    @torch.no_grad()
+    def enter(self, tokens: Tensor) -> Activations:
         """Embed the tokens and note what every layer is called with.
 
         Args:
@@ -65,7 +67,7 @@ class StreamedDecoder:
             Hidden states at the input of layer 0, batch by batch: (batch, length, hidden).
         """
         batches = tokens.split(max(1, TOKENS_AT_ONCE // tokens.shape[1]))
-        self._calls, hidden = [], []
+        self._calls, hidden = [], Activations(self.memory)
         with self._outer_weights(lambda name: name not in self._head_names()):
             for batch in batches:
                 notes = self._take_notes(batch.to(self.device))
@@ -80,6 +82,8 @@ class StreamedDecoder:
     def layer(self, number: int, replacements: Mapping[str, Tensor] | None = None) -> Iterator[RunLayer]:
         """Layer `number` with its weights read, as a function of (batch number, hidden).
 
+        Gradients are only kept for what requires them: nothing does unless the caller says so.
+
         Args:
             number: from 0.
             replacements: tensors, by their name on disk, used in place of the stored ones.
@@ -90,7 +94,6 @@ class StreamedDecoder:
             for name in empty:
                 self._assign(module, name, self._read(path + name, replacements or {}))
 
-            @torch.inference_mode()
             def run(batch: int, hidden: Tensor) -> Tensor:
                 arguments, keywords = self._calls[batch][number]
                 output = module(hidden, *arguments, **keywords)
@@ -107,7 +110,6 @@ class StreamedDecoder:
         with self._outer_weights(lambda name: name not in self._embedding_only_names()):
             yield self._logits
 
-    @torch.inference_mode()
     def _logits(self, hidden: Tensor) -> Tensor:
         def through(_: nn.Module, state: Tensor, *arguments: Any, **keywords: Any) -> Any:
             return (hidden,) if self._tuples else hidden
@@ -238,12 +240,15 @@ def _strange(skeleton: Skeleton) -> str:
     )
 
 
-def open_decoder(folder: Path, device: torch.device) -> StreamedDecoder:
+def open_decoder(
+    folder: Path, device: torch.device, memory: ActivationMemory | None = None
+) -> StreamedDecoder:
     """The decoder in `folder`, ready to be run layer by layer.
 
     Args:
         folder: a model in safetensors form.
         device: where the layers are computed and the hidden states are kept.
+        memory: how much the hidden states may take; None: no limit.
 
     Raises:
         UnsupportedModel: its structure is not one that can be run so.
@@ -257,26 +262,29 @@ def open_decoder(folder: Path, device: torch.device) -> StreamedDecoder:
         layer_prefix=skeleton.layer_prefix,
         device=device,
         dtype=torch_dtype(describe(skeleton).dtype, device),
+        memory=memory or ActivationMemory(),
     )
 
 
 def run_layers(
     decoder: StreamedDecoder,
-    hidden: Sequence[Tensor],
+    hidden: Activations,
     layers: Iterable[int],
     replacements: Mapping[str, Tensor] | None = None,
-) -> list[Tensor]:
+) -> Activations:
     """Pass hidden states through the given layers, in that order.
 
     Args:
         decoder: it has entered the tokens that `hidden` stands for.
         hidden: batch by batch, (batch, length, hidden); left as they are.
-        layers: their numbers.
+        layers: their numbers; of none, the answer is `hidden` itself.
         replacements: tensors, by their name on disk, used in place of the stored ones.
     """
-    states = list(hidden)
+    states = hidden
     for number in layers:
         with decoder.layer(number, replacements) as run:
+            target = Activations(decoder.memory) if states is hidden else states
             for batch, state in enumerate(states):
-                states[batch] = run(batch, state)
+                target[batch] = run(batch, state)
+            states = target
     return states

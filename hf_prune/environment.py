@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def choose_device(wanted: str) -> torch.device:
         RecipeError: there is no such device here.
     """
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        number = os.environ.get("LOCAL_RANK", "0")  # of the processes that torchrun starts here
+        return torch.device(f"cuda:{number}" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
@@ -62,12 +64,35 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def operations_per_second(device: torch.device, dtype: torch.dtype, hidden_size: int) -> float:
+    """Floating-point operations that matrix products of a decoder layer's shape reach here.
+
+    Args:
+        device: where the layers will run.
+        dtype: what they will be computed in.
+        hidden_size: of the model.
+    """
+    tokens = torch.randn(2048, hidden_size, device=device, dtype=dtype)
+    weight = torch.randn(4 * hidden_size, hidden_size, device=device, dtype=dtype)
+    rates = []
+    for _ in range(3):
+        started = time.perf_counter()
+        result = torch.nn.functional.linear(tokens, weight)
+        result[0, 0].item()  # waits for a device that works by itself
+        rates.append(2 * tokens.shape[0] * weight.numel() / (time.perf_counter() - started))
+    return max(rates)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free where `device` keeps its tensors."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
 def reason_not_to_load(size_bytes: int, device: str) -> str | None:
     """Why a model of this size should not be loaded whole here; None where it fits."""
-    if device.startswith("cuda"):
-        free, _ = torch.cuda.mem_get_info()
-    else:
-        free = psutil.virtual_memory().available
+    free = free_memory(torch.device(device))
     if size_bytes * MEMORY_HEADROOM <= free:
         return None
     return (

@@ -2,12 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hf_prune.activations import Activations
 from hf_prune.calibration import Windows
 from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder, run_layers
 from hf_prune.progress import Progress
@@ -39,26 +39,8 @@ def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progres
     )
 
 
-def mean_loss(
-    decoder: StreamedDecoder,
-    windows: Windows,
-    layers: tuple[int, ...],
-    replacements: Mapping[str, Tensor],
-) -> float:
-    """The loss on some windows, in nats per token, of a model made of some layers of another.
-
-    Args:
-        decoder: the original.
-        windows: the tokens.
-        layers: of the original, in order.
-        replacements: tensors, by their name in the original, used in place of the stored ones.
-    """
-    hidden = run_layers(decoder, decoder.enter(windows.ids), layers, replacements)
-    return statistics.fmean(sequence_losses(decoder, hidden, windows.ids))
-
-
-@torch.inference_mode()
-def sequence_losses(decoder: StreamedDecoder, hidden: list[Tensor], ids: Tensor) -> list[float]:
+@torch.no_grad()
+def sequence_losses(decoder: StreamedDecoder, hidden: Activations, ids: Tensor) -> list[float]:
     """Mean loss of each sequence in nats, from the hidden states after the last layer."""
     losses = []
     with decoder.head() as logits_of:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_token, snapshot_download
+from huggingface_hub import HfApi, cached_assets_path, constants, get_token, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    NotASafetensorsRepoError,
     OfflineModeIsEnabled,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
@@ -25,7 +26,15 @@ from huggingface_hub.errors import (
 )
 
 from hf_prune.disk import check_room, plain_disk_errors
-from hf_prune.errors import AccessDenied, HubUnreachable, ModelNotFound, PublishRefused, first_line
+from hf_prune.errors import (
+    AccessDenied,
+    HubUnreachable,
+    ModelNotFound,
+    NoSafetensors,
+    PublishRefused,
+    first_line,
+)
+from hf_prune.weights import StoredTensor, WeightIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +173,33 @@ def download(repository: Repository, names: tuple[str, ...]) -> Path:
         check_room(cache, missing, f"downloading {repository.repo_id}")
         with plain_disk_errors(cache):
             return Path(snapshot_download(**wanted))
+
+
+def weight_headers(repository: Repository) -> WeightIndex:
+    """The tensors of a repository's safetensors files, from their headers alone."""
+    with plain_hub_errors(repository.repo_id, repository.revision):
+        try:
+            found = HfApi().get_safetensors_metadata(repository.repo_id, revision=repository.commit)
+        except NotASafetensorsRepoError as error:
+            raise NoSafetensors(f"{repository.repo_id} has no weights in safetensors form") from error
+    tensors = {
+        name: StoredTensor(
+            name=name,
+            dtype=str(tensor.dtype),
+            shape=tuple(tensor.shape),
+            path=Path(file_name),
+            start=tensor.data_offsets[0],
+            size_bytes=tensor.data_offsets[1] - tensor.data_offsets[0],
+        )
+        for file_name, header in found.files_metadata.items()
+        for name, tensor in header.tensors.items()
+    }
+    return WeightIndex(folder=Path(repository.repo_id), tensors=tensors, metadata={})
+
+
+def kept_scores() -> Path:
+    """Where the Hub's own cache keeps what hf-prune has measured."""
+    return cached_assets_path("hf-prune", namespace="scores")
 
 
 def check_may_publish(repo_id: str | None, name: str) -> str:

@@ -7,51 +7,53 @@ about models. A stage that was finished with the same inputs is not done again.
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_prune import anatomy, calibration, hub, source
 from hf_prune.bridge import build_bridges
-from hf_prune.calibration import Text, Windows
 from hf_prune.card import render_card, render_pictures
-from hf_prune.choose import choose, layers_to_remove
+from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
-from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
-from hf_prune.environment import choose_device, describe_environment
-from hf_prune.errors import UnsupportedModel, first_line
-from hf_prune.evaluate import mean_loss, perplexity
-from hf_prune.measure import measure
+from hf_prune.environment import choose_device, describe_environment, operations_per_second
+from hf_prune.estimate import estimate
+from hf_prune.evaluate import perplexity
+from hf_prune.measure.ablation import Cut, try_cuts
+from hf_prune.measure.scores import Scores, measured_together
+from hf_prune.original import Original, open_original, read_texts
 from hf_prune.progress import Reporter
 from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
+from hf_prune.ranks import Ranks, join
 from hf_prune.recipe import Publication, Recipe, check_recipe, command_line
 from hf_prune.records import (
     Anatomy,
     Bridge,
     Checkpoint,
+    Estimate,
     Perplexity,
     Plan,
     Proof,
     ProvedBridge,
     ProvedCut,
     Published,
+    Selected,
     Similarity,
-    Source,
     SpeedTrial,
     fingerprint,
     to_json,
 )
 from hf_prune.report import SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
+from hf_prune.selection import Selection
 from hf_prune.speed import measure_speeds
 
-SELECTION_SEQUENCES = 8  # calibration windows that nothing is fitted on
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
@@ -71,54 +73,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Work:
-    """What the stages share: the original, its texts, and where results go. Read when first needed."""
+    """What the stages share: the original, and where results go."""
 
-    recipe: Recipe
+    original: Original
     folder: RunFolder
-    source: Source
-    texts: tuple[Text, Text]  # to fit on, and held out
     inputs: str  # a fingerprint of everything that decides the result
-    device: torch.device
     reporter: Reporter
 
-    @cached_property
-    def original(self) -> Path:
-        return Path(self.source.folder)
+    @property
+    def recipe(self) -> Recipe:
+        return self.original.recipe
 
-    @cached_property
-    def decoder(self) -> StreamedDecoder:
-        return open_decoder(self.original, self.device)
-
-    @cached_property
+    @property
     def dense(self) -> Anatomy:
-        return anatomy.describe(self.decoder.skeleton)
-
-    @cached_property
-    def calibration(self) -> tuple[Windows, Windows]:
-        """Windows to fit on, and windows to choose by."""
-        wanted = self.recipe.samples + SELECTION_SEQUENCES
-        windows = self._windows(self.texts[0], wanted, self.recipe.seed)
-        return calibration.set_aside(windows, self.texts[0], SELECTION_SEQUENCES)
-
-    @cached_property
-    def heldout(self) -> Windows:
-        return self._windows(self.texts[1], self.recipe.eval_samples, None)
-
-    @cached_property
-    def _tokenizer(self) -> PreTrainedTokenizerBase:
-        try:
-            return AutoTokenizer.from_pretrained(self.original, trust_remote_code=False)
-        except (ValueError, OSError, KeyError) as error:
-            raise UnsupportedModel(
-                f"the tokenizer in {self.original} cannot be loaded: {first_line(error)}"
-            ) from error
-
-    def _windows(self, text: Text, count: int, seed: int | None) -> Windows:
-        limit = getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None)
-        length = calibration.longest_window(self.recipe.sequence_length, [limit])
-        return calibration.to_windows(
-            text, self._tokenizer, num_sequences=count, length=length, shuffle_seed=seed
-        )
+        return self.original.dense
 
 
 def prune(
@@ -127,9 +95,10 @@ def prune(
     *,
     fresh: bool = False,
     publication: Publication | None = None,
+    max_memory: int | None = None,
     reporter: Reporter | None = None,
     command: str | None = None,
-) -> Outcome:
+) -> Outcome | None:
     """The whole pipeline, from a model's name to a smaller model with a card.
 
     Args:
@@ -137,8 +106,13 @@ def prune(
         output: the run folder; None: a folder here named after the result.
         fresh: do everything again, whatever an earlier run left in `output`.
         publication: where to publish; None: not at all.
+        max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
+            is free.
         reporter: is told what happens.
         command: how the command that makes this run again begins; None: `hf-prune MODEL`.
+
+    Returns:
+        What the run left; None in the processes that torchrun started to help with the measuring.
 
     Raises:
         HfPruneError: whatever went wrong, in one line.
@@ -147,22 +121,28 @@ def prune(
     reporter = reporter or Reporter()
     check_recipe(recipe)
     device = choose_device(recipe.device)
+    ranks = join(device)
     found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
-    reporter.tell(found.notice or source.describe(found))
-    texts = _read_texts(recipe)
-    num_layers = source.fetch_description(found)
-    wanted = layers_to_remove(recipe, num_layers)
-    name = f"{found.name}-{num_layers - (wanted if isinstance(wanted, int) else len(wanted))}L"
-    repo_id = _check_publication(publication, name)
+    reporter.tell(found.notice or source.announce(found))
+    texts = read_texts(recipe)
+    dense = source.fetch_anatomy(found, exact=needs_sizes(recipe))
+    wanted = layers_to_remove(recipe, dense)
+    name = _name_of(found.name, recipe, dense.num_layers, wanted)
+    repo_id = _check_publication(publication, name) if ranks.leads else None
     folder = RunFolder(output or Path(name))
-    folder.claim(fingerprint(recipe), fresh=fresh)
+    if ranks.leads:
+        folder.claim(fingerprint(recipe), fresh=fresh)
+    opened = _opened(recipe, found, device, folder, max_memory, ranks)
+    if ranks.count > 1:
+        measured_together(opened(), hub.kept_scores(), ranks, reporter)
+    if not ranks.leads:
+        return None
     digests = [calibration.digest(text) for text in texts]
     inputs = fingerprint(recipe, found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
-        original = source.fetch_weights(found, folder.checkpoints)
-        work = _Work(recipe, folder, original, texts, inputs, device, reporter)
-        run = _run_stages(work, name, command)
+        work = _Work(opened(), folder, inputs, reporter)
+        run = _run_stages(work, wanted, name, command)
         run = replace(run, started=started, seconds=round(time.monotonic() - began, 1))
         _assemble(run, folder, repo_id)
         return run
@@ -175,7 +155,56 @@ def prune(
     return Outcome(run=run, folder=folder.path, published=published)
 
 
-def _without_folders(recipe: Recipe) -> Recipe:
+def estimate_run(recipe: Recipe, reporter: Reporter | None = None) -> Estimate:
+    """What `prune` would do with this recipe, from the configuration and the headers of the weights.
+
+    Raises:
+        HfPruneError: what `prune` would stop with before it fetches the weights.
+    """
+    check_recipe(recipe)
+    device = choose_device(recipe.device)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    (reporter or Reporter()).tell(found.notice or source.announce(found))
+    read_texts(recipe)
+    dense = source.fetch_anatomy(found, exact=True)
+    wanted = layers_to_remove(recipe, dense)
+    dtype = anatomy.torch_dtype(dense.dtype, device)
+    return estimate(
+        recipe,
+        dense,
+        wanted,
+        model=found.name,
+        download_bytes=source.download_size(found),
+        operations_per_second=operations_per_second(device, dtype, dense.hidden_size),
+    )
+
+
+def needs_sizes(recipe: Recipe) -> bool:
+    """Whether the exact sizes of tensors decide how many layers go."""
+    return recipe.target_params is not None or recipe.target_memory is not None
+
+
+def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
+    if wanted is None:
+        return f"{model}-within-{recipe.max_loss:g}"
+    return f"{model}-{num_layers - (wanted if isinstance(wanted, int) else len(wanted))}L"
+
+
+def _opened(
+    recipe: Recipe,
+    found: source.Found,
+    device: torch.device,
+    folder: RunFolder,
+    max_memory: int | None,
+    ranks: Ranks,
+) -> Callable[[], Original]:
+    """The original, fetched and opened when it is first asked for."""
+    return cache(
+        lambda: open_original(recipe, found, device, folder.checkpoints, max_memory=max_memory, ranks=ranks)
+    )
+
+
+def without_folders(recipe: Recipe) -> Recipe:
     """The recipe as it may be published: of local files and folders the name alone."""
 
     def shown(path: str) -> str:
@@ -189,18 +218,6 @@ def _without_folders(recipe: Recipe) -> Recipe:
     )
 
 
-def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
-    """The text to fit on and the held-out one, once it is sure that they share no document."""
-
-    def text(path: str | None, built_in: str) -> Text:
-        return calibration.read_text(Path(path)) if path else calibration.built_in_text(built_in)
-
-    fitted = text(recipe.calibration, calibration.BUILT_IN_CALIBRATION)
-    heldout = text(recipe.eval_data, calibration.BUILT_IN_HELDOUT)
-    calibration.check_disjoint(fitted, heldout)
-    return fitted, heldout
-
-
 def _check_publication(publication: Publication | None, name: str) -> str | None:
     """The name to publish under, once it is sure that this user may."""
     if publication is None:
@@ -210,29 +227,29 @@ def _check_publication(publication: Publication | None, name: str) -> str | None
     return repo_id
 
 
-def _run_stages(work: _Work, name: str, command: str | None) -> Run:
-    similarity = _measure(work)
-    plan = work.folder.stage("choose", Plan, work.inputs, lambda: choose(similarity, work.recipe))
+def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, command: str | None) -> Run:
+    selected = _select(work, wanted)
+    plan = selected.plan
     work.reporter.tell(_told(plan))
     cut = _cut(work, plan)
     bridged = _bridge(work, plan)
     result = bridged.checkpoint or cut.checkpoint
-    variants = {"dense": work.original, "cut": work.folder.checkpoints / "cut"}
+    variants = {"dense": work.original.folder, "cut": work.folder.checkpoints / "cut"}
     if bridged.checkpoint:
         variants["bridged"] = work.folder.checkpoints / "bridged"
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
-    shown = _without_folders(work.recipe)
+    shown = without_folders(work.recipe)
     written = anatomy.describe(anatomy.build_skeleton(work.folder.checkpoints / result.variant))
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
         command=command_line(shown, command),
         recipe=shown,
-        environment=describe_environment(work.device),
-        source=replace(work.source, model=shown.model, folder=Path(shown.model).name),
+        environment=describe_environment(work.original.device),
+        source=replace(work.original.source, model=shown.model, folder=Path(shown.model).name),
         dense=work.dense,
-        similarity=similarity,
+        similarity=selected.similarity,
         plan=plan,
         result=result,
         result_anatomy=written,
@@ -248,17 +265,20 @@ def _run_stages(work: _Work, name: str, command: str | None) -> Run:
 
 def _told(plan: Plan) -> str:
     blocks = ", ".join(map(str, plan.blocks))
-    distance = f" {plan.distance:.3f}" if plan.distance is not None else ""
+    distance = f" {plan.distance:.3f}" if plan.distance is not None and plan.method == "angular" else ""
     return f"removing layers {blocks} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
 
-def _measure(work: _Work) -> Similarity:
-    def compute() -> Similarity:
-        similarity = measure(work.decoder, work.calibration[0], work.reporter.progress)
-        write_whole(work.folder.path / "similarity.json", to_json(similarity))
-        return similarity
+def _select(work: _Work, wanted: tuple[int, ...] | int | None) -> Selected:
+    scores = Scores(work.original, hub.kept_scores(), work.reporter)
+    similarity = work.folder.stage("measure", Similarity, work.inputs, scores.similarity)
 
-    return work.folder.stage("measure", Similarity, work.inputs, compute)
+    def compute() -> Selected:
+        return Selection(work.original, scores, work.reporter).select(similarity, wanted)
+
+    selected = work.folder.stage("choose", Selected, work.inputs, compute)
+    write_whole(work.folder.path / "similarity.json", to_json(selected.similarity))
+    return selected
 
 
 def _cut(work: _Work, plan: Plan) -> ProvedCut:
@@ -294,12 +314,13 @@ def _fit_bridge(work: _Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor
     """The bridge, if it lowers the loss on calibration text that it was not fitted on."""
     if work.recipe.bridge == "none":
         return Bridge(method="none", folded=(), reason="not asked for"), {}
-    fitted_on, chosen_by = work.calibration
-    bridge, solved = build_bridges(work.decoder, fitted_on, plan, work.reporter.progress)
-    if not solved or chosen_by.ids.shape[0] == 0 or work.recipe.bridge == "refit":
+    (fitted_on, chosen_by), decoder = work.original.calibration, work.original.decoder
+    bridge, solved = build_bridges(decoder, fitted_on, [plan.blocks], work.reporter.progress)[0]
+    if not solved or work.recipe.bridge == "refit":
         return bridge, solved
-    open_loss = mean_loss(work.decoder, chosen_by, plan.kept, {})
-    bridged_loss = mean_loss(work.decoder, chosen_by, plan.kept, solved)
+    cuts = [Cut(plan.kept), Cut(plan.kept, solved)]
+    tried = try_cuts(decoder, chosen_by, cuts, work.reporter.progress, "with and without")
+    open_loss, bridged_loss = (found.loss for found in tried)
     if bridged_loss < open_loss:
         return bridge, solved
     reason = (
@@ -315,7 +336,7 @@ def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.
     check_room(target.parent, needed, f"writing the {target.name} checkpoint")
     with whole_folder(target) as partial:
         checkpoint = write_checkpoint(
-            work.original,
+            work.original.folder,
             partial,
             kept=plan.kept,
             layer_prefix=work.dense.layer_prefix,
@@ -327,22 +348,24 @@ def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.
 
 
 def _prove(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Proof:
-    tokens = work.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
-    expected = expected_logits(work.decoder, tokens, plan.kept, replacements)
-    return prove(target, target.name, tokens, expected, work.decoder, work.reporter.progress)
+    tokens, decoder = work.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH], work.original.decoder
+    expected = expected_logits(decoder, tokens, plan.kept, replacements)
+    return prove(target, target.name, tokens, expected, decoder, work.reporter.progress)
 
 
 def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
     def compute() -> Perplexity:
-        decoder = work.decoder if variant == "dense" else open_decoder(folder, work.device)
-        return perplexity(decoder, work.heldout, variant, work.reporter.progress)
+        decoder = work.original.decoder if variant == "dense" else work.original.open(folder)
+        return perplexity(decoder, work.original.heldout, variant, work.reporter.progress)
 
     return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
 
 
 def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
     def compute() -> SpeedTrial:
-        return measure_speeds(folders, work.dense.size_bytes, str(work.device), work.reporter.progress)
+        return measure_speeds(
+            folders, work.dense.size_bytes, str(work.original.device), work.reporter.progress
+        )
 
     return work.folder.stage("speed", SpeedTrial, work.inputs, compute)
 

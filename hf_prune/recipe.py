@@ -1,20 +1,45 @@
 """What the user asks for: one frozen record, checked as a whole before anything is touched."""
 
+import math
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from hf_prune.errors import RecipeError
 
+METHODS = (
+    "auto",
+    "angular",
+    "angular-all",
+    "cosine",
+    "bi",
+    "relative-magnitude",
+    "magnitude",
+    "taylor",
+    "taylor+",
+    "loss",
+    "greedy",
+    "reverse",
+    "deepest",
+    "random",
+)
+
 BRIDGES = ("auto", "refit", "none")
 DEFAULT_RATIO = 0.25
+TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
+QUANTITY = r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*(?:([kmgt]i?)b?|(b?))\s*"
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
+UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+LAYER_LIST = r"\d+(-\d+)?(,\d+(-\d+)?)*"
+PROTECTED_LIST = r"(first:\d+|last:\d+|\d+(-\d+)?)(,(first:\d+|last:\d+|\d+(-\d+)?))*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything that decides what a run computes.
 
-    At most one of `ratio`, `drop_layers` and `layers` is set; with none, a quarter of the layers goes.
+    At most one of the targets (`ratio` to `max_loss`) is set; with none, a quarter of the layers goes.
     """
 
     model: str  # Hub id or local folder
@@ -23,6 +48,14 @@ class Recipe:
     ratio: float | None = None
     drop_layers: int | None = None
     layers: str | None = None  # "21-28,30": 0-based, inclusive
+    target_params: int | None = None  # as many parameters or fewer
+    target_memory: int | None = None  # bytes of weights and KV cache at `context_length`, or fewer
+    context_length: int = 4096
+    max_loss: float | None = None  # nats per token above the original: the deepest cut within it
+    method: str = "auto"
+    protect: str | None = None  # "first:4,last:2,11": layers that stay
+    contiguous: bool | None = None  # one block or layers anywhere; None: as the method's paper has it
+    budget: float = 10.0  # of `auto`, in forward passes over the calibration text
     calibration: str | None = None  # a local text; None: the built-in one
     samples: int = 64
     sequence_length: int = 512
@@ -48,37 +81,48 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         RecipeError: with one sentence for each fault.
     """
-    faults = []
-    chosen = [
-        option
-        for option, value in (
-            ("--ratio", recipe.ratio),
-            ("--drop-layers", recipe.drop_layers),
-            ("--layers", recipe.layers),
-        )
-        if value is not None
-    ]
+    if faults := [*_faults_of_target(recipe), *_faults_of_choice(recipe), *_too_small(recipe)]:
+        raise RecipeError("; ".join(faults))
+
+
+def _faults_of_target(recipe: Recipe) -> Iterator[str]:
+    chosen = [option_name(target) for target in TARGETS if getattr(recipe, target) is not None]
     if len(chosen) > 1:
-        faults.append(f"{' and '.join(chosen)} each say what to remove: give one of them")
+        yield f"{' and '.join(chosen)} each say what to remove: give one of them"
     if recipe.ratio is not None and not 0 < recipe.ratio < 1:
-        faults.append(
-            f"--ratio {recipe.ratio:g} is not between 0 and 1: 0.25 removes a quarter of the layers"
-        )
+        yield f"--ratio {recipe.ratio:g} is not between 0 and 1: 0.25 removes a quarter of the layers"
     if recipe.drop_layers is not None and recipe.drop_layers < 1:
-        faults.append(f"--drop-layers {recipe.drop_layers} removes nothing: give 1 or more")
-    if recipe.layers is not None and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", recipe.layers):
-        faults.append(f"--layers {recipe.layers!r} is not a list like 21-28,30")
+        yield f"--drop-layers {recipe.drop_layers} removes nothing: give 1 or more"
+    if recipe.layers is not None and not re.fullmatch(LAYER_LIST, recipe.layers):
+        yield f"--layers {recipe.layers!r} is not a list like 21-28,30"
+    if recipe.max_loss is not None and not 0 < recipe.max_loss < float("inf"):
+        yield f"--max-loss {recipe.max_loss:g} is not a rise in loss: 0.05 allows 0.05 nats per token"
+
+
+def _faults_of_choice(recipe: Recipe) -> Iterator[str]:
+    if recipe.method not in METHODS:
+        yield f"--method {recipe.method!r} is none of {', '.join(METHODS)}"
+    if recipe.contiguous and recipe.method == "greedy":
+        yield "--method greedy removes layers one at a time, not one block: leave --contiguous out"
+    if recipe.protect is not None and not re.fullmatch(PROTECTED_LIST, recipe.protect):
+        yield f"--protect {recipe.protect!r} is not a list like first:4,last:2,11"
+    if not 0 < recipe.budget < float("inf"):
+        yield f"--budget {recipe.budget:g} is not a number of forward passes above 0"
     if recipe.bridge not in BRIDGES:
-        faults.append(f"--bridge {recipe.bridge!r} is none of {', '.join(BRIDGES)}")
+        yield f"--bridge {recipe.bridge!r} is none of {', '.join(BRIDGES)}"
+
+
+def _too_small(recipe: Recipe) -> Iterator[str]:
     for option, value, least in (
         ("--samples", recipe.samples, 1),
         ("--eval-samples", recipe.eval_samples, 1),
         ("--seq-len", recipe.sequence_length, 8),
+        ("--context-length", recipe.context_length, 1),
+        ("--target-params", recipe.target_params, 1),
+        ("--target-memory", recipe.target_memory, 1),
     ):
-        if value < least:
-            faults.append(f"{option} {value} is too small: give {least} or more")
-    if faults:
-        raise RecipeError("; ".join(faults))
+        if value is not None and value < least:
+            yield f"{option} {value} is too small: give {least} or more"
 
 
 def command_line(recipe: Recipe, beginning: str | None = None) -> str:
@@ -92,7 +136,9 @@ def command_line(recipe: Recipe, beginning: str | None = None) -> str:
     words = []
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
-        if field.name not in said and value != field.default:
+        if field.name == "contiguous" and value is not None:
+            words.append("--contiguous" if value else "--scattered")
+        elif field.name not in said and value != field.default:
             words += [option_name(field.name), f"{value}"]
     return " ".join([beginning or shlex.join(["hf-prune", recipe.model]), shlex.join(words)]).strip()
 
@@ -102,7 +148,7 @@ def option_name(field: str) -> str:
     return "--" + {"sequence_length": "seq-len"}.get(field, field.replace("_", "-"))
 
 
-def parse_layers(text: str) -> tuple[int, ...]:
+def parse_layers(text: str, option: str = "--layers") -> tuple[int, ...]:
     """The layers that "21-28,30" names, in order, each once.
 
     Raises:
@@ -112,6 +158,39 @@ def parse_layers(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, _, last = part.partition("-")
         if last and int(last) < int(first):
-            raise RecipeError(f"--layers {text}: {part} runs backwards; write {last}-{first} instead")
+            raise RecipeError(f"{option} {text}: {part} runs backwards; write {last}-{first} instead")
         layers.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(layers))
+
+
+def parse_protected(text: str | None, num_layers: int) -> frozenset[int]:
+    """The layers that "first:4,last:2,11" keeps in a model of `num_layers`.
+
+    Raises:
+        RecipeError: a range runs backwards, or a layer does not exist.
+    """
+    layers: set[int] = set()
+    for part in text.split(",") if text else ():
+        end, _, count = part.partition(":")
+        if end == "first":
+            layers.update(range(min(int(count), num_layers)))
+        elif end == "last":
+            layers.update(range(max(num_layers - int(count), 0), num_layers))
+        else:
+            layers.update(parse_layers(part, "--protect"))
+    if layers and max(layers) >= num_layers:
+        raise RecipeError(f"--protect {text}: the model has {num_layers} layers, 0 to {num_layers - 1}")
+    return frozenset(layers)
+
+
+def parse_quantity(text: str) -> int:
+    """How many parameters or bytes "5B", "1.2e9", "8GB" or "8GiB" are.
+
+    Raises:
+        ValueError: it is no such quantity.
+    """
+    match = re.fullmatch(QUANTITY, text.lower())
+    size = float(match[1]) * UNITS[match[2] or match[3]] if match else math.inf
+    if size == math.inf:
+        raise ValueError(f"{text!r} is not a quantity like 5B or 8GB")
+    return round(size)

@@ -7,6 +7,7 @@ and other programs read the same thing.
 
 import hashlib
 import json
+import statistics
 import types
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -64,8 +65,27 @@ class TextTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerScores:
+    """What one criterion says of every layer: the one with the lowest score is the first to go."""
+
+    criterion: str  # the name that --method knows it by
+    values: tuple[float, ...]
+    text: TextTokens | None  # what they were measured on; None where the weights alone were read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalOrder:
+    """Layers in the order in which a greedy search removes them."""
+
+    layers: tuple[int, ...]
+    losses: tuple[float, ...]  # nats per token after each removal
+    width: int | None  # how many candidates each step tried; None: all
+    text: TextTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Similarity:
-    """Distances between the residual stream at every pair of layer boundaries.
+    """Distances between the residual stream at every pair of layer boundaries, and scores of layers.
 
     Boundary l is the input of layer l; boundary `num_layers` is the output of the last layer, before
     the final norm. Matrices are (num_layers + 1) x (num_layers + 1), symmetric.
@@ -76,8 +96,13 @@ class Similarity:
     angular_last_token: Matrix  # Gromov et al., eq. 7: arccos / pi, at the last token
     angular_all_tokens: Matrix  # the same, over `sampled_tokens` positions of all
     cosine_all_tokens: Matrix
-    block_influence: tuple[float, ...]  # Men et al., eq. 1, over every token
     sampled_tokens: int  # how many tokens the two all-token matrices average
+    layer_scores: tuple[LayerScores, ...]  # of every criterion that was measured
+    removal_order: RemovalOrder | None = None  # of a greedy search, where one was made
+
+    def scores(self, criterion: str) -> tuple[float, ...] | None:
+        """What a criterion says of each layer; None where it was not measured."""
+        return next((s.values for s in self.layer_scores if s.criterion == criterion), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +128,49 @@ class BlockDistance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutLosses:
+    """How one cut does on each window of a text, in nats per token."""
+
+    losses: tuple[float, ...]  # of predicting every token but the first
+    divergences: tuple[float, ...]  # KL(original || cut) at the same positions
+
+    @property
+    def loss(self) -> float:
+        """The mean over windows."""
+        return statistics.fmean(self.losses)
+
+    @property
+    def divergence(self) -> float:
+        """The mean over windows."""
+        return statistics.fmean(self.divergences)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One contender of a tournament: what it removes, who proposed it, and how it did."""
+
+    removed: tuple[int, ...]
+    proposed_by: tuple[str, ...]
+    num_tokens: int  # of the tournament's text, as many as it was tried on; losers leave early
+    loss: float  # nats per token on those tokens
+    divergence: float  # KL(original || cut) on the same tokens, nats per token
+    behind: float  # its loss above the winner's on the same tokens
+    behind_stderr: float  # of that difference, over the windows
+    bridged: bool  # whether it was tried with its bridge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tournament:
+    """Which cuts were tried against each other, best first, and what that cost."""
+
+    text: TextTokens  # calibration windows that nothing was fitted on
+    original_loss: float  # nats per token
+    trials: tuple[Trial, ...]
+    budget: float  # in forward passes over the calibration text
+    cost: float  # the same; fitting bridges left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Which layers go."""
 
@@ -110,9 +178,47 @@ class Plan:
     removed: tuple[int, ...]
     kept: tuple[int, ...]
     blocks: tuple[Block, ...]
-    criterion: str
-    distance: float | None  # of the block, where the criterion is a distance
+    method: str  # the name that --method knows it by; "named": the user named the layers
+    criterion: str  # the same in words
+    distance: float | None  # angular, last token, across the block, where it is one
     best_blocks: tuple[BlockDistance, ...]  # one for each block size
+    tournament: Tournament | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """What the choose stage leaves behind: the plan, and the similarity with the scores it rests on."""
+
+    similarity: Similarity
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a run would do and take, before it is made; times are about right, on this machine."""
+
+    model: str
+    num_layers: int
+    layers_removed: int | None  # None: a loss decides
+    parameters: int
+    parameters_left: int | None
+    size_bytes: int
+    size_bytes_left: int | None
+    download_bytes: int
+    disk_bytes: int  # for checkpoints, beside the download
+    memory_bytes: int  # above what Python and its libraries take
+    measuring_seconds: float
+    choosing_seconds: float
+    repairing_seconds: float
+    evaluating_seconds: float
+    operations_per_second: float  # of this machine, tried out for a moment
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run, without the download."""
+        return (
+            self.measuring_seconds + self.choosing_seconds + self.repairing_seconds + self.evaluating_seconds
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hf_prune.recipe import Recipe
 from hf_prune.records import (
     Anatomy,
+    BlockDistance,
     Bridge,
     Checkpoint,
     Environment,
@@ -16,7 +17,7 @@ from hf_prune.records import (
     Speed,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,5 +43,22 @@ class Run:
     perplexities: tuple[Perplexity, ...]  # dense, cut, bridged where there is one
     speeds: tuple[Speed, ...]  # dense and the result; empty where they could not be loaded
     speed_reason: str | None  # why speeds were not measured
+    started: str  # ISO 8601, UTC
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What `hf-prune analyze` found out about a model that it left as it is."""
+
+    schema_version: int
+    command: str  # that makes this analysis again
+    recipe: Recipe
+    environment: Environment
+    source: Source
+    dense: Anatomy
+    similarity: Similarity
+    best_blocks: tuple[BlockDistance, ...]  # one for each block size
+    cornerstones: tuple[int, ...]  # layers whose removal alone doubles the perplexity
     started: str  # ISO 8601, UTC
     seconds: float

@@ -51,12 +51,13 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise OutputOccupied(f"{self.path} is a file: choose another --output")
         if marker.is_file() and fresh:
-            for name in ("stages", "checkpoints", "model"):
+            for name in ("stages", "checkpoints", "model", "plots"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
-            for name in ("run.json", "similarity.json"):
+            for name in ("run.json", "similarity.json", "analysis.json"):
                 (self.path / name).unlink(missing_ok=True)
         elif marker.is_file():
-            finished = any(path != marker for path in marker.parent.glob("*.json"))
+            others = [*marker.parent.glob("*.json"), self.path / "analysis.json"]
+            finished = any(path != marker and path.exists() for path in others)
             if finished and json.loads(marker.read_text())["fingerprint"] != recipe_fingerprint:
                 raise OutputOccupied(
                     f"{self.path} holds a run with other settings: choose another --output, or replace "

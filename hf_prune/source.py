@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+import torch
 from huggingface_hub import ModelCard
 
 from hf_prune import hub
-from hf_prune.anatomy import read_config
+from hf_prune.anatomy import build_skeleton, describe, read_config, skeleton_of
 from hf_prune.disk import gigabytes
 from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
-from hf_prune.records import Source
+from hf_prune.records import Anatomy, Source
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE
 
 COMPANIONS = (  # files beside the weights that a user of the model needs, copied byte for byte
@@ -155,18 +156,24 @@ def _check_form(model: str, names: set[str], gguf_file: str | None) -> None:
     raise NoSafetensors(f"{model} holds no model: config.json and {SINGLE_FILE} are expected")
 
 
-def describe(found: Found) -> str:
+def announce(found: Found) -> str:
     """One line on what is about to be fetched: size, licence, gating."""
     if found.repository is None:
         return f"{found.model}: local folder"
     names = [name for name in found.repository.files if _is_weight(name, found)]
-    size = sum(found.repository.files[name] for name in names)
     license_name = found.repository.license_name or found.repository.license or "not stated"
     gated = ", gated" if found.repository.gated else ""
     return (
-        f"{found.repository.repo_id}: {gigabytes(size)} in {len(names)} weight "
+        f"{found.repository.repo_id}: {gigabytes(download_size(found))} in {len(names)} weight "
         f"file{'s' if len(names) > 1 else ''}, licence {license_name}{gated}"
     )
+
+
+def download_size(found: Found) -> int:
+    """Bytes of the weight files that the Hub would send; nothing for a local folder."""
+    if found.repository is None:
+        return 0
+    return sum(size for name, size in found.repository.files.items() if _is_weight(name, found))
 
 
 def _is_weight(name: str, found: Found) -> bool:
@@ -178,19 +185,26 @@ def _is_weight(name: str, found: Found) -> bool:
     return name == SINGLE_FILE
 
 
-def fetch_description(found: Found) -> int:
-    """Bring what says how many decoder layers the model has, and say it; no weights in safetensors form.
+def fetch_anatomy(found: Found, *, exact: bool) -> Anatomy:
+    """Bring what says how large the model is, and say it; no weights in safetensors form.
+
+    Args:
+        found: which model.
+        exact: read the headers of the weight files, too, rather than presume what the configuration says.
 
     Raises:
         UnsupportedModel: the architecture is not known, or cannot be cut.
     """
     if found.gguf_file is not None:
-        folder = _folder_with_gguf(found)
-        return int(read_gguf_config(folder, found.gguf_file).num_hidden_layers)
+        config = read_gguf_config(_folder_with_gguf(found), found.gguf_file)
+        config.dtype = torch.bfloat16  # what the file is converted to
+        return describe(skeleton_of(config, None))
     if found.repository is not None:
-        return int(read_config(hub.download(found.repository, _small(found))).num_hidden_layers)
+        config = read_config(hub.download(found.repository, _small(found)))
+        index = hub.weight_headers(found.repository) if exact else None
+        return describe(skeleton_of(config, index))
     assert found.folder is not None
-    return int(read_config(found.folder).num_hidden_layers)
+    return describe(build_skeleton(found.folder))
 
 
 def fetch_weights(found: Found, workspace: Path) -> Source:

@@ -5,8 +5,9 @@ anything else, for the tests that run the tool as it is; each test gets it empty
 """
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tests.hub import LoopbackHub
@@ -26,7 +27,7 @@ os.environ.update(
 import pytest
 import torch
 
-from tests.models import build_tiny_model
+from tests.models import build_tiny_model, silence_layers, train_tiny_model
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -90,6 +91,33 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         return made[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def with_identity_layer(
+    tiny_models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """`with_identity_layer([3])`: a tiny Llama whose layers in the list add nothing; made once."""
+    made: dict[str, Path] = {}
+
+    def plant(layers: Iterable[int], **settings: object) -> Path:
+        silent = tuple(layers)
+        key = f"{silent} {sorted(settings.items())}"
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("planted") / "model"
+            shutil.copytree(tiny_models("llama", **settings), made[key])
+            silence_layers(made[key], silent)
+        return made[key]
+
+    return plant
+
+
+@pytest.fixture(scope="session")
+def trained_model(tiny_models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of six layers that has read some text: losing any of its layers costs it something."""
+    folder = tmp_path_factory.mktemp("trained") / "llama"
+    train_tiny_model(tiny_models("llama"), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

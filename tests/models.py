@@ -1,14 +1,17 @@
 """Tiny random models of many families, each saved with a small tokenizer as the Hub would have it."""
 
 import json
+import shutil
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from hf_prune.calibration import BUILT_IN_HELDOUT, built_in_text
+from hf_prune.calibration import BUILT_IN_CALIBRATION, BUILT_IN_HELDOUT, built_in_text
 
 VOCABULARY = 320
 COMMON = {
@@ -88,3 +91,52 @@ def build_tiny_model(folder: Path, family: str, **settings: object) -> None:
     model.to(dtype).save_pretrained(folder, max_shard_size=shard_size)
     small_tokenizer().save_pretrained(folder)
     (folder / "generation_config.json").write_text(json.dumps({"do_sample": False}))
+
+
+def silence_layers(folder: Path, layers: Iterable[int]) -> None:
+    """Make layers of a saved Llama add nothing to the stream."""
+    weights = load_file(folder / "model.safetensors")
+    for layer in layers:
+        for name in ("self_attn.o_proj", "mlp.down_proj"):
+            weights[f"model.layers.{layer}.{name}.weight"].zero_()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def train_tiny_model(source: Path, target: Path, steps: int = 120) -> None:
+    """A copy of a tiny model that has read some text, so that losing a layer costs it something."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(source).train()
+    tokenizer = small_tokenizer()
+    text = "\n\n".join(built_in_text(BUILT_IN_CALIBRATION).documents[:120])
+    ids = torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    for _ in range(steps):
+        starts = torch.randint(len(ids) - 64, (16,))
+        batch = torch.stack([ids[start : start + 64] for start in starts])
+        loss = model(input_ids=batch, labels=batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    shutil.copytree(source, target)
+    model.eval().save_pretrained(target)
+
+
+def insert_identity_layers(source: Path, target: Path, places: list[int]) -> Path:
+    """A copy of a Llama with layers that add nothing; `places` are their numbers in the copy."""
+    shutil.copytree(source, target)
+    weights = load_file(source / "model.safetensors")
+    config = json.loads((source / "config.json").read_text())
+    total = config["num_hidden_layers"] + len(places)
+    own = iter(range(config["num_hidden_layers"]))
+    made = {name: value for name, value in weights.items() if ".layers." not in name}
+    for number in range(total):
+        original = 0 if number in places else next(own)
+        prefix = f"model.layers.{original}."
+        for name in [name for name in weights if name.startswith(prefix)]:
+            adds = name.endswith(("o_proj.weight", "down_proj.weight"))
+            value = weights[name] * 0 if number in places and adds else weights[name].clone()
+            made[name.replace(prefix, f"model.layers.{number}.", 1)] = value
+    save_file(made, target / "model.safetensors", metadata={"format": "pt"})
+    config["num_hidden_layers"] = total
+    (target / "config.json").write_text(json.dumps(config))
+    return target

@@ -1,10 +1,12 @@
 """Models as transformers loads them, run without a line of the package: what the tests compare with."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from hf_prune.calibration import Windows
@@ -47,6 +49,34 @@ def plain_logits(model: nn.Module, tokens: Tensor, kept: tuple[int, ...] | None 
     finally:
         for handle in skipped:
             handle.remove()
+
+
+def plain_losses(
+    model: nn.Module, tokens: Tensor, kept: tuple[int, ...] | None = None, original: nn.Module | None = None
+) -> tuple[list[float], list[float]]:
+    """Cross entropy, and KL(original || model of the layers `kept`), of each window, in float64."""
+    own = plain_logits(model, tokens, kept)[:, :-1].double().log_softmax(-1)
+    whole = plain_logits(original or model, tokens)[:, :-1].double().log_softmax(-1)
+    losses = -own.gather(-1, tokens[:, 1:, None])[..., 0].mean(-1)
+    divergences = (whole.exp() * (whole - own)).sum(-1).mean(-1)
+    return losses.tolist(), divergences.tolist()
+
+
+def plain_loss(model: nn.Module, tokens: Tensor, removed: Iterable[int] = ()) -> float:
+    """Mean cross entropy without the layers in `removed`, in float64."""
+    kept = tuple(layer for layer in range(len(layers_of(model))) if layer not in set(removed))
+    logits = plain_logits(model, tokens, kept)[:, :-1].double()
+    return functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).item()
+
+
+def text_by(model: nn.Module, sequences: int, length: int) -> Tensor:
+    """Tokens that the model itself draws: no other model predicts them better, but for chance."""
+    generator = torch.Generator().manual_seed(2)
+    tokens = some_tokens(sequences, 1)
+    while tokens.shape[1] < length:
+        following = plain_logits(model, tokens)[:, -1].softmax(-1)
+        tokens = torch.cat([tokens, torch.multinomial(following, 1, generator=generator)], dim=1)
+    return tokens
 
 
 @torch.no_grad()

@@ -3,15 +3,18 @@
 import math
 from collections.abc import Sequence
 
-from hf_prune.choose import choose
-from hf_prune.recipe import Recipe
+from hf_prune.choose.criteria import NAMED, propose
+from hf_prune.choose.plan import plan_for
+from hf_prune.recipe import Recipe, parse_layers
 from hf_prune.records import (
     Anatomy,
     Bridge,
     Check,
     Checkpoint,
     Environment,
+    Estimate,
     FoldedBridge,
+    LayerScores,
     Matrix,
     Perplexity,
     Plan,
@@ -20,6 +23,8 @@ from hf_prune.records import (
     Source,
     Speed,
     TextTokens,
+    Tournament,
+    Trial,
     WeightFile,
 )
 from hf_prune.report import SCHEMA_VERSION, Run
@@ -59,13 +64,82 @@ def sample_similarity(num_layers: int = 30) -> Similarity:
         angular_last_token=angular,
         angular_all_tokens=angular,
         cosine_all_tokens=cosine,
-        block_influence=tuple(1 - cosine[layer][layer + 1] for layer in range(num_layers)),
         sampled_tokens=4096,
+        layer_scores=sample_scores(num_layers, [cosine[n][n + 1] for n in range(num_layers)]),
+    )
+
+
+def sample_scores(num_layers: int, cosines: Sequence[float]) -> tuple[LayerScores, ...]:
+    """Scores of every criterion; the first and the last layers are cornerstones."""
+    bend = tuple(1 - cosine for cosine in cosines)
+    ends = {0: 7.1, 1: 2.6, num_layers - 1: 2.2}
+    values = {
+        "bi": bend,
+        "relative-magnitude": tuple(0.2 + 2 * value for value in bend),
+        "magnitude": tuple(5e5 + 1e3 * layer for layer in range(num_layers)),
+        "taylor": tuple(0.01 + value for value in bend),
+        "loss": tuple(ends.get(layer, 0.05 + 3 * bend[layer]) for layer in range(num_layers)),
+    }
+    return tuple(
+        LayerScores(criterion=name, values=found, text=None if name == "magnitude" else sample_text())
+        for name, found in values.items()
     )
 
 
 def sample_plan(num_layers: int = 30, recipe: Recipe | None = None) -> Plan:
-    return choose(sample_similarity(num_layers), recipe or Recipe(model="m"))
+    """What the recipe names, or the block of a quarter of the layers that `angular` chooses."""
+    similarity = sample_similarity(num_layers)
+    if recipe is not None and recipe.layers is not None:
+        return plan_for(similarity, parse_layers(recipe.layers), NAMED)
+    return plan_for(similarity, propose("angular", similarity, max(1, (num_layers + 2) // 4)), "angular")
+
+
+def sample_tournament(removed: tuple[int, ...]) -> Tournament:
+    """Three trials of which the first won and the last left early."""
+    shifted = tuple(layer - 1 for layer in removed)
+    trials = (
+        sample_trial(removed, ("neighbour",), 8192, 4.012, 0.0),
+        sample_trial(shifted, ("angular", "cosine"), 8192, 4.101, 0.089),
+        sample_trial(tuple(range(30 - len(removed), 30)), ("reverse",), 2048, 9.87, 5.75),
+    )
+    return Tournament(
+        text=sample_text(num_sequences=16), original_loss=3.431, trials=trials, budget=10.0, cost=8.74
+    )
+
+
+def sample_trial(
+    removed: tuple[int, ...], proposed_by: tuple[str, ...], num_tokens: int, loss: float, behind: float
+) -> Trial:
+    return Trial(
+        removed=removed,
+        proposed_by=proposed_by,
+        num_tokens=num_tokens,
+        loss=loss,
+        divergence=loss - 3.4,
+        behind=behind,
+        behind_stderr=behind / 10,
+        bridged=True,
+    )
+
+
+def sample_estimate() -> Estimate:
+    return Estimate(
+        model="SmolLM2-135M",
+        num_layers=30,
+        layers_removed=8,
+        parameters=134_515_008,
+        parameters_left=106_194_240,
+        size_bytes=269_030_016,
+        size_bytes_left=212_388_480,
+        download_bytes=269_060_552,
+        disk_bytes=424_776_960,
+        memory_bytes=310_000_000,
+        measuring_seconds=33.3,
+        choosing_seconds=333.0,
+        repairing_seconds=33.3,
+        evaluating_seconds=45.5,
+        operations_per_second=4.2e11,
+    )
 
 
 def sample_bridge(plan: Plan) -> Bridge:
@@ -167,7 +241,7 @@ def sample_environment() -> Environment:
 
 def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "bridged")) -> Run:
     """A run; its `variants` are what was made, and the last is what is published."""
-    recipe = recipe or Recipe(model="HuggingFaceTB/SmolLM2-135M")
+    recipe = recipe or Recipe(model="HuggingFaceTB/SmolLM2-135M", method="angular")
     plan = sample_plan(30, recipe)
     result = sample_anatomy(len(plan.kept))
     published = variants[-1]

@@ -1,42 +1,50 @@
 """The bridge is the ridge solution it says it is, goes where it can, and helps."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 from hf_prune import bridge as bridging
 from hf_prune.bridge import RIDGE, additive_projection, build_bridges
-from hf_prune.choose import blocks_of
+from hf_prune.choose.blocks import blocks_of
 from hf_prune.decoder import open_decoder, run_layers
 from hf_prune.progress import silent
-from hf_prune.records import Plan
 from tests.plain import boundaries, plain_model, some_tokens, windows_of
 
 CPU = torch.device("cpu")
 TOKENS = some_tokens(24, 40)
 
 
-def plan_without(*removed, num_layers=6):
-    return Plan(
-        num_layers=num_layers,
-        removed=removed,
-        kept=tuple(layer for layer in range(num_layers) if layer not in removed),
-        blocks=blocks_of(removed),
-        criterion="named",
-        distance=None,
-        best_blocks=(),
-    )
+@dataclass(frozen=True)
+class Without:
+    """A cut of a model of six layers."""
+
+    removed: tuple[int, ...]
+
+    @property
+    def blocks(self):
+        return blocks_of(self.removed)
+
+    @property
+    def kept(self):
+        return tuple(layer for layer in range(6) if layer not in self.removed)
+
+
+def plan_without(*removed):
+    return Without(removed)
 
 
 def build(folder, plan):
     decoder = open_decoder(folder, CPU)
-    return decoder, *build_bridges(decoder, windows_of(TOKENS), plan, silent)
+    return decoder, *build_bridges(decoder, windows_of(TOKENS), [plan.blocks], silent)[0]
 
 
 def distance_to_original(decoder, folder, plan, replacements):
     """Mean squared distance after the last gap, position 0 left out, from the plain model's own states."""
     end = plan.blocks[-1].end
     kept = [layer for layer in plan.kept if layer < end]
-    reached = torch.cat(run_layers(decoder, decoder.enter(TOKENS), kept, replacements))
+    reached = torch.cat(list(run_layers(decoder, decoder.enter(TOKENS), kept, replacements)))
     wanted = boundaries(plain_model(folder), TOKENS)[end]
     return (reached - wanted)[:, 1:].square().mean().item()
 
@@ -98,6 +106,18 @@ def test_a_later_bridge_is_fitted_on_the_pruned_stream(tiny_models):
     _, _, alone = build(folder, plan_without(4))
     second = "model.layers.3.mlp.down_proj.weight"
     assert not torch.allclose(both[second], alone[second], atol=1e-3)
+
+
+def test_several_cuts_get_the_bridges_that_each_gets_alone(tiny_models):
+    folder, cuts = tiny_models("llama"), [(3, 4), (1, 3, 4), (0, 3), (2,), (5,), (1, 2, 4)]
+    decoder = open_decoder(folder, CPU)
+    together = build_bridges(decoder, windows_of(TOKENS), [blocks_of(cut) for cut in cuts], silent)
+    assert len(together) == len(cuts)
+    for cut, (bridge, solved) in zip(cuts, together, strict=True):
+        _, alone, own = build(folder, plan_without(*cut))
+        assert bridge == alone
+        assert solved.keys() == own.keys()
+        assert all(torch.equal(solved[name], own[name]) for name in own)
 
 
 @pytest.mark.parametrize("family", ["gemma2", "olmo2"])

@@ -123,7 +123,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, name, content, said):
 @pytest.mark.parametrize(("windows", "aside"), [(12, 4), (5, 2), (2, 1), (1, 0)])
 def test_windows_set_aside_are_the_last_and_never_more_than_half(windows, aside):
     made = to_windows(TEXT, small_tokenizer(), num_sequences=windows, length=16)
-    fitted, chosen_by = set_aside(made, TEXT, 4)
+    fitted, chosen_by = set_aside(made, 4)
     assert (len(fitted.ids), len(chosen_by.ids)) == (windows - aside, aside)
     assert torch.equal(torch.cat([fitted.ids, chosen_by.ids]), made.ids)
     assert fitted.record.num_sequences == windows - aside

@@ -15,7 +15,7 @@ from hf_prune.card import card_metadata, render_card, render_pictures
 from hf_prune.recipe import Recipe
 from hf_prune.records import to_json
 from hf_prune.report import Run
-from tests.sample_run import sample_run
+from tests.sample_run import sample_run, sample_tournament
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
@@ -48,6 +48,12 @@ def partly_bridged_run() -> Run:
     return replace(run, bridge=replace(run.bridge, reason=reason))
 
 
+def tournament_run() -> Run:
+    run = sample_run()
+    held = sample_tournament(run.plan.removed)
+    return replace(run, plan=replace(run.plan, method="auto", criterion="lowest loss", tournament=held))
+
+
 def unpublished_bridge_run() -> Run:
     run = sample_run()
     return replace(
@@ -74,7 +80,7 @@ def converted_run() -> Run:
     return replace(run, source=source)
 
 
-RUNS = [sample_run, bare_run, partly_bridged_run, unpublished_bridge_run, converted_run]
+RUNS = [sample_run, tournament_run, bare_run, partly_bridged_run, unpublished_bridge_run, converted_run]
 each_run = pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
 MakeRun = Callable[[], Run]
 
@@ -92,7 +98,7 @@ def prose(text: str) -> str:
 
 
 def test_card_reads_as_agreed(golden: Callable[[str, str], None]) -> None:
-    golden("model_card.md", render_card(sample_run()))
+    golden("model_card.md", render_card(tournament_run()))
 
 
 @each_run

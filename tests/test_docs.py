@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hf_prune.choose.criteria import CRITERIA
 from hf_prune.cli import cli
-from hf_prune.report import Run
+from hf_prune.report import Analysis, Run
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -15,7 +16,16 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 def test_every_field_of_a_run_is_documented():
     documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "run_folder.md").read_text()))
-    assert {field.name for field in dataclasses.fields(Run)} <= documented
+    for record in (Run, Analysis):
+        assert {field.name for field in dataclasses.fields(record)} <= documented
+
+
+def test_every_criterion_is_documented_with_its_paper():
+    text = (ROOT / "docs" / "choosing.md").read_text()
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    rows = {name: row for name, row in rows.items() if not name.startswith("--")}
+    assert rows.keys() == CRITERIA.keys()
+    assert all(criterion.paper in rows[name] for name, criterion in CRITERIA.items())
 
 
 def test_ci_runs_the_test_command_of_the_readme():
@@ -35,6 +45,6 @@ def test_local_links_lead_somewhere(document):
 def test_every_option_that_is_named_exists(document):
     known = {name for command in cli.commands.values() for p in command.params for name in p.opts}
     known |= {name for command in cli.commands.values() for p in command.params for name in p.secondary_opts}
-    known |= {"--update-golden", "--help"}
+    known |= {"--update-golden", "--help", "--nproc-per-node"}
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", document.read_text()))
     assert named - known == set()

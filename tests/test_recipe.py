@@ -8,7 +8,18 @@ import pytest
 
 from hf_prune.cli import cli
 from hf_prune.errors import RecipeError
-from hf_prune.recipe import BRIDGES, Recipe, check_recipe, command_line, option_name, parse_layers
+from hf_prune.recipe import (
+    BRIDGES,
+    METHODS,
+    TARGETS,
+    Recipe,
+    check_recipe,
+    command_line,
+    option_name,
+    parse_layers,
+    parse_protected,
+    parse_quantity,
+)
 
 OTHER_VALUES = {
     "revision": "refs/pr/1",
@@ -16,6 +27,14 @@ OTHER_VALUES = {
     "ratio": 0.1,
     "drop_layers": 3,
     "layers": "1-2,5",
+    "target_params": 5_000_000_000,
+    "target_memory": 8 * 2**30,
+    "context_length": 99_999,
+    "max_loss": 0.05,
+    "method": "taylor+",
+    "protect": "first:4,last:2,11",
+    "contiguous": False,
+    "budget": 7.5,
     "calibration": "it's.txt",
     "samples": 7,
     "sequence_length": 99,
@@ -62,6 +81,13 @@ def test_says_everything_that_is_wrong_at_once():
         ratio=1.5,
         drop_layers=0,
         layers="x",
+        target_params=0,
+        target_memory=-1,
+        context_length=0,
+        max_loss=0.0,
+        method="best",
+        protect="middle:2",
+        budget=0.0,
         bridge="best",
         samples=0,
         eval_samples=0,
@@ -75,12 +101,19 @@ def test_says_everything_that_is_wrong_at_once():
         "--ratio",
         "--drop-layers",
         "--layers",
+        "--max-loss",
+        "--method",
+        "--protect",
+        "--budget",
         "--bridge",
         "--samples",
         "--eval-samples",
         "--seq-len",
+        "--context-length",
+        "--target-params",
+        "--target-memory",
     ]
-    assert "--ratio and --drop-layers and --layers" in faults[0]
+    assert " and ".join(map(option_name, TARGETS)) in faults[0]
     assert caught.value.exit_code == 2
 
 
@@ -88,6 +121,116 @@ def test_says_everything_that_is_wrong_at_once():
 def test_refuses_a_ratio_that_is_no_share(ratio):
     with pytest.raises(RecipeError, match="not between 0 and 1"):
         check_recipe(Recipe(model="m", ratio=ratio))
+
+
+@pytest.mark.parametrize("one", TARGETS)
+@pytest.mark.parametrize("other", TARGETS)
+def test_refuses_two_words_on_what_to_remove(one, other):
+    recipe = Recipe(model="m", **{target: OTHER_VALUES[target] for target in {one, other}})
+    if one == other:
+        check_recipe(recipe)
+        return
+    first, second = (option_name(target) for target in TARGETS if target in (one, other))
+    with pytest.raises(
+        RecipeError, match=f"^{first} and {second} each say what to remove: give one of them$"
+    ):
+        check_recipe(recipe)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"max_loss": 0.0}, "--max-loss 0 is not a rise in loss: 0.05 allows 0.05 nats"),
+        ({"max_loss": -0.1}, "--max-loss -0.1 is not a rise in loss"),
+        ({"max_loss": float("inf")}, "--max-loss inf is not a rise in loss"),
+        ({"max_loss": float("nan")}, "--max-loss nan is not a rise in loss"),
+        ({"budget": 0.0}, "--budget 0 is not a number of forward passes above 0"),
+        ({"budget": float("inf")}, "--budget inf is not a number"),
+        ({"budget": float("nan")}, "--budget nan is not a number"),
+        ({"method": "named"}, "--method 'named' is none of auto, angular, .*, random$"),
+        ({"method": "greedy", "contiguous": True}, "greedy removes layers one at a time, not one block"),
+        ({"context_length": 0}, "--context-length 0 is too small: give 1 or more"),
+        ({"target_params": 0}, "--target-params 0 is too small: give 1 or more"),
+        ({"target_memory": 0}, "--target-memory 0 is too small: give 1 or more"),
+    ],
+    ids=repr,
+)
+def test_refuses_a_choice_that_makes_no_sense(options, told):
+    with pytest.raises(RecipeError, match=told) as caught:
+        check_recipe(Recipe(model="m", **options))
+    assert "; " not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "protect", ["", "x", "first", "first:", "first:-1", "middle:2", "1,", "1 2", "last:2-3"]
+)
+def test_refuses_what_is_not_a_list_of_protected_layers(protect):
+    with pytest.raises(RecipeError, match=r"--protect .* is not a list like first:4,last:2,11"):
+        check_recipe(Recipe(model="m", protect=protect))
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        (None, ()),
+        ("first:4", (0, 1, 2, 3)),
+        ("last:2", (28, 29)),
+        ("first:4,last:2,11", (0, 1, 2, 3, 11, 28, 29)),
+        ("7-9,8,first:1", (0, 7, 8, 9)),
+        ("first:0,last:0", ()),
+        ("first:99", tuple(range(30))),
+        ("last:99", tuple(range(30))),
+        ("29", (29,)),
+    ],
+)
+def test_a_list_protects_layers_from_both_ends_and_by_number(text, layers):
+    assert parse_protected(text, 30) == frozenset(layers)
+
+
+def test_refuses_to_protect_a_layer_that_is_not_there_or_backwards():
+    with pytest.raises(RecipeError, match="--protect 2,30: the model has 30 layers, 0 to 29"):
+        parse_protected("2,30", 30)
+    with pytest.raises(RecipeError, match="--protect 9-5: 9-5 runs backwards; write 5-9 instead"):
+        parse_protected("first:1,9-5", 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("5B", 5_000_000_000),
+        ("5b", 5_000_000_000),
+        ("120M", 120_000_000),
+        ("1.5e9", 1_500_000_000),
+        ("1.2e3M", 1_200_000_000),
+        ("8GB", 8_000_000_000),
+        ("8G", 8_000_000_000),
+        ("8GiB", 8 * 2**30),
+        ("8Gi", 8 * 2**30),
+        ("0.5 TiB", 2**39),
+        ("1.5TB", 1_500_000_000_000),
+        ("64 kB", 64_000),
+        ("1KiB", 1024),
+        ("16MiB", 16 * 2**20),
+        (" 7 ", 7),
+        ("7.", 7),
+        ("123456789012345", 123_456_789_012_345),
+    ],
+)
+def test_a_quantity_is_read_as_people_write_it(text, number):
+    assert parse_quantity(text) == number
+    assert isinstance(parse_quantity(text), int)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "B", "GB", "five", "-5B", "+5B", ".5B", "5 6", "5,5B", "1e", "e9", "nan", "inf", "0x10"),
+        *("5BB", "5X", "5iB", "5GBs", "5B\nB", "1e999", "1e308B"),
+    ],
+)
+def test_what_is_no_quantity_is_refused(text):
+    with pytest.raises(ValueError, match=r"is not a quantity like 5B or 8GB"):
+        parse_quantity(text)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +241,12 @@ def test_refuses_a_ratio_that_is_no_share(ratio):
         Recipe(model="m", drop_layers=1, samples=1, eval_samples=1, sequence_length=8),
         Recipe(model="m", layers="0"),
         *(Recipe(model="m", bridge=bridge) for bridge in BRIDGES),
+        *(Recipe(model="m", method=method) for method in METHODS),
+        *(Recipe(model="m", **{target: OTHER_VALUES[target]}) for target in TARGETS),
+        Recipe(model="m", target_params=1, context_length=1, budget=1e-9),
+        Recipe(model="m", protect="0,first:0,last:99,3-5"),
+        *(Recipe(model="m", contiguous=contiguous, method="bi") for contiguous in (True, False)),
+        Recipe(model="m", contiguous=False, method="greedy"),
     ],
     ids=repr,
 )
@@ -126,6 +275,7 @@ def test_every_field_has_its_option_with_the_same_default(field):
 
 def test_every_option_that_decides_what_is_computed_is_in_the_recipe():
     others = {"push", "repo_id", "private", "yes", "output", "fresh", "as_json", "quiet", "verbose"}
+    others |= {"dry_run", "max_memory"}
     assert set(options_of_run()) == {field.name for field in fields(Recipe)} | others
 
 
@@ -136,6 +286,14 @@ def test_the_command_asks_for_the_same_recipe_again(field):
     run = cli.commands["run"]
     values = run.make_context("run", words).params
     assert Recipe(**{one.name: values[one.name] for one in fields(Recipe)}) == recipe
+
+
+@pytest.mark.parametrize(("contiguous", "words"), [(True, "--contiguous"), (False, "--scattered")])
+def test_the_command_says_one_block_or_scattered_layers_without_a_value(contiguous, words):
+    recipe = Recipe(model="m", contiguous=contiguous)
+    assert command_line(recipe) == f"hf-prune m {words}"
+    values = cli.commands["run"].make_context("run", ["m", words]).params
+    assert values["contiguous"] is contiguous
 
 
 def test_another_value_of_every_field_is_tried():

@@ -8,7 +8,7 @@ import pytest
 from hf_prune import records, report
 from hf_prune.recipe import Recipe
 from hf_prune.records import Block, Speed, fingerprint, from_data, to_json
-from tests.sample_run import sample_bridge, sample_plan, sample_run
+from tests.sample_run import sample_bridge, sample_estimate, sample_plan, sample_run, sample_tournament
 
 RUN = sample_run()
 RECIPE = Recipe(model="owner/name", layers="13-18,20")
@@ -30,6 +30,11 @@ SAMPLES = [
     *RUN.speeds,
     *RUN.proofs,
     Block(start=3, end=7),
+    records.Selected(similarity=RUN.similarity, plan=RUN.plan),
+    sample_tournament((13, 14, 15)),
+    sample_estimate(),
+    records.CutLosses(losses=(1.0, 2.5), divergences=(0.0, 0.5)),
+    records.RemovalOrder(layers=(3, 1), losses=(1.5, 2.0), width=None, text=RUN.similarity.calibration),
 ]
 
 

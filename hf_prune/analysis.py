@@ -1,0 +1,116 @@
+"""`hf-prune analyze`: everything that can be said of a model's layers without removing any."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hf_prune import hub, plots, source
+from hf_prune.choose.blocks import best_blocks
+from hf_prune.choose.criteria import cornerstones
+from hf_prune.disk import write_whole
+from hf_prune.environment import choose_device, describe_environment
+from hf_prune.measure.scores import Scores, measured_together, with_scores
+from hf_prune.original import Original, open_original
+from hf_prune.pipeline import without_folders
+from hf_prune.progress import Reporter
+from hf_prune.ranks import join
+from hf_prune.recipe import Recipe, check_recipe
+from hf_prune.records import Similarity, fingerprint, to_json
+from hf_prune.report import SCHEMA_VERSION, Analysis
+from hf_prune.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysed:
+    """What an analysis leaves behind."""
+
+    analysis: Analysis
+    folder: Path
+
+
+def analyze(
+    recipe: Recipe,
+    output: Path | None = None,
+    *,
+    permutations: int = 0,
+    max_memory: int | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+    command: str | None = None,
+) -> Analysed | None:
+    """Measure how much each layer of a model does, and write it down with pictures.
+
+    Args:
+        recipe: the model and the text; what it says of cutting is not looked at.
+        output: the folder for similarity.json, analysis.json and plots/; None: one named after the model.
+        permutations: how often Shapley sampling shuffles the layers; 0: no Shapley values.
+        max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
+            is free.
+        fresh: replace what an earlier analysis left in `output`.
+        reporter: is told what happens.
+        command: the command that makes this analysis again.
+
+    Returns:
+        What was found; None in the processes that torchrun started to help.
+
+    Raises:
+        HfPruneError: whatever went wrong, in one line.
+    """
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    reporter = reporter or Reporter()
+    check_recipe(recipe)
+    device = choose_device(recipe.device)
+    ranks = join(device)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    reporter.tell(found.notice or source.announce(found))
+    source.fetch_anatomy(found, exact=False)
+    folder = RunFolder(output or Path(f"{found.name}-analysis"))
+    if ranks.leads:
+        folder.claim(fingerprint(recipe, permutations), fresh=fresh)
+    original = open_original(recipe, found, device, folder.checkpoints, max_memory=max_memory, ranks=ranks)
+    if ranks.count > 1:
+        measured_together(original, hub.kept_scores(), ranks, reporter)
+    if not ranks.leads:
+        return None
+    similarity = _measure(original, permutations, reporter)
+    shown = without_folders(recipe)
+    analysis = Analysis(
+        schema_version=SCHEMA_VERSION,
+        command=command or "",
+        recipe=shown,
+        environment=describe_environment(device),
+        source=replace(original.source, model=shown.model, folder=Path(shown.model).name),
+        dense=original.dense,
+        similarity=similarity,
+        best_blocks=best_blocks(similarity.angular_last_token),
+        cornerstones=cornerstones(similarity),
+        started=started,
+        seconds=round(time.monotonic() - began, 1),
+    )
+    _write(analysis, folder)
+    return Analysed(analysis=analysis, folder=folder.path)
+
+
+def _measure(original: Original, permutations: int, reporter: Reporter) -> Similarity:
+    scores = Scores(original, hub.kept_scores(), reporter)
+    similarity = scores.similarity()
+    for criterion in ("taylor", "loss", *(("shapley",) if permutations else ())):
+        similarity = with_scores(similarity, scores.of_layers(criterion, permutations=permutations))
+    return similarity
+
+
+def _write(analysis: Analysis, folder: RunFolder) -> None:
+    similarity = analysis.similarity
+    write_whole(folder.path / "similarity.json", to_json(similarity))
+    write_whole(folder.path / "analysis.json", to_json(analysis))
+    pictures = {
+        "similarity": plots.similarity_heatmap(similarity, None),
+        "block_sizes": plots.best_distance_per_block_size(similarity, None),
+        "layer_scores": plots.layer_scores(similarity, None),
+        "drop_effects": plots.drop_effects(similarity, None),
+    }
+    for name, picture in pictures.items():
+        write_whole(folder.path / "plots" / f"{name}.png", picture)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)

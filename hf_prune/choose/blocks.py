@@ -1,0 +1,45 @@
+"""Blocks of neighbouring layers, and the distances across them."""
+
+from collections.abc import Collection
+
+from hf_prune.records import Block, BlockDistance, Matrix
+
+
+def best_blocks(distances: Matrix) -> tuple[BlockDistance, ...]:
+    """For each block size, the block whose boundaries are nearest (Gromov et al., section 3.2).
+
+    Args:
+        distances: angular distances between boundaries, (layers + 1, layers + 1).
+    """
+    found = []
+    for size in range(1, len(distances) - 1):
+        start = nearest_blocks(distances, size, range(len(distances) - 1))[0]
+        block = Block(start=start, end=start + size)
+        found.append(BlockDistance(size=size, block=block, distance=distances[start][start + size]))
+    return tuple(found)
+
+
+def nearest_blocks(distances: Matrix, size: int, allowed: Collection[int]) -> list[int]:
+    """Where the blocks of `size` allowed layers start, the one with the nearest boundaries first."""
+    starts = block_starts(size, allowed, len(distances) - 1)
+    return sorted(starts, key=lambda start: (distances[start][start + size], start))
+
+
+def block_starts(size: int, allowed: Collection[int], num_layers: int) -> list[int]:
+    """Where blocks of `size` layers can start that hold allowed layers alone."""
+    return [
+        start
+        for start in range(num_layers - size + 1)
+        if all(layer in allowed for layer in range(start, start + size))
+    ]
+
+
+def blocks_of(layers: tuple[int, ...]) -> tuple[Block, ...]:
+    """Runs of neighbouring layers, in order."""
+    blocks: list[Block] = []
+    for layer in sorted(layers):
+        if blocks and blocks[-1].end == layer:
+            blocks[-1] = Block(start=blocks[-1].start, end=layer + 1)
+        else:
+            blocks.append(Block(start=layer, end=layer + 1))
+    return tuple(blocks)

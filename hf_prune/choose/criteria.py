@@ -1,0 +1,172 @@
+"""Every criterion of `--method`: what it is, what it needs to be measured, and the layers it would remove."""
+
+import math
+import random
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from hf_prune.choose.blocks import block_starts, nearest_blocks
+from hf_prune.errors import RecipeError
+from hf_prune.records import Matrix, Similarity
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One way to choose layers, as its paper has it."""
+
+    name: str  # for --method
+    title: str
+    paper: str  # its arXiv number, or none
+    needs: str  # "similarity", the one pass; or a measurement of its own: "taylor", "loss", "greedy"
+    contiguous: bool  # whether the paper removes one block
+
+
+AUTO = "auto"
+NAMED = "named"
+CRITERIA = {
+    criterion.name: criterion
+    for criterion in (
+        Criterion("angular", "angular distance at the last token", "2403.17887", "similarity", True),
+        Criterion("angular-all", "angular distance over all tokens", "2403.17887", "similarity", True),
+        Criterion("cosine", "cosine over all tokens", "2403.19135", "similarity", True),
+        Criterion("bi", "Block Influence", "2403.03853", "similarity", False),
+        Criterion("relative-magnitude", "relative magnitude", "2403.03853", "similarity", False),
+        Criterion("magnitude", "magnitude of the weights", "2402.02834", "similarity", False),
+        Criterion("taylor", "Taylor importance", "2402.02834", "taylor", False),
+        Criterion("taylor+", "Taylor importance, ends protected", "2402.02834", "taylor", False),
+        Criterion("loss", "loss without the layer", "2402.02834", "loss", False),
+        Criterion("greedy", "greedy removal by loss", "2402.09025", "greedy", False),
+        Criterion("reverse", "the last layers", "2411.15558", "similarity", True),
+        Criterion("deepest", "the last layers but the final one", "2403.17887", "similarity", True),
+        Criterion("random", "drawn at random", "", "similarity", False),
+    )
+}
+TAYLOR_PLUS_FIRST, TAYLOR_PLUS_LAST = 4, 2  # Shortened LLaMA, section 3.1
+CHANCE = ("random",)  # says nothing about the model
+CORNERSTONE = math.log(2)  # nats per token: without such a layer the perplexity more than doubles
+
+
+def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> tuple[int, ...]:
+    """The layers that a method may remove: what neither the user nor its paper protects."""
+    kept = set(protected)
+    if method == "taylor+":
+        kept |= {*range(TAYLOR_PLUS_FIRST), *range(num_layers - TAYLOR_PLUS_LAST, num_layers)}
+    if method == "greedy":  # SLEB, section 3.2: the first and the last block stay
+        kept |= {0, num_layers - 1}
+    if method == "deepest":
+        kept |= {num_layers - 1}
+    return tuple(layer for layer in range(num_layers) if layer not in kept)
+
+
+def propose(
+    method: str,
+    similarity: Similarity,
+    count: int,
+    *,
+    protected: Collection[int] = (),
+    contiguous: bool | None = None,
+    seed: int = 0,
+) -> tuple[int, ...]:
+    """The layers that a criterion removes.
+
+    Args:
+        method: a name in `CRITERIA`.
+        similarity: with the scores that the criterion needs.
+        count: how many layers to remove.
+        protected: layers that stay.
+        contiguous: one block, or the best layers wherever they are; None: as the paper has it.
+        seed: of `random`.
+
+    Raises:
+        RecipeError: that many unprotected layers, or such a block, do not exist.
+    """
+    criterion, num_layers = CRITERIA[method], similarity.num_layers
+    allowed = allowed_layers(method, num_layers, protected)
+    if count > len(allowed):
+        raise RecipeError(
+            f"{count} layers are to go, but --method {method} may take only {len(allowed)} of "
+            f"{num_layers}: the others are protected"
+        )
+    one_block = criterion.contiguous if contiguous is None else contiguous
+    if method == "greedy":
+        return _greedy(similarity, count, one_block)
+    if one_block and not block_starts(count, allowed, num_layers):
+        raise RecipeError(f"no {count} neighbouring layers are free of protection")
+    if method in ("reverse", "deepest"):
+        return _last(count, allowed, num_layers, one_block)
+    if method == "random":
+        return _random(count, allowed, num_layers, one_block, seed)
+    if one_block:
+        start = ranked_blocks(method, similarity, count, allowed)[0]
+        return tuple(range(start, start + count))
+    scores = layer_scores(method, similarity)
+    return tuple(sorted(sorted(allowed, key=lambda layer: (scores[layer], layer))[:count]))
+
+
+def ranked_blocks(method: str, similarity: Similarity, size: int, allowed: Collection[int]) -> list[int]:
+    """Where the blocks of `size` allowed layers start, the one that a criterion likes best first."""
+    if method in BLOCK_DISTANCES:
+        return nearest_blocks(BLOCK_DISTANCES[method](similarity), size, allowed)
+    scores = layer_scores(method, similarity)
+    starts = block_starts(size, allowed, similarity.num_layers)
+    return sorted(starts, key=lambda start: (sum(scores[start : start + size]), start))
+
+
+def layer_scores(method: str, similarity: Similarity) -> tuple[float, ...]:
+    """What a criterion says of single layers; the lowest goes first."""
+    if method in BLOCK_DISTANCES:
+        distances = BLOCK_DISTANCES[method](similarity)
+        return tuple(distances[layer][layer + 1] for layer in range(similarity.num_layers))
+    scores = similarity.scores(CRITERIA[method].name.removesuffix("+"))
+    if scores is None:
+        raise ValueError(f"{method} was not measured")
+    return scores
+
+
+def cornerstones(similarity: Similarity) -> tuple[int, ...]:
+    """The layers each of which the model cannot do without, even where every other stays.
+
+    Zhang et al., "Investigating Layer Importance in Large Language Models" (2409.14381), call those layers
+    cornerstones whose removal drops the model to chance. The threshold, a doubled perplexity, is ours.
+
+    Args:
+        similarity: with the scores of "loss".
+
+    Raises:
+        ValueError: the loss without each layer was not measured.
+    """
+    return tuple(layer for layer, rise in enumerate(layer_scores("loss", similarity)) if rise > CORNERSTONE)
+
+
+BLOCK_DISTANCES: dict[str, Callable[[Similarity], Matrix]] = {
+    "angular": lambda similarity: similarity.angular_last_token,
+    "angular-all": lambda similarity: similarity.angular_all_tokens,
+    # Of a cosine the largest is the best; as a distance it is 1 - cosine.
+    "cosine": lambda similarity: tuple(tuple(1 - v for v in row) for row in similarity.cosine_all_tokens),
+}
+
+
+def _last(count: int, allowed: Sequence[int], num_layers: int, one_block: bool) -> tuple[int, ...]:
+    if one_block:
+        start = block_starts(count, allowed, num_layers)[-1]
+        return tuple(range(start, start + count))
+    return tuple(allowed[len(allowed) - count :])
+
+
+def _greedy(similarity: Similarity, count: int, one_block: bool) -> tuple[int, ...]:
+    if one_block:
+        raise RecipeError("--method greedy removes layers one at a time, not one block: leave --contiguous")
+    order = similarity.removal_order
+    if order is None or len(order.layers) < count:
+        raise ValueError("the greedy order was not measured far enough")
+    return tuple(sorted(order.layers[:count]))
+
+
+def _random(
+    count: int, allowed: Sequence[int], num_layers: int, one_block: bool, seed: int
+) -> tuple[int, ...]:
+    drawn = random.Random(seed)
+    if one_block:
+        start = drawn.choice(block_starts(count, allowed, num_layers))
+        return tuple(range(start, start + count))
+    return tuple(sorted(drawn.sample(allowed, count)))

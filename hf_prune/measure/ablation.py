@@ -1,0 +1,124 @@
+"""What many cuts of one model cost, from one reading of its weights.
+
+All cuts pass through a layer before the next is read. Cuts that agree on the layers so far share their
+hidden states, so what they have in common is computed once: the cuts form a tree, and each of its edges is
+run once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hf_prune.activations import Activations
+from hf_prune.calibration import Windows
+from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder
+from hf_prune.progress import Progress
+from hf_prune.records import CutLosses
+
+Logits = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A model made of some layers of another, in order."""
+
+    kept: tuple[int, ...]
+    replacements: Mapping[str, Tensor] = field(default_factory=dict)  # by name in the original
+
+
+@dataclass
+class _Branch:
+    """Hidden states that some cuts have in common."""
+
+    states: Activations
+    cuts: list[int]
+
+
+@torch.no_grad()
+def try_cuts(
+    decoder: StreamedDecoder, windows: Windows, cuts: Sequence[Cut], progress: Progress, label: str
+) -> list[CutLosses]:
+    """The losses of several cuts of one model, and how far each is from the model itself.
+
+    Args:
+        decoder: the original.
+        windows: the tokens to predict.
+        cuts: what to try.
+        progress: shows the layers going by.
+        label: what this is for.
+    """
+    whole = Cut(kept=tuple(range(decoder.num_layers)))
+    everything = [whole, *cuts]
+    branches = [_Branch(decoder.enter(windows.ids), list(range(len(everything))))]
+    for number in progress(range(decoder.num_layers), label, decoder.num_layers, "layer"):
+        branches = _through_layer(decoder, number, branches, everything)
+    losses: list[list[float]] = [[] for _ in everything]
+    divergences: list[list[float]] = [[] for _ in everything]
+    with decoder.head() as logits_of:
+        for sequence, tokens in enumerate(windows.ids):
+            for branch, (loss, divergence) in zip(
+                branches, _through_head(logits_of, branches, sequence, tokens), strict=True
+            ):
+                for cut in branch.cuts:
+                    losses[cut].append(loss)
+                    divergences[cut].append(divergence)
+    found = list(zip(losses, divergences, strict=True))[1:]
+    return [CutLosses(losses=tuple(loss), divergences=tuple(apart)) for loss, apart in found]
+
+
+def _through_layer(
+    decoder: StreamedDecoder, number: int, branches: list[_Branch], cuts: Sequence[Cut]
+) -> list[_Branch]:
+    """Every branch after layer `number`; one whose cuts part here becomes several."""
+    prefix = f"{decoder.layer_prefix}.{number}."
+    following: list[_Branch] = []
+    running: dict[int | None, list[_Branch]] = {}  # by whose replacements the layer carries
+    for branch in branches:
+        skipping = [cut for cut in branch.cuts if number not in cuts[cut].kept]
+        if skipping:
+            following.append(_Branch(branch.states, skipping))
+        parts: dict[int | None, list[int]] = {}
+        for cut in branch.cuts:
+            if number in cuts[cut].kept:
+                own = any(name.startswith(prefix) for name in cuts[cut].replacements)
+                parts.setdefault(id(cuts[cut].replacements) if own else None, []).append(cut)
+        for whose, members in parts.items():
+            running.setdefault(whose, []).append(_Branch(branch.states, members))
+    for together in running.values():
+        replacements = cuts[together[0].cuts[0]].replacements
+        with decoder.layer(number, replacements) as run:
+            for branch in together:
+                states = Activations(decoder.memory)
+                for batch, state in enumerate(branch.states):
+                    states.append(run(batch, state))
+                following.append(_Branch(states, branch.cuts))
+    return following
+
+
+def _through_head(
+    logits_of: Logits, branches: Sequence[_Branch], sequence: int, tokens: Tensor
+) -> list[tuple[float, float]]:
+    """Mean loss and mean divergence from the whole model of each branch on one sequence."""
+    per_batch = branches[0].states[0].shape[0]
+    batch, row = divmod(sequence, per_batch)
+    states = [branch.states[batch][row : row + 1, :-1] for branch in branches]  # (1, length - 1, hidden)
+    original = next(place for place, branch in enumerate(branches) if 0 in branch.cuts)
+    following = tokens[1:].to(states[0].device)
+    sums = torch.zeros(len(branches), 2, dtype=torch.float64)
+    for start in range(0, len(following), POSITIONS_AT_ONCE):
+        chunk = slice(start, start + POSITIONS_AT_ONCE)
+        wanted = following[chunk, None]
+        expected = logits_of(states[original][:, chunk])[0].float()  # (positions, vocabulary)
+        normaliser = expected.logsumexp(-1)
+        probabilities = (expected - normaliser[:, None]).exp_()
+        entropy_part = (probabilities * expected).sum(-1) - normaliser  # sum of p log p
+        for place, state in enumerate(states):
+            logits = expected if place == original else logits_of(state[:, chunk])[0].float()
+            own = logits.logsumexp(-1)
+            loss = own - logits.gather(-1, wanted)[:, 0]
+            divergence = entropy_part - (probabilities * logits).sum(-1) + own
+            sums[place, 0] += loss.sum(dtype=torch.float64).item()
+            sums[place, 1] += divergence.sum(dtype=torch.float64).item()
+    return [(loss, divergence) for loss, divergence in (sums / len(following)).tolist()]

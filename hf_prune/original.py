@@ -1,0 +1,139 @@
+"""The original model and its texts, opened: each part is read when it is first needed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from hf_prune import anatomy, calibration
+from hf_prune.activations import ActivationMemory
+from hf_prune.calibration import Text, Windows
+from hf_prune.decoder import StreamedDecoder, open_decoder
+from hf_prune.environment import free_memory
+from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.ranks import ALONE, Ranks
+from hf_prune.recipe import Recipe
+from hf_prune.records import Anatomy, Source
+from hf_prune.source import Found, fetch_weights
+
+SELECTION_SEQUENCES = 16  # calibration windows that nothing is fitted on
+PROBE_TOKENS = 2048  # that a single layer's worth is judged by, where each layer needs passes of its own
+MEMORY_SHARE = 0.5  # of what is free, for hidden states
+
+
+@dataclass(frozen=True)
+class Original:
+    """What every stage asks of the model that is to become smaller."""
+
+    recipe: Recipe
+    source: Source
+    identity: str  # changes when the model's content does
+    texts: tuple[Text, Text]  # to fit on, and held out
+    device: torch.device
+    memory: ActivationMemory
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return Path(self.source.folder)
+
+    @cached_property
+    def decoder(self) -> StreamedDecoder:
+        """The model, ready to be run layer by layer."""
+        return self.open(self.folder)
+
+    @cached_property
+    def dense(self) -> Anatomy:
+        """Its figures."""
+        return anatomy.describe(self.decoder.skeleton)
+
+    @cached_property
+    def calibration(self) -> tuple[Windows, Windows]:
+        """Windows to fit on, and windows to choose by; of a single window both are made."""
+        windows = self._windows(
+            self.texts[0], self.recipe.samples + SELECTION_SEQUENCES, seed=self.recipe.seed
+        )
+        fitted, aside = calibration.set_aside(windows, SELECTION_SEQUENCES)
+        return fitted, aside if len(aside.ids) else fitted
+
+    @cached_property
+    def probe(self) -> Windows:
+        """The first of the windows to fit on, for what takes many passes."""
+        fitted = self.calibration[0]
+        count = -(-PROBE_TOKENS // fitted.ids.shape[1])
+        return calibration.windows_part(fitted, 0, min(count, len(fitted.ids)))
+
+    @cached_property
+    def heldout(self) -> Windows:
+        """Windows that are only measured on."""
+        return self._windows(self.texts[1], self.recipe.eval_samples, seed=None)
+
+    def open(self, folder: Path) -> StreamedDecoder:
+        """A decoder on this device that shares the memory for hidden states."""
+        return open_decoder(folder, self.device, self.memory)
+
+    @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        try:
+            return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
+        except (ValueError, OSError, KeyError) as error:
+            raise UnsupportedModel(
+                f"the tokenizer in {self.folder} cannot be loaded: {first_line(error)}"
+            ) from error
+
+    def _windows(self, text: Text, count: int, *, seed: int | None) -> Windows:
+        limit = getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None)
+        length = calibration.longest_window(self.recipe.sequence_length, [limit])
+        return calibration.to_windows(
+            text, self._tokenizer, num_sequences=count, length=length, shuffle_seed=seed
+        )
+
+
+def open_original(
+    recipe: Recipe,
+    found: Found,
+    device: torch.device,
+    workspace: Path,
+    *,
+    max_memory: int | None = None,
+    ranks: Ranks = ALONE,
+) -> Original:
+    """Fetch a model, by one process for all, and open it.
+
+    Args:
+        recipe: what is asked for.
+        found: the model.
+        device: where its layers will run.
+        workspace: for a converted GGUF file, and for hidden states beyond the memory; it is made.
+        max_memory: bytes that hidden states may take; None: half of what is free.
+        ranks: the processes that work together.
+    """
+    workspace.mkdir(parents=True, exist_ok=True)
+    if not ranks.leads:
+        ranks.wait()  # until the first has fetched it
+    fetched = fetch_weights(found, workspace)
+    if ranks.leads:
+        ranks.wait()
+    limit = max_memory if max_memory is not None else int(MEMORY_SHARE * free_memory(device)) // ranks.count
+    return Original(
+        recipe=recipe,
+        source=fetched,
+        identity=found.identity,
+        texts=read_texts(recipe),
+        device=device,
+        memory=ActivationMemory(limit=limit, folder=workspace),
+    )
+
+
+def read_texts(recipe: Recipe) -> tuple[Text, Text]:
+    """The text to fit on and the held-out one, once it is sure that they share no document."""
+
+    def text(path: str | None, built_in: str) -> Text:
+        return calibration.read_text(Path(path)) if path else calibration.built_in_text(built_in)
+
+    fitted = text(recipe.calibration, calibration.BUILT_IN_CALIBRATION)
+    heldout = text(recipe.eval_data, calibration.BUILT_IN_HELDOUT)
+    calibration.check_disjoint(fitted, heldout)
+    return fitted, heldout

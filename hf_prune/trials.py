@@ -1,0 +1,69 @@
+"""Cuts tried on text, each with its bridge where bridges are wanted."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from hf_prune.activations import Activations
+from hf_prune.bridge import build_bridges
+from hf_prune.calibration import Windows, windows_part
+from hf_prune.choose.blocks import blocks_of
+from hf_prune.decoder import StreamedDecoder
+from hf_prune.measure.ablation import Cut, try_cuts
+from hf_prune.progress import Progress
+from hf_prune.records import CutLosses
+
+Removed = tuple[int, ...]
+NO_BRIDGE: Mapping[str, Tensor] = {}
+
+
+class _Shelf(Mapping[str, Tensor]):
+    """Tensors by name, kept like activations: in memory while they fit, else in a file."""
+
+    def __init__(self, decoder: StreamedDecoder, tensors: Mapping[str, Tensor]) -> None:
+        self._places = {name: place for place, name in enumerate(tensors)}
+        self._tensors = Activations(decoder.memory)
+        for tensor in tensors.values():
+            self._tensors.append(tensor.to(decoder.dtype))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[self._places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+@dataclass
+class Trials:
+    """Tries cuts of one model on parts of one text; a bridge is fitted when its cut first comes up."""
+
+    decoder: StreamedDecoder
+    fitted_on: Windows | None  # what bridges are fitted on; None: no bridges
+    tried_on: Windows
+    progress: Progress
+    _bridges: dict[Removed, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    def __call__(self, cuts: Sequence[Removed], first: int, end: int) -> list[CutLosses]:
+        """The losses of cuts on the windows from `first` to `end`.
+
+        Args:
+            cuts: the layers that each removes; none for the original.
+            first: number of a window.
+            end: the one after the last.
+        """
+        new = [cut for cut in cuts if cut and cut not in self._bridges]
+        if new and self.fitted_on is not None:
+            blocks = [blocks_of(cut) for cut in new]
+            fitted = build_bridges(self.decoder, self.fitted_on, blocks, self.progress)
+            for cut, (_, solved) in zip(new, fitted, strict=True):
+                self._bridges[cut] = _Shelf(self.decoder, solved)
+        layers = range(self.decoder.num_layers)
+        tried = [
+            Cut(tuple(n for n in layers if n not in cut), self._bridges.get(cut, NO_BRIDGE)) for cut in cuts
+        ]
+        part = windows_part(self.tried_on, first, end)
+        return try_cuts(self.decoder, part, tried, self.progress, f"trying {len(cuts)} cuts")
