@@ -16,14 +16,13 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from hf_prune import bridge, calibration
-from hf_prune.choose import blocks_of
+from hf_prune.choose.blocks import blocks_of
 from hf_prune.decoder import open_decoder
 from hf_prune.demo import demo_model
-from hf_prune.evaluate import mean_loss
 from hf_prune.gguf_conversion import convert_gguf
+from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.progress import silent
 from hf_prune.recipe import parse_layers
-from hf_prune.records import Plan
 
 RIDGES = (0.02, 0.05, 0.1)
 WITHOUT = "refit, ridge 0.05, position 0 left out"
@@ -40,19 +39,9 @@ def leave_position_0_out() -> None:
     bridge._NormalEquations.add = without
 
 
-def plan_for(text: str, num_layers: int) -> Plan:
-    """A plan that removes the layers a user would name so."""
-    removed = parse_layers(text)
-    kept = tuple(layer for layer in range(num_layers) if layer not in removed)
-    return Plan(
-        num_layers=num_layers,
-        removed=removed,
-        kept=kept,
-        blocks=blocks_of(removed),
-        criterion="named",
-        distance=None,
-        best_blocks=(),
-    )
+def kept_by(removed: tuple[int, ...], num_layers: int) -> tuple[int, ...]:
+    """The layers that stay."""
+    return tuple(layer for layer in range(num_layers) if layer not in removed)
 
 
 def main() -> None:
@@ -74,20 +63,23 @@ def main() -> None:
             calibration.built_in_text(calibration.BUILT_IN_HELDOUT), tokenizer, num_sequences=16, length=512
         )
         decoder = open_decoder(folder, torch.device("cpu"))
-        every = tuple(range(decoder.num_layers))
-        print(f"dense {math.exp(mean_loss(decoder, heldout, every, {})):.2f}")
+        removed = [parse_layers(cut) for cut in cuts]
+        kept = [kept_by(layers, decoder.num_layers) for layers in removed]
+        tried = try_cuts(
+            decoder, heldout, [Cut(tuple(range(decoder.num_layers))), *map(Cut, kept)], silent, ""
+        )
+        print(f"dense {math.exp(tried[0].loss):.2f}")
         print("| | " + " | ".join(f"layers {cut}" for cut in cuts) + " |")
         print("|---|" + "---:|" * len(cuts))
-        plans = [plan_for(cut, decoder.num_layers) for cut in cuts]
-        open_gaps = [math.exp(mean_loss(decoder, heldout, plan.kept, {})) for plan in plans]
-        print("| no bridge | " + " | ".join(f"{value:.2f}" for value in open_gaps) + " |", flush=True)
+        print("| no bridge | " + " | ".join(f"{math.exp(t.loss):.2f}" for t in tried[1:]) + " |", flush=True)
         for label, ridge in [(f"refit, ridge {ridge}", ridge) for ridge in RIDGES] + [(WITHOUT, 0.05)]:
             if label == WITHOUT:
                 leave_position_0_out()
-            bridge.RIDGE, cells = ridge, []
-            for plan in plans:
-                _, solved = bridge.build_bridges(decoder, calibrating, plan, silent)
-                cells.append(f"{math.exp(mean_loss(decoder, heldout, plan.kept, solved)):.2f}")
+            bridge.RIDGE = ridge
+            fitted = bridge.build_bridges(decoder, calibrating, [blocks_of(cut) for cut in removed], silent)
+            bridged = [Cut(layers, solved) for layers, (_, solved) in zip(kept, fitted, strict=True)]
+            losses = [found.loss for found in try_cuts(decoder, heldout, bridged, silent, "")]
+            cells = [f"{math.exp(loss):.2f}" for loss in losses]
             print(f"| {label} | " + " | ".join(cells) + " |", flush=True)
 
 

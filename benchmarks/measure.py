@@ -83,14 +83,14 @@ def cost(folder: Path, workspace: Path, rounds: int) -> None:
         print(f"| {name} | {' | '.join(cells)} | {own / middle:.2f} |")
 
 
-def choice(folder: Path, workspace: Path, depths: list[int], peers: Path | None) -> None:
+def choice(folder: Path, kept_scores: Path, depths: list[int], peers: Path | None) -> None:
     """Print the perplexity after the cut of every method, of `auto` and of peers, at several depths."""
     columns: dict[int, dict[str, Removed]] = {}
     for depth in depths:
         columns[depth] = {}
         for method in ("auto", *(method for method in METHODS if method != "auto")):
-            original = opened(folder, workspace, drop_layers=depth, method=method)
-            scores = Scores(original, workspace / "scores", Reporter(tell=tell))
+            original = opened(folder, kept_scores, drop_layers=depth, method=method)
+            scores = Scores(original, kept_scores, Reporter())
             took = time.perf_counter()
             plan = Selection(original, scores, Reporter()).select(scores.similarity(), depth).plan
             columns[depth][method] = plan.removed
@@ -127,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("cost", "choice"))
     parser.add_argument("--model", type=Path, help="a folder with the model, converted before")
+    parser.add_argument("--scores", type=Path, help="a folder that keeps scores for the next time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--depths", type=int, nargs="+", default=[3, 6, 8, 10])
     parser.add_argument("--peers", type=Path)
@@ -137,7 +138,7 @@ def main() -> None:
         if options.what == "cost":
             cost(folder, workspace, options.rounds)
         else:
-            choice(folder, workspace, options.depths, options.peers)
+            choice(folder, options.scores or workspace / "scores", options.depths, options.peers)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ _HOMES = {
     "Reporter": "hf_prune.progress",
     "Run": "hf_prune.report",
     "analyze": "hf_prune.analysis",
-    "estimate_run": "hf_prune.pipeline",
+    "estimate_run": "hf_prune.dry_run",
     "prune": "hf_prune.pipeline",
 }
 

@@ -12,8 +12,7 @@ from hf_prune.choose.criteria import cornerstones
 from hf_prune.disk import write_whole
 from hf_prune.environment import choose_device, describe_environment
 from hf_prune.measure.scores import Scores, measured_together, with_scores
-from hf_prune.original import Original, open_original
-from hf_prune.pipeline import without_folders
+from hf_prune.original import Original, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.ranks import join
 from hf_prune.recipe import Recipe, check_recipe

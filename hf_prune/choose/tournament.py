@@ -1,9 +1,10 @@
 """The tournament of `--method auto`: cuts tried against each other on text, losers dropped early.
 
-No criterion is safe on every model, so each one only proposes. What it proposes, and the neighbours of the
-best, are tried on a few windows of text that nothing was fitted on; the better half goes on to more windows,
-until the best are left (successive halving). What a criterion itself proposed leaves only once it cannot win
-any more, so the winner's loss on the whole text is never above that of the best single criterion.
+No criterion is safe on every model, so each one only proposes. What it proposes, the blocks beside a proposed
+block, and neighbours of the best, are tried on a few windows of text that nothing was fitted on; the better
+half goes on to more windows, until the best are left (successive halving). What a criterion itself proposed
+leaves only once it cannot win any more, so the winner's loss on the whole text is never above that of the best
+single criterion.
 
 Pure: `try_cuts` is handed in, and says what a cut costs on some windows.
 """
@@ -94,7 +95,8 @@ def hold(field: Field, try_cuts: TryCuts) -> Tournament:
     state = _State(field, try_cuts, cost=field.spent)
     total = field.text.num_sequences
     first = max(1, round(total * FIRST_SHARE))
-    state.advance([(), *field.proposals], first)
+    beside = [cut for proposal in field.proposals for cut in blocks_beside(proposal, field)]
+    state.advance(dict.fromkeys([(), *field.proposals, *beside]), first)
     _search(state, first, total)
     survivors = state.ranked(state.tried)
     leader = survivors[0]
@@ -134,19 +136,21 @@ def neighbours(removed: Removed, field: Field) -> list[Removed]:
     Of a block: the blocks beside it. Of any cut, unless only blocks are wanted: one removed layer stays
     and another goes in its place.
     """
-    found: dict[Removed, None] = {}
-    blocks = blocks_of(removed)
-    if len(blocks) == 1:
-        for shift in (-1, 1, -2, 2):
-            moved = tuple(layer + shift for layer in removed)
-            if all(layer in field.allowed for layer in moved):
-                found[moved] = None
+    found = dict.fromkeys(blocks_beside(removed, field))
     if not field.contiguous:
         swaps = [(back, gone) for back in removed for gone in field.allowed if gone not in removed]
         swaps.sort(key=lambda swap: (field.promise[swap[1]] - field.promise[swap[0]], swap))
         for back, gone in swaps:
             found[tuple(sorted({*removed, gone} - {back}))] = None
     return list(found)
+
+
+def blocks_beside(removed: Removed, field: Field) -> list[Removed]:
+    """The blocks one and two layers before and behind a block; none for scattered layers."""
+    if len(blocks_of(removed)) > 1:
+        return []
+    moved = [tuple(layer + shift for layer in removed) for shift in (-1, 1, -2, 2)]
+    return [block for block in moved if all(layer in field.allowed for layer in block)]
 
 
 def layers_run(kept: Iterable[tuple[int, ...]], num_layers: int) -> int:

@@ -161,14 +161,34 @@ def test_layers_are_run_as_often_as_the_tournament_reckons(tiny_models, kept):
     assert set(calls) == set(WHOLE)
 
 
-def test_each_layer_is_read_once_however_many_cuts_there_are(tiny_models):
+def test_each_layer_is_read_once_and_again_only_where_a_cut_replaces_something(tiny_models, changed):
     decoder = open_decoder(tiny_models("llama"), CPU)
-    numbers, read = list(WHOLE), []
+    read_layer, read = decoder.layer, []
+
+    def counted(number, replacements=None):
+        read.append(number)
+        return read_layer(number, replacements)
+
+    decoder.layer = counted
+    first, second = changed(1)[0], changed(2)[0]
+    cuts = [
+        *(Cut(kept) for kept in [*SHARING, *APART]),
+        Cut((0, 1, 2, 5), first),
+        Cut((1, 2, 4), first),
+        Cut((0, 2, 5), second),
+        Cut((0, 1, 3, 5), second),
+    ]
+    try_cuts(decoder, windows_of(some_tokens(2, 8)), cuts, silent, "trying")
+    assert read == [0, 1, 2, 2, 2, 3, 4, 5]
+
+
+def test_progress_goes_layer_by_layer(tiny_models):
+    shown = []
 
     def progress(items, label, total, unit):
-        read.append((list(items), label, total))
-        return iter(read[-1][0])
+        shown.append((list(items), label, total))
+        return iter(shown[-1][0])
 
-    cuts = [Cut(kept) for kept in [*SHARING, *APART]]
-    try_cuts(decoder, windows_of(some_tokens(2, 8)), cuts, progress, "trying 8 cuts")
-    assert read == [(numbers, "trying 8 cuts", 6)]
+    decoder = open_decoder(tiny_models("llama"), CPU)
+    try_cuts(decoder, windows_of(some_tokens(2, 8)), [Cut((0, 5))], progress, "trying 1 cut")
+    assert shown == [(list(WHOLE), "trying 1 cut", 6)]
