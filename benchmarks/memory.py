@@ -26,7 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from hf_prune.recipe import parse_quantity
 
-SEQUENCES, LENGTH = 8, 512
+SEQUENCES, LENGTH = 4, 512
 CONTROL_GROUP = Path("/sys/fs/cgroup/memory/hf-prune-benchmark")
 
 

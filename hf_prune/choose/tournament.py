@@ -1,10 +1,10 @@
 """The tournament of `--method auto`: cuts tried against each other on text, losers dropped early.
 
-No criterion is safe on every model, so each one only proposes. What it proposes, the blocks beside a proposed
-block, and neighbours of the best, are tried on a few windows of text that nothing was fitted on; the better
-half goes on to more windows, until the best are left (successive halving). What a criterion itself proposed
-leaves only once it cannot win any more, so the winner's loss on the whole text is never above that of the best
-single criterion.
+No criterion is safe on every model, so each one only proposes. What it proposes, the blocks beside a
+proposed block, and neighbours of the best, are tried on a few windows of text that nothing was fitted on;
+the better half goes on to more windows, until the best are left (successive halving). What a criterion itself
+proposed leaves only once it cannot win any more, so the winner's loss on the whole text is never above that
+of the best single criterion.
 
 Pure: `try_cuts` is handed in, and says what a cut costs on some windows.
 """
@@ -22,7 +22,8 @@ Removed = tuple[int, ...]  # layers, in order; () is the original
 TryCuts = Callable[[Sequence[Removed], int, int], Sequence[CutLosses]]  # cuts, first window, end window
 
 FIRST_SHARE = 0.25  # of the windows in the first round; each later round doubles them
-SEARCHED_AT_ONCE = 16  # neighbours of the leader
+SEARCHED_AT_ONCE = 16  # neighbours of one cut
+SEARCHED_FROM = 6  # cuts
 NEIGHBOUR = "neighbour"
 
 
@@ -112,17 +113,32 @@ def hold(field: Field, try_cuts: TryCuts) -> Tournament:
 
 
 def _search(state: _State, windows: int, total: int) -> None:
-    """Move from the leader to its best neighbour, while that is better and the budget lasts."""
-    reserve = state.cost_of(list(state.field.proposals), windows, total)
-    leader, improved = state.ranked(state.tried)[0], True
-    while improved:
-        near = [cut for cut in neighbours(leader, state.field) if cut not in state.tried]
+    """Try the neighbours of the best cut, then of the best whose neighbours were not tried yet, and so on.
+
+    It ends with the budget, or when the `SEARCHED_FROM` best cuts have no neighbour that was not tried.
+    """
+    searched: set[Removed] = set()
+    while True:
+        best = [cut for cut in state.ranked(state.tried)[:SEARCHED_FROM] if cut not in searched]
+        if not best:
+            return
+        searched.add(best[0])
+        near = [cut for cut in neighbours(best[0], state.field) if cut not in state.tried]
         near = near[:SEARCHED_AT_ONCE]
-        while near and state.cost + reserve + state.cost_of(near, 0, windows) > state.field.budget:
+        while near and state.cost + _outlook(state, near, windows, total) > state.field.budget:
             near.pop()
         state.advance(near, windows)
-        best = state.ranked(state.tried)[0]
-        leader, improved = best, best != leader
+
+
+def _outlook(state: _State, near: list[Removed], windows: int, total: int) -> float:
+    """What trying these cuts costs, and then everything that follows.
+
+    The proposals may all go to the end. Of the others half reads as much again, a quarter twice as much, and
+    so on: in two rounds that comes to what all of them have read so far.
+    """
+    proposals = state.cost_of(list(state.field.proposals), windows, total)
+    others = [*(cut for cut in state.tried if cut and cut not in state.field.proposals), *near]
+    return state.cost_of(near, 0, windows) + proposals + state.cost_of(others, windows, 2 * windows)
 
 
 def _can_still_win(state: _State, cut: Removed, leader: Removed) -> bool:

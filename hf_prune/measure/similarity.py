@@ -20,6 +20,7 @@ from hf_prune.records import LayerScores, Matrix, Similarity
 
 SAMPLED_TOKENS = 4096  # remembered at every boundary for the all-token matrices
 ROWS_AT_ONCE = 1024  # of hidden states raised to float32 together
+WEIGHTS_AT_ONCE = 1 << 21  # raised to float64 together
 COMPARED_BYTES = 32 << 20  # of float64 states compared together
 
 
@@ -135,8 +136,8 @@ def token_cosines(first: Tensor, second: Tensor) -> Tensor:
 
 def weight_magnitude(layer: nn.Module) -> float:
     """The sum of |W| over the linear and norm weights of a layer whose weights are in place."""
-    norms = (torch.linalg.vector_norm(w, ord=1, dtype=torch.float64) for _, w in weights_of(layer))
-    return sum(norm.item() for norm in norms)
+    parts = (part for _, weight in weights_of(layer) for part in weight.flatten().split(WEIGHTS_AT_ONCE))
+    return sum(torch.linalg.vector_norm(part, ord=1, dtype=torch.float64).item() for part in parts)
 
 
 def weights_of(layer: nn.Module) -> list[tuple[str, Tensor]]:
