@@ -8,6 +8,7 @@ Prints one JSON object a line for each peer. Every peer reads the first document
 which uv makes. That process runs this same file (`--child`), the top of which therefore imports nothing but
 the standard library, and reads its own peak memory, since what the system tells a parent of its child begins
 at the parent's. A run on one document comes first, so that neither installing nor compiling bytecode counts.
+On a machine that others use, give `--threads 1`: threads that wait for each other made seconds tenfold.
 """
 
 import argparse
