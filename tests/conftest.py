@@ -15,6 +15,8 @@ from tests.hub import LoopbackHub
 HOME_HUB = LoopbackHub()
 HOME_HUB.__enter__()
 os.environ.pop("HF_TOKEN", None)
+# Idle threads sleep: on a busy machine their spinning makes tiny models ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.update(
     HF_ENDPOINT=HOME_HUB.url,
     HF_HOME=tempfile.mkdtemp(prefix="hf-prune-tests-"),
