@@ -167,7 +167,7 @@ class Tournament:
     original_loss: float  # nats per token
     trials: tuple[Trial, ...]
     budget: float  # in forward passes over the calibration text
-    cost: float  # the same; fitting bridges left out
+    cost: float  # the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ def greedy_removal(
         count: how many layers to remove; no more go than there are candidates.
         progress: shows the layers going by.
         candidates: the layers that may go, the likeliest first.
-        width: how many of them to try at each step, those that did best at the step before; None: all.
+        width: how many of them to try at each step; None: all.
         begun: an order made the same way, which is gone on with.
     """
     order, losses = (list(begun.layers), list(begun.losses)) if begun else ([], [])
@@ -50,10 +50,10 @@ def greedy_removal(
     while left and len(order) < count:
         tried = left[:width]
         found = _losses(decoder, windows, [(*order, layer) for layer in tried], progress)
-        ranked = sorted(range(len(tried)), key=lambda place: (found[place], tried[place]))
-        order.append(tried[ranked[0]])
-        losses.append(found[ranked[0]])
-        left = [tried[place] for place in ranked[1:]] + left[len(tried) :]
+        best = min(range(len(tried)), key=lambda place: (found[place], tried[place]))
+        order.append(tried[best])
+        losses.append(found[best])
+        left.remove(tried[best])
     return RemovalOrder(layers=tuple(order), losses=tuple(losses), width=width, text=windows.record)
 
 
