@@ -1,13 +1,13 @@
 """Where the decoder layers of a model are, found by structure and never by the family's name.
 
-The decoder layers are the one module list as long as the configuration says there are layers. The
-configuration's per-layer lists are found the same way: by their length.
+The decoder layers are the one module list as long as the configuration says there are layers, in the
+text decoder where a model is more than that.
 """
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +15,109 @@ import torch
 from accelerate import init_empty_weights
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
+from hf_prune import loading
 from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.loading import Conversion, Names, Place
 from hf_prune.records import Anatomy
 from hf_prune.weights import FLOATING, TORCH_DTYPES, StoredTensor, WeightIndex, read_index
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A model without weights: parameters on the meta device, buffers computed."""
+    """A model without weights (parameters on the meta device, buffers computed), and its checkpoint."""
 
     model: PreTrainedModel
-    layers: nn.ModuleList
-    layer_path: str  # of the list among the model's modules: "model.layers"
+    whole_config: PreTrainedConfig  # what config.json holds; the model may be of a part of it
+    section: tuple[str, ...]  # of the configuration, where the decoder is described: ("text_config",)
+    layer_path: str  # of the decoder layers among the model's modules: "model.layers"
     index: WeightIndex
+
+    @cached_property
+    def config(self) -> PreTrainedConfig:
+        """The part of the configuration that describes the decoder."""
+        return decoder_config(self.whole_config, self.section)
+
+    @cached_property
+    def layers(self) -> nn.ModuleList:
+        """The decoder layers."""
+        layers = self.model.get_submodule(self.layer_path)
+        assert isinstance(layers, nn.ModuleList)
+        return layers
 
     @property
     def num_layers(self) -> int:
         """How many decoder layers there are."""
         return len(self.layers)
 
-    @property
-    def layer_prefix(self) -> str:
-        """Where the layers' tensors are on disk; older files leave the model's own prefix out."""
-        for prefix in self._spellings(self.layer_path):
-            if any(name.startswith(f"{prefix}.0.") for name in self.index.tensors):
-                return prefix
-        raise UnsupportedModel(
-            f"no tensor in {self.index.folder} is named {self.layer_path}.0.…, as the layers of "
-            f"{type(self.model).__name__} are; the checkpoint does not belong to this architecture"
-        )
+    @cached_property
+    def names(self) -> Names:
+        """The rules by which the checkpoint's tensors are renamed."""
+        return loading.names_of(self.model)
+
+    @cached_property
+    def conversions(self) -> tuple[Conversion, ...]:
+        """How the parameters come out of the checkpoint."""
+        return loading.conversions(self.names, self.index.tensors)
+
+    @cached_property
+    def unused(self) -> frozenset[str]:
+        """What the model has no use for in its checkpoint, by the names that transformers gives it."""
+        used = {name for conversion in self.conversions for name in conversion.stored}
+        return frozenset(self.names.target(name)[0] for name in self.index.tensors if name not in used)
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """The layers that tensors on disk belong to, by name."""
+        return loading.layer_places(self.names, self.conversions, self.index.tensors, self.layer_path)
+
+    @cached_property
+    def made_by(self) -> dict[str, Conversion]:
+        """By the name of a parameter or saved buffer, the conversion that it comes out of."""
+        shapes = {name: tensor.shape for name, tensor in self.index.tensors.items()}
+        made: dict[str, Conversion] = {}
+        for conversion in self.conversions:
+            for name, shape in loading.shapes_made(conversion, self.model, shapes).items():
+                _check_shape(self, conversion, name, shape)
+                made[name] = conversion
+        return made
+
+    @cached_property
+    def partners(self) -> dict[str, tuple[str, ...]]:
+        """By the name of a parameter, those that are tied to it."""
+        tied = self.model.all_tied_weights_keys
+        groups: dict[str, set[str]] = {}
+        for name, source in tied.items():
+            groups.setdefault(source, {source}).add(name)
+        return {name: tuple(sorted(group - {name})) for group in groups.values() for name in group}
+
+    def layer_of(self, parameter: str) -> int | None:
+        """The layer that a parameter of the model belongs to; None outside the layers."""
+        match = re.match(rf"{re.escape(self.layer_path)}\.(\d+)\.", parameter)
+        return int(match[1]) if match else None
+
+    def origin(self, name: str) -> str | None:
+        """The parameter that holds a parameter's values: itself, or one it is tied to; None: not stored."""
+        return next((n for n in (name, *self.partners.get(name, ())) if n in self.made_by), None)
 
     def stored_name(self, parameter: str) -> str | None:
-        """The name on disk of a parameter of the model, or None where it is not stored."""
-        return next((n for n in self._spellings(parameter) if n in self.index.tensors), None)
-
-    def _spellings(self, name: str) -> tuple[str, ...]:
-        prefix = f"{self.model.base_model_prefix}."
-        return (name, name.removeprefix(prefix), prefix + name)
+        """The name on disk of a parameter that is stored as it is; None where it is not."""
+        conversion = self.made_by.get(parameter)
+        return conversion.stored[0] if conversion is not None and conversion.rule is None else None
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
     """The configuration in `folder`, if it is one of a decoder that can be cut.
 
     Raises:
-        UnsupportedModel: transformers does not know it, or its weights are quantised, or it is more
-            than a text decoder.
+        UnsupportedModel: transformers does not know it, or its weights are quantised.
     """
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -75,12 +131,18 @@ def read_config(folder: Path) -> PreTrainedConfig:
             "the weights are quantised; layers are cut from full-precision weights, so name the "
             "repository this model was quantised from"
         )
-    if config.get_text_config() is not config or config.is_encoder_decoder:
+    if config.is_encoder_decoder:
         raise UnsupportedModel(
-            f"{config.model_type} is more than a text decoder; only decoder-only language models can "
-            f"be cut so far"
+            f"{config.model_type} is an encoder with a decoder: what its decoder computes hangs on a "
+            f"second text, which a calibration text does not have"
         )
     return config
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """The class of transformers that loads a model of this configuration as its users do."""
+    causal = type(config) in AutoModelForCausalLM._model_mapping
+    return AutoModelForCausalLM if causal else AutoModelForImageTextToText
 
 
 def build_skeleton(folder: Path) -> Skeleton:
@@ -105,16 +167,39 @@ def skeleton_of(config: PreTrainedConfig, index: WeightIndex | None) -> Skeleton
             those of this architecture.
     """
     try:
-        with init_empty_weights(include_buffers=False):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except ValueError as error:  # a type that has no causal language model
-        raise UnsupportedModel(first_line(error)) from error
-    model.eval().requires_grad_(False)
-    layer_path, layers = find_layers(model, config.num_hidden_layers)
-    index = index or _presumed_index(model)
-    skeleton = Skeleton(model=model, layers=layers, layer_path=layer_path, index=index)
-    _check_names(skeleton)
+        model_class = auto_class(config)._model_mapping[type(config)]
+    except KeyError as error:
+        raise UnsupportedModel(f"{config.model_type} has no causal language model in transformers") from error
+    try:
+        model = empty_model(model_class, config)
+    except (ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+        raise UnsupportedModel(
+            f"transformers cannot build {config.model_type} from its configuration: {first_line(error)}"
+        ) from error
+    section = _decoder_section(config)
+    skeleton = Skeleton(
+        model=model,
+        whole_config=config,
+        section=section,
+        layer_path=find_layers(model, decoder_config(config, section)),
+        index=index or _presumed_index(model),
+    )
+    _check_complete(skeleton)
     return skeleton
+
+
+def empty_model(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+    """A model on the meta device; its buffers are computed.
+
+    Args:
+        model_class: one that may want the text part of the configuration alone.
+        config: the whole.
+    """
+    if model_class.config_class is config.sub_configs.get("text_config"):
+        config = config.get_text_config()
+    with init_empty_weights(include_buffers=False):
+        model = model_class._from_config(config)
+    return model.eval().requires_grad_(False)
 
 
 def _presumed_index(model: PreTrainedModel) -> WeightIndex:
@@ -136,158 +221,156 @@ def _presumed_index(model: PreTrainedModel) -> WeightIndex:
     return WeightIndex(folder=Path(), tensors=tensors, metadata={})
 
 
-def find_layers(model: nn.Module, num_layers: int) -> tuple[str, nn.ModuleList]:
-    """The path and the module list of the decoder layers: the outermost list of that length."""
-    found: dict[str, nn.ModuleList] = {}
+def _decoder_section(config: PreTrainedConfig) -> tuple[str, ...]:
+    """Where in a configuration its text decoder is described: the names that lead there."""
+    path: list[str] = []
+    while True:
+        for name in ("decoder", "generator", "text_config", "thinker_config"):
+            if isinstance(getattr(config, name, None), PreTrainedConfig):
+                path.append(name)
+                config = getattr(config, name)
+                break
+        else:
+            return tuple(path)
+
+
+def decoder_config(whole: PreTrainedConfig, section: tuple[str, ...]) -> PreTrainedConfig:
+    """The part of a configuration that describes the decoder."""
+    for name in section:
+        whole = getattr(whole, name)
+    return whole
+
+
+def text_section(content: dict[str, Any], section: tuple[str, ...]) -> dict[str, Any]:
+    """The part of a `config.json` that describes the decoder; made where the file leaves it out."""
+    for name in section:
+        content = content.setdefault(name, {})
+    return content
+
+
+def find_layers(model: nn.Module, config: PreTrainedConfig) -> str:
+    """The path of the decoder layers: the outermost module list as long as the number of layers.
+
+    Raises:
+        UnsupportedModel: there is none of that length, or more than one.
+    """
+    lengths = _numbers_of_layers(config)
+    found: list[str] = []
+    for length in lengths:
+        found = _lists_of(model, length)
+        if len(found) > 1:  # a vision tower may be as deep
+            found = [path for path in found if not re.search("vision|visual|audio|image|encoder", path)]
+        if len(found) == 1:
+            return found[0]
+    raise UnsupportedModel(
+        f"{type(model).__name__} should have one list of {lengths[0] if lengths else 'its'} decoder "
+        f"layers; found: {', '.join(found) or 'nowhere'}"
+    )
+
+
+def _numbers_of_layers(config: PreTrainedConfig) -> list[int]:
+    """What a configuration may mean by the number of its decoder layers, the likeliest first."""
+    usual = getattr(config, "num_hidden_layers", None)
+    fields = config.to_dict().items()
+    named = {name: value for name, value in fields if type(value) is int and value > 0}
+    decoder = [value for name, value in named.items() if "decoder_layers" in name]
+    others = [value for name, value in named.items() if name in ("num_layers", "n_layers", "num_blocks")]
+    known = [usual] if isinstance(usual, int) and usual > 0 else []
+    return list(dict.fromkeys((*decoder, *known, *others)))
+
+
+def _lists_of(model: nn.Module, length: int) -> list[str]:
+    found: list[str] = []
     for name, module in model.named_modules():
         nested = any(name.startswith(f"{outer}.") for outer in found)
-        if isinstance(module, nn.ModuleList) and len(module) == num_layers and not nested:
-            found[name] = module
-    if len(found) != 1:
-        places = ", ".join(found) or "nowhere"
+        if isinstance(module, nn.ModuleList) and len(module) == length and not nested:
+            found.append(name)
+    return found
+
+
+def _check_complete(skeleton: Skeleton) -> None:
+    """Every parameter must come out of the files, so that nothing is made up."""
+    optional = [re.compile(pattern) for pattern in skeleton.model._keys_to_ignore_on_load_missing or ()]
+    for name, _ in skeleton.model.named_parameters():
+        if skeleton.origin(name) is None and not any(pattern.search(name) for pattern in optional):
+            raise UnsupportedModel(
+                f"no tensor of the checkpoint becomes {skeleton.config.model_type}'s {name}; the files "
+                f"and config.json do not belong together"
+            )
+
+
+def _check_shape(skeleton: Skeleton, conversion: Conversion, name: str, shape: tuple[int, ...]) -> None:
+    wanted = skeleton.names.wanted.get(name)
+    if wanted is not None and tuple(wanted.shape) != shape:
         raise UnsupportedModel(
-            f"{type(model).__name__} should have one list of {num_layers} decoder layers; found: {places}"
+            f"{conversion.stored[0]} makes {name} {list(shape)}, but it is {list(wanted.shape)} by "
+            f"config.json; the two do not belong together"
         )
-    return next(iter(found.items()))
-
-
-def _check_names(skeleton: Skeleton) -> None:
-    """Every parameter must have a tensor of its shape on disk, so that nothing is made up."""
-    tied = set(skeleton.model.all_tied_weights_keys)
-    for name, parameter in skeleton.model.named_parameters():
-        stored = skeleton.stored_name(name)
-        if stored is None and name not in tied and not _is_tied_source(skeleton, name):
-            raise UnsupportedModel(
-                f"the checkpoint stores {skeleton.model.config.model_type}'s {name} under another name "
-                f"or not at all; models whose tensors are regrouped on loading cannot be cut so far"
-            )
-        if stored and skeleton.index.tensors[stored].shape != tuple(parameter.shape):
-            raise UnsupportedModel(
-                f"{stored} is {list(skeleton.index.tensors[stored].shape)} on disk, but "
-                f"{list(parameter.shape)} by config.json; the two do not belong together"
-            )
-
-
-def _is_tied_source(skeleton: Skeleton, name: str) -> bool:
-    partners = [k for k, v in skeleton.model.all_tied_weights_keys.items() if v == name]
-    return any(skeleton.stored_name(partner) for partner in partners)
 
 
 def describe(skeleton: Skeleton) -> Anatomy:
     """The figures of a checkpoint, from its headers and configuration."""
-    config, index = skeleton.model.config, skeleton.index
-    prefix = skeleton.layer_prefix
+    config, index = skeleton.config, skeleton.index
     per_layer = [0] * skeleton.num_layers
-    dtypes: dict[str, int] = {}
-    for tensor in index.tensors.values():
-        if (layer := layer_of(tensor.name, prefix)) is not None:
-            per_layer[layer] += tensor.parameters
-            dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.parameters
-    dtype = max(dtypes, key=lambda name: dtypes[name])
+    for name, place in skeleton.places.items():
+        if place.layer < skeleton.num_layers:
+            per_layer[place.layer] += index.tensors[name].parameters
+    dtype = stored_dtype(skeleton)
     if dtype not in FLOATING:
         raise UnsupportedModel(
             f"the layers are stored as {dtype}; name a repository with full-precision weights"
         )
     return Anatomy(
         architecture=type(skeleton.model).__name__,
-        model_type=config.model_type,
+        model_type=skeleton.model.config.model_type,
         num_layers=skeleton.num_layers,
-        layer_prefix=prefix,
-        hidden_size=config.hidden_size,
-        vocabulary_size=config.vocab_size,
+        layer_path=skeleton.layer_path,
+        hidden_size=_read_size(config, "hidden_size"),
+        vocabulary_size=_read_size(config, "vocab_size"),
         dtype=dtype,
         parameters=index.parameters,
         parameters_per_layer=tuple(per_layer),
         size_bytes=index.size_bytes,
-        tied_embeddings=bool(config.tie_word_embeddings),
-        key_value_bytes_per_token=_key_value_bytes(config, dtype),
+        tied_embeddings=bool(getattr(skeleton.model.config, "tie_word_embeddings", False)),
+        key_value_bytes_per_token=_key_value_bytes(skeleton, dtype),
     )
 
 
-def _key_value_bytes(config: PreTrainedConfig, dtype: str) -> int | None:
-    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None)
-    if not heads:
-        return None
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    bytes_each = {"F64": 8, "F32": 4}.get(dtype, 2)
-    return 2 * config.num_hidden_layers * heads * width * bytes_each
-
-
-def layer_of(tensor: str, prefix: str) -> int | None:
-    """The number of the layer that a tensor on disk belongs to; None outside the layers."""
-    match = re.match(rf"{re.escape(prefix)}\.(\d+)\.", tensor)
-    return int(match[1]) if match else None
-
-
-def renumber(tensor: str, prefix: str, position: Mapping[int, int]) -> str | None:
-    """The tensor's name once each layer stands at its new position; None where its layer goes."""
-    layer = layer_of(tensor, prefix)
-    if layer is None:
-        return tensor
-    if layer not in position:
-        return None
-    return f"{prefix}.{position[layer]}{tensor[len(f'{prefix}.{layer}') :]}"
-
-
-def cut_config(text: str, kept: tuple[int, ...]) -> str:
-    """`config.json` with only its layer fields changed; everything else stays as it was written.
-
-    A list with one entry for each layer keeps the entries of the kept layers. What the configuration
-    class derives for each layer from a period or a prefix count is compared before and after, and
-    written out as a list where the shorter model would derive something else.
-
-    Args:
-        text: the content of the original file.
-        kept: the layers that stay, in order.
-
-    Raises:
-        UnsupportedModel: a per-layer value cannot be carried over.
-    """
-    original = json.loads(text)
-    before = _try_config(original)
-    if before is None:
-        raise UnsupportedModel("config.json of the original is not one that transformers accepts")
-    num_layers = before.num_hidden_layers
-    patched: dict[str, Any] = {}
-    for field, value in original.items():
-        one_each = isinstance(value, list) and len(value) == num_layers
-        patched[field] = [value[layer] for layer in kept] if one_each else value
-    patched[before.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = len(kept)
-    for field, value in _per_layer(before).items():
-        wanted = [value[layer] for layer in kept]
-        if getattr(_try_config(patched), field, None) != wanted:
-            patched[field] = wanted
-    after = _try_config(patched)
-    if after is None or after.num_hidden_layers != len(kept):
+def _read_size(config: PreTrainedConfig, field: str) -> int:
+    value = getattr(config, field, None)
+    if not isinstance(value, int):
         raise UnsupportedModel(
-            f"config.json of {before.model_type} has a field that ties it to {num_layers} layers"
+            f"config.json of {config.model_type} states no {field} of one decoder; a model of several "
+            f"stacks cannot be cut so far"
         )
-    for field, value in _per_layer(before).items():
-        if getattr(after, field, None) != [value[layer] for layer in kept]:
-            raise UnsupportedModel(
-                f"the {field} of {before.model_type} cannot be carried over to {len(kept)} layers: its "
-                f"configuration class derives it anew"
-            )
-    return json.dumps(patched, indent=_indent(text), ensure_ascii=False) + "\n"
+    return value
 
 
-def _try_config(content: dict[str, Any]) -> PreTrainedConfig | None:
+def stored_dtype(skeleton: Skeleton) -> str:
+    """What most of the layers' numbers are stored as: "BF16"."""
+    dtypes: dict[str, int] = {}
+    for name in skeleton.places:
+        tensor = skeleton.index.tensors[name]
+        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.parameters
+    return max(dtypes, key=lambda name: dtypes[name])
+
+
+def _key_value_bytes(skeleton: Skeleton, dtype: str) -> int | None:
+    """Of the cache of one token; None where its size does not follow from heads and their width."""
+    config = skeleton.config
     try:
-        return AutoConfig.for_model(**content)
-    except Exception:  # the class's own validators raise whatever they like; the caller decides
+        queries = getattr(config, "num_attention_heads", None)
+        heads = getattr(config, "num_key_value_heads", None) or queries
+        width = getattr(config, "head_dim", None)
+    except Exception:  # of transformers: it differs from layer to layer
         return None
-
-
-def _per_layer(config: PreTrainedConfig) -> dict[str, list[Any]]:
-    """The configuration's lists with one entry for each layer, derived ones included."""
-    length = config.num_hidden_layers
-    values = config.to_dict().items()
-    return {k: list(v) for k, v in values if isinstance(v, list | tuple) and len(v) == length}
-
-
-def _indent(text: str) -> int | None:
-    match = re.search(r"^\{\s*\n( +)", text)
-    return len(match[1]) if match else None
+    if not isinstance(heads, int) or not isinstance(queries, int) or hasattr(config, "kv_lora_rank"):
+        return None
+    width = width or config.hidden_size // queries
+    kinds = getattr(config, "layer_types", None) or ["attention"] * skeleton.num_layers
+    caching = sum("attention" in kind and "linear" not in kind for kind in kinds)
+    bytes_each = {"F64": 8, "F32": 4}.get(dtype, 2)
+    return 2 * caching * heads * width * bytes_each
 
 
 def torch_dtype(stored: str, device: torch.device) -> torch.dtype:

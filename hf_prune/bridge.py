@@ -182,7 +182,9 @@ def _refit(
 ) -> tuple[FoldedBridge, Tensor]:
     """The record of a bridge, and the new weight of the projection, float32 on the CPU."""
     layer = block.start - 1
-    stored = f"{decoder.layer_prefix}.{layer}.{projection}.weight"
+    skeleton = decoder.skeleton
+    stored = skeleton.stored_name(f"{skeleton.layer_path}.{layer}.{projection}.weight")
+    assert stored is not None
     correction = equations.solve(RIDGE)
     transposed = isinstance(decoder.skeleton.layers[layer].get_submodule(projection), Conv1D)
     old = decoder.skeleton.index.tensors[stored].read().to(correction)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hf_prune.anatomy import build_skeleton, cut_config, renumber
+from hf_prune.anatomy import Skeleton, build_skeleton, empty_model, read_config
+from hf_prune.errors import UnsupportedModel
+from hf_prune.layer_config import cut_config
 from hf_prune.progress import Progress
 from hf_prune.records import Checkpoint
 from hf_prune.source import companion_files
-from hf_prune.weights import read_index, write_weights
+from hf_prune.weights import TensorPart, read_index, write_weights
 
 
 def write_checkpoint(
@@ -22,7 +24,6 @@ def write_checkpoint(
     target: Path,
     *,
     kept: tuple[int, ...],
-    layer_prefix: str,
     variant: str,
     replacements: Mapping[str, Tensor],
     progress: Progress,
@@ -36,7 +37,6 @@ def write_checkpoint(
         source: the original, in safetensors form.
         target: an empty folder.
         kept: layers that stay, in order.
-        layer_prefix: of the layers' tensors on disk.
         variant: "cut" or "bridged".
         replacements: new values by the tensor's name in `source`.
         progress: shows the tensors going by.
@@ -44,14 +44,19 @@ def write_checkpoint(
     Raises:
         UnsupportedModel: the configuration cannot describe the shorter model.
     """
-    config = cut_config((source / "config.json").read_text(encoding="utf-8"), kept)
+    original = build_skeleton(source)
+    config = cut_config((source / "config.json").read_text(encoding="utf-8"), kept, original)
     (target / "config.json").write_text(config, encoding="utf-8")
     for path in companion_files(source):
         shutil.copyfile(path, target / path.name)
-    position = {layer: number for number, layer in enumerate(kept)}
-    index = read_index(source)
-    names = {name: new for name in index.tensors if (new := renumber(name, layer_prefix, position))}
-    weights = write_weights(index, target, names=names, replacements=replacements, progress=progress)
+    weights = write_weights(
+        original.index,
+        target,
+        names=new_names(original, kept),
+        replacements=replacements,
+        parts=layer_parts(original, target, kept),
+        progress=progress,
+    )
     build_skeleton(target)  # every parameter of the shorter model has its tensor, of the right shape
     written = read_index(target)
     return Checkpoint(
@@ -61,3 +66,77 @@ def write_checkpoint(
         size_bytes=written.size_bytes,
         weights=weights,
     )
+
+
+def new_names(original: Skeleton, kept: tuple[int, ...]) -> dict[str, str]:
+    """By the name of each tensor that stays, its name in the shorter checkpoint."""
+    position = {layer: number for number, layer in enumerate(kept)}
+    heirs = _heirs(original, position)
+    names: dict[str, str] = {}
+    for name in original.index.tensors:
+        place = original.places.get(name)
+        if place is None:
+            names[name] = name
+        elif (layer := heirs.get(name, place.layer)) in position:
+            names[name] = place.moved(name, position[layer])
+    return names
+
+
+def _heirs(original: Skeleton, position: Mapping[int, int]) -> dict[str, int]:
+    """Tensors that layers share, stored under a layer that goes: by name, the first to keep them."""
+    heirs: dict[str, int] = {}
+    for conversion in original.conversions:
+        places = [original.places.get(name) for name in conversion.stored]
+        if places[0] is None or places[0].layer in position:
+            continue
+        for partner in original.partners.get(conversion.target, ()):
+            if (layer := original.layer_of(partner)) is not None and layer in position:
+                heirs.update(dict.fromkeys(conversion.stored, layer))
+                break
+    return heirs
+
+
+def layer_parts(original: Skeleton, target: Path, kept: tuple[int, ...]) -> dict[str, TensorPart]:
+    """Tensors outside the layers that hold a part for each layer (Gemma's per-layer embeddings).
+
+    They are those that the shorter model wants narrower, by as much as it has fewer layers.
+
+    Args:
+        original: the skeleton of the original.
+        target: a folder with the configuration of the shorter model.
+        kept: the layers that stay, in order.
+
+    Raises:
+        UnsupportedModel: one of them changes in another way.
+    """
+    config = read_config(target)
+    wanted = empty_model(type(original.model), config).state_dict()
+    parts: dict[str, TensorPart] = {}
+    for name, tensor in original.names.wanted.items():
+        if original.layer_of(name) is not None or name not in original.made_by:
+            continue
+        before, after = tuple(tensor.shape), tuple(wanted[name].shape) if name in wanted else None
+        if before == after:
+            continue
+        stored, axis = original.stored_name(name), _shrinking_axis(before, after, len(kept), original)
+        if stored is None or axis is None:
+            raise UnsupportedModel(
+                f"{name} is {list(before)} in the original and {list(after) if after else 'absent'} in a "
+                f"model of {len(kept)} layers; which part belongs to which layer cannot be told"
+            )
+        width = before[axis] // original.num_layers
+        places = tuple(layer * width + place for layer in kept for place in range(width))
+        parts[stored] = original.index.tensors[stored].part(axis, places)
+    return parts
+
+
+def _shrinking_axis(
+    before: tuple[int, ...], after: tuple[int, ...] | None, count: int, original: Skeleton
+) -> int | None:
+    """The one axis along which a shape shrinks with the number of layers."""
+    if after is None or len(before) != len(after):
+        return None
+    axes = [axis for axis, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    total = original.num_layers
+    fits = len(axes) == 1 and before[axes[0]] * count == after[axes[0]] * total
+    return axes[0] if fits and before[axes[0]] % total == 0 else None

@@ -8,6 +8,7 @@ the final norm, the head and whatever a family does to its logits are the family
 Sequences of one pass have equal length and no padding.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from hf_prune.activations import ActivationMemory, Activations
 from hf_prune.anatomy import Skeleton, build_skeleton, describe, torch_dtype
-from hf_prune.errors import UnsupportedModel
+from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.loading import Conversion
 
 TOKENS_AT_ONCE = 2048  # through one layer in one call
+# What the code of a model raises when it is called otherwise than it expects.
+UNLIKE = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
+MOST_ANSWERS = 3  # values that a layer hands back
 POSITIONS_AT_ONCE = 256  # through the head in one call: the logits of a large vocabulary are wide
 
 RunLayer = Callable[[int, Tensor], Tensor]  # (batch number, hidden) -> hidden
@@ -31,12 +37,59 @@ class _Entered(Exception):
     """Raised inside the last layer once its arguments are known."""
 
 
+class _Meddled(Exception):
+    """Raised where something besides the layers has a part in the stream; the message says what."""
+
+
 @dataclass
 class _NoteTaker:
     """Stands in for the layers while the model enters: notes each one's arguments."""
 
     hidden: Tensor | None = None
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    mark: Tensor | None = None  # answered beside the state, to see who gets it
+
+    def add(self, state: Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        """Note a call with a state and further arguments."""
+        self.hidden = state if self.hidden is None else self.hidden
+        if state.shape != self.hidden.shape:  # the model took a part of what a layer answered
+            raise ValueError("another shape")
+        if state is not self.hidden and not torch.equal(state, self.hidden):
+            raise _Meddled("changes the hidden states between one layer and the next")
+        if self.mark is not None and any(value is self.mark for value in (*arguments, *keywords.values())):
+            raise _Meddled("hands more than hidden states from one layer to the next")
+        self.calls.append((arguments, keywords))
+
+
+@dataclass(frozen=True)
+class _StateShape:
+    """How a family lays out its stream, which everybody else sees as (batch, length, width).
+
+    Some run several streams side by side: (batch, length, streams, hidden), or the streams first.
+    """
+
+    streams_first: bool = False
+    tail: tuple[int, ...] = ()  # beyond batch and length
+
+    @classmethod
+    def of(cls, state: Tensor, tokens: Tensor, skeleton: Skeleton) -> "_StateShape":
+        """Read off a state that stands for tokens, (batch, length)."""
+        for streams_first in (False, True):
+            laid = state.movedim(0, 2) if streams_first and state.dim() == 4 else state
+            if laid.shape[:2] == tokens.shape and laid.dim() > 2:
+                return cls(streams_first=streams_first and state.dim() == 4, tail=tuple(laid.shape[2:]))
+        raise UnsupportedModel(_strange(skeleton))
+
+    def flat(self, state: Tensor) -> Tensor:
+        """The state as (batch, length, width)."""
+        return (state.movedim(0, 2) if self.streams_first else state).flatten(2)
+
+    def own(self, flat: Tensor) -> Tensor:
+        """The state as the family has it."""
+        if len(self.tail) == 1:
+            return flat
+        state = flat.unflatten(2, self.tail)
+        return state.movedim(2, 0) if self.streams_first else state
 
 
 @dataclass
@@ -44,12 +97,13 @@ class StreamedDecoder:
     """A decoder whose weights stay on disk, and the layers' arguments for the tokens of one pass."""
 
     skeleton: Skeleton
-    layer_prefix: str  # of the tensors on disk
     device: torch.device
     dtype: torch.dtype
     memory: ActivationMemory = field(default_factory=ActivationMemory)
     _calls: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=list)
-    _tuples: bool = False  # whether this family's layers answer a tuple
+    _answers: int = 0  # how many values this family's layers answer in a tuple; 0: a tensor alone
+    _by_ids: bool = False  # whether the model takes tokens alone, not what they are embedded as
+    _state: _StateShape = field(default_factory=lambda: _StateShape())
 
     @property
     def num_layers(self) -> int:
@@ -72,7 +126,8 @@ class StreamedDecoder:
             for batch in batches:
                 notes = self._take_notes(batch.to(self.device))
                 assert notes.hidden is not None
-                hidden.append(notes.hidden)
+                self._state = _StateShape.of(notes.hidden, batch, self.skeleton)
+                hidden.append(self._state.flat(notes.hidden))
                 # Masks and rotary embeddings are the same for every batch of a shape: keep them once.
                 known = next((calls for calls in self._calls if _alike(calls, notes.calls)), None)
                 self._calls.append(known or notes.calls)
@@ -88,63 +143,105 @@ class StreamedDecoder:
             number: from 0.
             replacements: tensors, by their name on disk, used in place of the stored ones.
         """
-        module, path = self.skeleton.layers[number], f"{self.layer_prefix}.{number}."
-        empty = dict(module.named_parameters())
-        try:
-            for name in empty:
-                self._assign(module, name, self._read(path + name, replacements or {}))
+        module, inside = self.skeleton.layers[number], f"{self.skeleton.layer_path}.{number}."
+        names = [name for name in self.skeleton.names.wanted if name.startswith(inside)]
+        with self._in_place(names, replacements or {}):
 
             def run(batch: int, hidden: Tensor) -> Tensor:
                 arguments, keywords = self._calls[batch][number]
-                output = module(hidden, *arguments, **keywords)
-                return output[0] if isinstance(output, tuple) else output
+                try:
+                    output = module(self._state.own(hidden), *arguments, **keywords)
+                except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+                    raise UnsupportedModel(
+                        f"layer {number} of {self.skeleton.config.model_type} cannot run on hidden states "
+                        f"alone: {first_line(error)}"
+                    ) from error
+                _check_alone(self.skeleton, number, keywords)
+                return self._state.flat(output[0] if isinstance(output, tuple | list) else output)
 
             yield run
-        finally:
-            for name, parameter in empty.items():
-                self._assign(module, name, parameter)
 
     @contextmanager
     def head(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The final norm and head, as a function from hidden (1, positions, hidden) to logits."""
-        with self._outer_weights(lambda name: name not in self._embedding_only_names()):
+        if not self._by_ids:
+            with self._outer_weights(lambda name: name not in self._embedding_only_names()):
+                if self._takes_embeddings():
+                    yield self._logits
+                    return
+            self._by_ids = True
+        with self._outer_weights(lambda name: True):
             yield self._logits
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        def through(_: nn.Module, state: Tensor, *arguments: Any, **keywords: Any) -> Any:
-            return (hidden,) if self._tuples else hidden
+    def _takes_embeddings(self) -> bool:
+        """Whether the model runs from embedded tokens, so that its embedding need not be read."""
+        width = 1
+        for length in self._state.tail:
+            width *= length
+        try:
+            self._logits(torch.zeros(1, 1, width, dtype=self.dtype, device=self.device))
+        except UNLIKE:
+            return False
+        return True
 
+    def _logits(self, hidden: Tensor) -> Tensor:
+        state = self._state.own(hidden)
+
+        def through(*arguments: Any, **keywords: Any) -> Any:
+            return self._answer(state, None)
+
+        shape = hidden.shape[:2]
+        if self._by_ids:
+            entering: dict[str, Tensor] = {
+                "input_ids": torch.zeros(shape, dtype=torch.long, device=self.device)
+            }
+        else:
+            embedding: Any = self.skeleton.model.get_input_embeddings()
+            width = embedding.weight.shape[-1]
+            entering = {"inputs_embeds": hidden.new_zeros(*shape, width)}
         with self._replaced(through):
-            output = self.skeleton.model(inputs_embeds=hidden, use_cache=False)
-        return output.logits
+            return self.skeleton.model(**entering, use_cache=False).logits
+
+    def _answer(self, state: Tensor, beside: Tensor | None) -> Any:
+        """The state as a layer of this family would answer it."""
+        return (state, *[beside] * (self._answers - 1)) if self._answers else state
 
     def _take_notes(self, tokens: Tensor) -> _NoteTaker:
-        notes = _NoteTaker()
+        """What the layers are called with; how many values they are expected to answer is tried."""
+        reason: Exception | None = None
+        for answers in dict.fromkeys((self._answers, *range(MOST_ANSWERS + 1))):
+            self._answers = answers
+            for mark in (torch.empty(0, device=self.device), None) if answers > 1 else (None,):
+                try:
+                    notes = self._notes_of(tokens, mark)
+                except _Meddled as error:
+                    kind = type(self.skeleton.model).__name__
+                    raise UnsupportedModel(
+                        f"{kind} {error}; such models cannot be measured layer by layer"
+                    ) from error
+                except UNLIKE as error:
+                    reason = reason or error
+                    continue
+                if len(notes.calls) == self.num_layers:
+                    return notes
+        raise UnsupportedModel(_strange(self.skeleton)) from reason
+
+    def _notes_of(self, tokens: Tensor, mark: Tensor | None) -> _NoteTaker:
+        notes = _NoteTaker(mark=mark)
         last = self.skeleton.layers[-1]
 
         def note(layer: nn.Module, *arguments: Any, **keywords: Any) -> Any:
             state = keywords.pop("hidden_states") if not arguments else arguments[0]
-            if notes.hidden is None:
-                notes.hidden = state
-            elif state.shape != notes.hidden.shape:
-                raise _TupleExpected
-            notes.calls.append((arguments[1:], keywords))
+            notes.add(state, arguments[1:], keywords)
             if layer is last:
                 raise _Entered
-            return (state,) if self._tuples else state
+            return self._answer(state, mark)
 
         try:
             with self._replaced(note):
                 self.skeleton.model(input_ids=tokens, use_cache=False)
         except _Entered:
             pass
-        except _TupleExpected:
-            self._tuples = not self._tuples
-            if not self._tuples:
-                raise UnsupportedModel(_strange(self.skeleton)) from None
-            return self._take_notes(tokens)
-        if len(notes.calls) != self.num_layers:
-            raise UnsupportedModel(_strange(self.skeleton))
         return notes
 
     @contextmanager
@@ -160,38 +257,65 @@ class StreamedDecoder:
 
     @contextmanager
     def _outer_weights(self, wanted: Callable[[str], bool]) -> Iterator[None]:
-        """The parameters outside the layers that are `wanted`, read and put in place."""
-        model, inside = self.skeleton.model, f"{self.skeleton.layer_path}."
-        outer = {
-            name: parameter
-            for name, parameter in model.named_parameters(remove_duplicate=False)
-            if not name.startswith(inside) and wanted(name)
-        }
-        read: dict[str, Tensor] = {}  # a tied tensor is read once
+        """What lies outside the layers and is `wanted`, read and put in place.
+
+        A tower for pictures or sound is a model of its own, which text does not pass through.
+        """
+        path = self.skeleton.layer_path
+        modules = self.skeleton.model.named_modules()
+        towers = [
+            f"{name}."
+            for name, module in modules
+            if name and isinstance(module, PreTrainedModel) and not path.startswith(f"{name}.")
+        ]
+        passed = (*towers, f"{path}.")
+        outer = [name for name in self.skeleton.names.wanted if not name.startswith(passed)]
+        with self._in_place([name for name in outer if wanted(name)], {}):
+            yield
+
+    @contextmanager
+    def _in_place(self, names: Iterable[str], replacements: Mapping[str, Tensor]) -> Iterator[None]:
+        """Parameters and saved buffers of the model, read and put in place; afterwards it is empty again."""
+        skeleton = self.skeleton
+        origins = {name: origin for name in names if (origin := skeleton.origin(name)) is not None}
+        made: dict[str, Tensor] = {}  # what several names are tied to is read once
+        empty = {name: self._slot(name)[0][self._slot(name)[1]] for name in origins}
         try:
-            for name in outer:
-                stored = self._stored(name)
-                read.setdefault(stored, self._read(stored))
-                self._assign(model, name, read[stored])
+            for name, origin in origins.items():
+                if origin not in made:
+                    made |= self._made(skeleton.made_by[origin], replacements)
+                self._assign(name, made[origin])
             yield
         finally:
-            for name, parameter in outer.items():
-                self._assign(model, name, parameter)
+            for name, value in empty.items():
+                self._assign(name, value)
 
-    def _stored(self, name: str) -> str:
-        """The name on disk of a parameter, or of the one it is tied to."""
-        tied = self.skeleton.model.all_tied_weights_keys
-        partners = [name, *(v for k, v in tied.items() if k == name)]
-        partners += [k for k, v in tied.items() if v == name]
-        found = (self.skeleton.stored_name(partner) for partner in partners)
-        return next(stored for stored in found if stored is not None)
+    def _made(self, conversion: Conversion, replacements: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        dtype = self._dtype_of(conversion.target)
 
-    def _head_names(self) -> frozenset[str]:
-        head = self.skeleton.model.get_output_embeddings()
-        return self._names_of(head) if self._stored_apart(head) else frozenset()
+        def read(stored: str) -> Tensor:
+            replacement = replacements.get(stored)
+            tensor = self.skeleton.index.tensors[stored].read() if replacement is None else replacement
+            return tensor.to(device=self.device, dtype=dtype if tensor.is_floating_point() else None)
+
+        return conversion.make(self.skeleton.model, read)
+
+    def _dtype_of(self, name: str) -> torch.dtype:
+        """What transformers loads a parameter as: some stay in float32 whatever the rest is in."""
+        model, own = self.skeleton.model, self.skeleton.names.wanted[name].dtype
+        for pattern, dtype in model._get_dtype_plan(self.dtype).items():
+            if re.search(rf"(^|\.){re.escape(pattern)}(\.|$)", name):
+                return dtype
+        return self.dtype if own == (model.config.dtype or torch.get_default_dtype()) else own
 
     def _embedding_only_names(self) -> frozenset[str]:
-        return self._names_of(self.skeleton.model.get_input_embeddings())
+        """The embedding, where the head does not share it."""
+        embedding = self._names_of(self.skeleton.model.get_input_embeddings())
+        return frozenset(name for name in embedding if not self.skeleton.partners.get(name))
+
+    def _head_names(self) -> frozenset[str]:
+        head = self._names_of(self.skeleton.model.get_output_embeddings())
+        return frozenset(name for name in head if not self.skeleton.partners.get(name))
 
     def _names_of(self, module: nn.Module | None) -> frozenset[str]:
         modules = self.skeleton.model.named_modules()
@@ -200,22 +324,29 @@ class StreamedDecoder:
             return frozenset()
         return frozenset(f"{path}.{name}" for name, _ in module.named_parameters())
 
-    def _stored_apart(self, head: nn.Module | None) -> bool:
-        return bool(self._names_of(head)) and not self.skeleton.model.config.tie_word_embeddings
-
-    def _read(self, stored: str, replacements: Mapping[str, Tensor] | None = None) -> Tensor:
-        replacement = (replacements or {}).get(stored)
-        tensor = self.skeleton.index.tensors[stored].read() if replacement is None else replacement
-        dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(device=self.device, dtype=dtype)
-
-    @staticmethod
-    def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
+    def _slot(self, name: str) -> tuple[dict[str, Any], str]:
+        """Where the module tree keeps a parameter or buffer, and its own name there."""
         path, _, attribute = name.rpartition(".")
-        owner = module.get_submodule(path)
-        if not isinstance(tensor, nn.Parameter):
+        owner = self.skeleton.model.get_submodule(path)
+        slots: Any = owner._buffers if attribute in owner._buffers else owner._parameters
+        return slots, attribute
+
+    def _assign(self, name: str, tensor: Tensor) -> None:
+        slots, attribute = self._slot(name)
+        module_parameter = isinstance(slots[attribute], nn.Parameter)
+        if module_parameter and not isinstance(tensor, nn.Parameter):
             tensor = nn.Parameter(tensor, requires_grad=False)
-        owner._parameters[attribute] = tensor
+        slots[attribute] = tensor
+
+
+def _check_alone(skeleton: Skeleton, number: int, keywords: Mapping[str, Any]) -> None:
+    """A dictionary that layers share must stay empty: one leaves keys and values to others there."""
+    for name, value in keywords.items():
+        if isinstance(value, dict) and any(isinstance(item, Tensor | tuple) for item in value.values()):
+            raise UnsupportedModel(
+                f"layer {number} of {skeleton.config.model_type} leaves {name} to later layers; layers "
+                f"that depend on one another cannot be cut so far"
+            )
 
 
 def _alike(first: Any, second: Any) -> bool:
@@ -227,10 +358,6 @@ def _alike(first: Any, second: Any) -> bool:
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):
         return len(first) == len(second) and all(map(_alike, first, second))
     return first is second or bool(first == second)
-
-
-class _TupleExpected(Exception):
-    """Raised when the model took the first item of what a layer answered."""
 
 
 def _strange(skeleton: Skeleton) -> str:
@@ -259,7 +386,6 @@ def open_decoder(
             module._buffers[name] = None if buffer is None else buffer.to(device)
     return StreamedDecoder(
         skeleton=skeleton,
-        layer_prefix=skeleton.layer_prefix,
         device=device,
         dtype=torch_dtype(describe(skeleton).dtype, device),
         memory=memory or ActivationMemory(),

@@ -294,7 +294,6 @@ def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.
             work.original.folder,
             partial,
             kept=plan.kept,
-            layer_prefix=work.dense.layer_prefix,
             variant=target.name,
             replacements=replacements,
             progress=work.reporter.progress,

@@ -41,7 +41,7 @@ class Anatomy:
     architecture: str
     model_type: str
     num_layers: int
-    layer_prefix: str  # of the tensors on disk: "model.layers"
+    layer_path: str  # of the decoder layers among the model's modules: "model.layers"
     hidden_size: int
     vocabulary_size: int
     dtype: str

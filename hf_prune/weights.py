@@ -7,6 +7,7 @@ knows what a decoder layer is.
 
 import hashlib
 import json
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hf_prune.errors import NoSafetensors, UnsupportedModel
@@ -74,6 +76,10 @@ class StoredTensor:
                 raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
         return buffer.view(TORCH_DTYPES[self.dtype]).reshape(self.shape)
 
+    def part(self, axis: int, kept: tuple[int, ...]) -> "TensorPart":
+        """What stays of it where only some places along an axis do."""
+        return TensorPart(whole=self, axis=axis, kept=kept)
+
     def chunks(self) -> Iterator[bytes]:
         """Its bytes, a few at a time."""
         with self.path.open("rb") as file:
@@ -85,6 +91,40 @@ class StoredTensor:
                     raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
                 left -= len(chunk)
                 yield chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPart:
+    """Some places along one axis of a tensor on disk: of an embedding for each layer, those that stay."""
+
+    whole: StoredTensor
+    axis: int
+    kept: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """With as many places along the axis as stay."""
+        return (*self.whole.shape[: self.axis], len(self.kept), *self.whole.shape[self.axis + 1 :])
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what stays."""
+        return self.whole.size_bytes // self.whole.shape[self.axis] * len(self.kept)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes, a few at a time."""
+        rows = math.prod(self.whole.shape[: self.axis])
+        row_bytes = self.whole.size_bytes // max(1, rows)
+        at_once = max(1, COPY_CHUNK // max(1, row_bytes))
+        with self.whole.path.open("rb") as file:
+            file.seek(self.whole.start)
+            for start in range(0, rows, at_once):
+                count = min(at_once, rows - start)
+                read = np.frombuffer(file.read(count * row_bytes), dtype=np.uint8)
+                if read.size != count * row_bytes:
+                    raise UnsupportedModel(f"{self.whole.path} ends in the middle of {self.whole.name}")
+                places = read.reshape(count, self.whole.shape[self.axis], -1)
+                yield places[:, self.kept].tobytes()
 
 
 @dataclass(frozen=True)
@@ -161,6 +201,7 @@ def write_weights(
     *,
     names: Mapping[str, str],
     replacements: Mapping[str, torch.Tensor],
+    parts: Mapping[str, TensorPart],
     progress: Progress,
 ) -> tuple[WeightFile, ...]:
     """Copy tensors from file to file under new names.
@@ -174,6 +215,7 @@ def write_weights(
         names: the new name of each tensor that is kept.
         replacements: by name in `source`, values written in place of the stored ones, in the stored
             dtype; the shape stays.
+        parts: by name in `source`, what stays of tensors that do not stay whole.
         progress: shows the tensors going by.
 
     Returns:
@@ -187,13 +229,13 @@ def write_weights(
     for number, (path, tensors) in enumerate(moving, start=1):
         file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         target = folder / (file_name if len(shards) > 1 else SINGLE_FILE)
-        header = _header(shards[path], names, source.metadata)
-        sha256 = _write_file(target, header, tensors, replacements)
+        header = _header(shards[path], names, parts, source.metadata)
+        sha256 = _write_file(target, header, tensors, replacements, parts)
         size_bytes = target.stat().st_size
         files.append(WeightFile(name=target.name, size_bytes=size_bytes, sha256=sha256))
         weight_map |= {names[tensor.name]: target.name for tensor in shards[path]}
     if len(shards) > 1:
-        total_size = sum(tensor.size_bytes for tensor in kept)
+        total_size = sum(parts.get(tensor.name, tensor).size_bytes for tensor in kept)
         index = {
             "metadata": {"total_size": total_size},
             "weight_map": dict(sorted(weight_map.items())),
@@ -202,14 +244,20 @@ def write_weights(
     return tuple(files)
 
 
-def _header(tensors: Iterable[StoredTensor], names: Mapping[str, str], metadata: Mapping[str, str]) -> bytes:
+def _header(
+    tensors: Iterable[StoredTensor],
+    names: Mapping[str, str],
+    parts: Mapping[str, TensorPart],
+    metadata: Mapping[str, str],
+) -> bytes:
     entries: dict[str, Any] = {"__metadata__": dict(metadata or {"format": "pt"})}
     offset = 0
     for tensor in tensors:
-        end = offset + tensor.size_bytes
+        written = parts.get(tensor.name, tensor)
+        end = offset + written.size_bytes
         entries[names[tensor.name]] = {
             "dtype": tensor.dtype,
-            "shape": list(tensor.shape),
+            "shape": list(written.shape),
             "data_offsets": [offset, end],
         }
         offset = end
@@ -222,6 +270,7 @@ def _write_file(
     header: bytes,
     tensors: Iterable[StoredTensor],
     replacements: Mapping[str, torch.Tensor],
+    parts: Mapping[str, TensorPart],
 ) -> str:
     digest = hashlib.sha256()
     with path.open("wb") as file:
@@ -236,7 +285,7 @@ def _write_file(
             if tensor.name in replacements:
                 write(_bytes(replacements[tensor.name], tensor))
             else:
-                for chunk in tensor.chunks():
+                for chunk in parts.get(tensor.name, tensor).chunks():
                     write(chunk)
         file.flush()
         os.fsync(file.fileno())

@@ -165,7 +165,7 @@ def sample_anatomy(num_layers: int) -> Anatomy:
         architecture="LlamaForCausalLM",
         model_type="llama",
         num_layers=num_layers,
-        layer_prefix="model.layers",
+        layer_path="model.layers",
         hidden_size=576,
         vocabulary_size=49152,
         dtype="bfloat16",

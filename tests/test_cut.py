@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from hf_prune.anatomy import build_skeleton
 from hf_prune.cut import write_checkpoint
 from hf_prune.errors import UnsupportedModel
 from hf_prune.progress import silent
@@ -42,7 +41,6 @@ def cut(source, target, kept, replacements=None):
         source,
         target,
         kept=kept,
-        layer_prefix=build_skeleton(source).layer_prefix,
         variant="cut",
         replacements=replacements or {},
         progress=silent,
@@ -177,12 +175,11 @@ def test_refuses_a_configuration_that_cannot_be_carried_before_it_writes_a_weigh
         (source / path.name).write_bytes(path.read_bytes())
     edit_json(source / "config.json", num_hidden_layers=6, layer_types=["full_attention"] * 5)
     (tmp_path / "cut").mkdir()
-    with pytest.raises(UnsupportedModel, match="not one that transformers accepts"):
+    with pytest.raises(UnsupportedModel, match="Class validation error"):
         write_checkpoint(
             source,
             tmp_path / "cut",
             kept=(0, 1),
-            layer_prefix="model.layers",
             variant="cut",
             replacements={},
             progress=silent,

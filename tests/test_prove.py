@@ -162,20 +162,20 @@ def test_refuses_a_head_that_changed_between_tied_and_apart(tiny_models, tmp_pat
 
 
 def test_refuses_a_model_whose_cache_disagrees_with_a_pass_without_it(tiny_models):
-    model = plain_model(tiny_models("llama"))
-    assert proving._check_decoding(model, TOKENS).passed
+    model, original = plain_model(tiny_models("llama")), open_decoder(tiny_models("llama"), CPU)
+    assert proving._check_decoding(model, TOKENS, original).passed
     layers = model.model.layers
     layers[3].self_attn.layer_idx = 2  # as after deleting a layer of a live model: both write one cache
-    check = proving._check_decoding(model, TOKENS)
+    check = proving._check_decoding(model, TOKENS, original)
     assert not check.passed
     assert check.name == NAMES[2]
 
 
 def test_a_stale_layer_number_past_the_cache_is_a_failed_check_and_no_crash(tiny_models):
-    model = plain_model(tiny_models("llama"))
+    model, original = plain_model(tiny_models("llama")), open_decoder(tiny_models("llama"), CPU)
     del model.model.layers[2:4]
     model.config.num_hidden_layers = 4
-    check = proving._check_decoding(model, TOKENS)
+    check = proving._check_decoding(model, TOKENS, original)
     assert not check.passed
     assert "fails" in check.detail or "difference" in check.detail
 

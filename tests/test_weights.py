@@ -31,7 +31,7 @@ def single(tmp_path):
 def write(source, target, names, replacements=None):
     target.mkdir(exist_ok=True)
     return write_weights(
-        read_index(source), target, names=names, replacements=replacements or {}, progress=silent
+        read_index(source), target, names=names, replacements=replacements or {}, parts={}, progress=silent
     )
 
 

@@ -72,7 +72,7 @@ def _through_layer(
     decoder: StreamedDecoder, number: int, branches: list[_Branch], cuts: Sequence[Cut]
 ) -> list[_Branch]:
     """Every branch after layer `number`; one whose cuts part here becomes several."""
-    prefix = f"{decoder.layer_prefix}.{number}."
+    places = decoder.skeleton.places
     following: list[_Branch] = []
     running: dict[int | None, list[_Branch]] = {}  # by whose replacements the layer carries
     for branch in branches:
@@ -82,7 +82,7 @@ def _through_layer(
         parts: dict[int | None, list[int]] = {}
         for cut in branch.cuts:
             if number in cuts[cut].kept:
-                own = any(name.startswith(prefix) for name in cuts[cut].replacements)
+                own = any(places[name].layer == number for name in cuts[cut].replacements)
                 parts.setdefault(id(cuts[cut].replacements) if own else None, []).append(cut)
         for whose, members in parts.items():
             running.setdefault(whose, []).append(_Branch(branch.states, members))
