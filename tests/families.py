@@ -1,0 +1,61 @@
+"""A tiny random model of every family that transformers can load as a causal language model."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from tests.family_settings import OVERRIDES, TINY, TOWER_LAYERS, WITH
+
+CAUSAL_TYPES = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
+TEXT_PARTS = ("text_config", "decoder")
+
+
+class CannotBuild(Exception):
+    """Transformers itself cannot build or save this family; the message says why."""
+
+
+def tiny_config(model_type: str) -> PreTrainedConfig:
+    """The smallest configuration of a family that keeps every kind of layer it has."""
+    settings = tiny_settings(CONFIG_MAPPING[model_type], OVERRIDES.get(model_type, {}))
+    return AutoConfig.for_model(model_type, **settings)
+
+
+def tiny_settings(config_class: type[PreTrainedConfig], override: Mapping) -> dict:
+    """Constructor keywords: the general sizes of the fields a class has, then what overrides them."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    settings = {name: TINY[name] for name in names if name in TINY}
+    settings |= {name: 64 for name in names if name.endswith("intermediate_size")}
+    for mark, extra in WITH.items():
+        settings |= extra if mark in names else {}
+    for part in config_class.sub_configs:
+        settings[part] = part_settings(config_class, part, override.get(part, {}))
+    return {**settings, **{name: value for name, value in override.items() if name not in config_class.sub_configs}}
+
+
+def part_settings(config_class: type[PreTrainedConfig], part: str, override: Mapping) -> dict:
+    """Constructor keywords of one part of a configuration; other parts than the text are towers."""
+    part_class = config_class.sub_configs[part]
+    if part_class is AutoConfig:
+        model_type = override.get("model_type") or getattr(config_class(), part).model_type
+        part_class = CONFIG_MAPPING[model_type]
+        override = {"model_type": model_type, **override}
+    if part not in TEXT_PARTS and "num_hidden_layers" in {field.name for field in dataclasses.fields(part_class)}:
+        override = {"num_hidden_layers": TOWER_LAYERS, **override}
+    return tiny_settings(part_class, override)
+
+
+def build(model_type: str, folder: Path) -> None:
+    """Save a tiny random model of a family in float32, with weights wide enough that each layer counts."""
+    config = tiny_config(model_type)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.15)
+    model.to(torch.float32).save_pretrained(folder)
