@@ -86,10 +86,12 @@ TINY = {
             "num_layers",
             "decoder_layers",
             "num_decoder_layers",
+            "encoder_layers",  # the caches of decoder halves count these
+            "num_encoder_layers",
         ),
         LAYERS,
     ),
-    **dict.fromkeys(("encoder_layers", "num_encoder_layers", "depth"), TOWER_LAYERS),
+    "depth": TOWER_LAYERS,
     # attention
     **dict.fromkeys(
         (
@@ -187,6 +189,143 @@ WITH = {
     "kv_lora_rank": {"num_key_value_heads": 4},
 }
 
+FULL, SLIDING, LINEAR, CONV = "full_attention", "sliding_attention", "linear_attention", "conv"
+ONE_FULL_IN_THREE = [SLIDING, SLIDING, FULL] * 2
+DENSE_THEN_SPARSE = ["dense"] * 2 + ["sparse"] * 4
+ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
+GEMMA4_TEXT = {"hidden_size_per_layer_input": 8, "global_head_dim": 16}
+GEMMA4_SHARING = {**GEMMA4_TEXT, "layer_types": [SLIDING, FULL] * 3, "num_kv_shared_layers": 2}
+GEMMA4_TOWERS = {
+    "vision_config": {"position_embedding_size": 64},
+    "audio_config": {"subsampling_conv_channels": [8, 8]},
+}
+DOTS3_TEXT = {
+    "swa_num_attention_heads": 4,
+    "swa_num_key_value_heads": 4,
+    "swa_q_lora_rank": 16,
+    "swa_kv_lora_rank": 16,
+    "swa_head_dim": 16,
+    "swa_qk_nope_head_dim": 8,
+    "swa_v_head_dim": 8,
+}
+QWEN4_TEXT = {
+    "hc_lowrank": 8,
+    "ple_layer_ids": [2, 5],
+    "heads_per_ngram": 2,
+    "ngram_vocab_size_base": 64,
+    "make_ngram_vocab_size_divisible_by": 8,
+    "split_ngram_parts": 1,
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 8,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 2,
+}
+BLT_PART = {"vocab_size": 320, "hidden_size": 32, "hidden_size_global": 32, "num_hidden_layers": 2}
+
 # Model type -> what the general rule does not give; nested like the configuration.
 OVERRIDES = {
+    "bamba": {"attn_layer_indices": [2, 5]},
+    "blt": {
+        "encoder_hash_byte_group_vocab": 64,
+        "num_hidden_layers": 6,
+        "encoder_config": BLT_PART,
+        "decoder_config": BLT_PART,
+        "patcher_config": {"num_hidden_layers": 2},
+        "global_config": {"num_hidden_layers": 6},
+    },
+    "cohere2_moe": {"first_k_dense_replace": 1, "prefix_dense_intermediate_size": 64},
+    "cohere_compass_text": {
+        "layer_types": [SLIDING, SLIDING, SLIDING, FULL, SLIDING, FULL],
+        "rope_parameters": {SLIDING: ROPE, FULL: ROPE},
+    },
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 10_000.0},
+        "ffn_config": {"hidden_size": 32, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "dots3_note": {
+        "text_config": DOTS3_TEXT,
+        "vision_config": {"mlp_layer_types": ["dense", "sparse"]},
+    },
+    "dots3_note_text": DOTS3_TEXT,
+    "gemma3n_text": {
+        "layer_types": [SLIDING, FULL] * 3,
+        "num_kv_shared_layers": 2,
+        "hidden_size_per_layer_input": 8,
+        "laurel_rank": 8,
+        "activation_sparsity_pattern": [0.95, 0.95, 0.0, 0.0, 0.0, 0.0],
+    },
+    "gemma4": {"text_config": GEMMA4_SHARING, **GEMMA4_TOWERS},
+    "gemma4_text": {**GEMMA4_TEXT, "enable_moe_block": True},
+    "gemma4_unified": {
+        "text_config": {"global_head_dim": 16},
+        "vision_config": {"mm_posemb_size": 16},
+    },
+    "gemma4_unified_text": {"global_head_dim": 16},
+    "gemma4_assistant": {
+        "text_config": {
+            **GEMMA4_TEXT,
+            "hidden_size_per_layer_input": 0,
+            "vocab_size_per_layer_input": 0,
+            "num_kv_shared_layers": 6,
+        }
+    },
+    "gemma4_unified_assistant": {
+        "text_config": {"model_type": "gemma4_unified_text", "global_head_dim": 16, "num_kv_shared_layers": 6}
+    },
+    "glm_moe_dsa": {"index_topk_freq": 2},
+    "got_ocr2": {"vision_config": {"output_channels": 8}},
+    "gpt_neo": {"attention_types": [[["global", "local"], 3]]},
+    "granitemoehybrid": {"layer_types": [LINEAR, LINEAR, FULL] * 2},
+    "inkling_text": {"dense_mlp_idx": 2},
+    "laguna": {
+        "layer_types": [FULL, SLIDING, SLIDING, SLIDING, FULL, SLIDING],
+        "num_attention_heads_per_layer": [4, 8, 8, 8, 4, 8],
+    },
+    "lfm2": {"full_attn_idxs": [2, 5]},
+    "lfm2_moe": {"layer_types": [CONV, CONV, FULL] * 2, "num_dense_layers": 2},
+    "llama4": {"text_config": {"interleave_moe_layer_step": 2}},
+    "longcat_flash": {"zero_expert_num": 2},
+    "mamba2": {"num_heads": 8},
+    "mellum": {"layer_types": ONE_FULL_IN_THREE},
+    "minimax_m3_vl_text": {
+        "layer_types": [FULL] * 2 + ["minimax_m3_sparse"] * 4,
+        "mlp_layer_types": DENSE_THEN_SPARSE,
+        "index_block_size": 4,
+        "index_topk_blocks": 2,
+    },
+    "ministral": {"layer_types": [FULL, SLIDING, SLIDING] * 2},
+    "nemotron_h": {"layers_block_type": [LINEAR, "moe", LINEAR, FULL, "mlp", LINEAR]},
+    "phi4_multimodal": {
+        "audio_config": {
+            "num_blocks": 2,
+            "ext_pw_out_channel": 32,
+            "depthwise_separable_out_channel": 32,
+            "nemo_conv_channels": 32,
+        }
+    },
+    "qwen2_moe": {"mlp_only_layers": [0, 3]},
+    "qwen4_exp": {"text_config": QWEN4_TEXT},
+    "qwen4_exp_text": QWEN4_TEXT,
+    "reformer": {
+        "axial_pos_shape": [8, 16],
+        "axial_pos_embds_dim": [8, 24],
+        "local_attn_chunk_length": 4,
+        "lsh_attn_chunk_length": 4,
+    },
+    "rembert": {"input_embedding_size": 16, "output_embedding_size": 48},
+    "roc_bert": {"pronunciation_embed_dim": 16, "shape_embed_dim": 16},
+    "xlstm": {"chunk_size": 64},
+    "xmod": {"default_language": "en_XX"},
+    "zamba": {"layers_block_type": [LINEAR, LINEAR, "hybrid"] * 2},
+    "zamba2": {
+        "layers_block_type": [LINEAR, "hybrid", "hybrid"] * 2,
+        "num_mem_blocks": 2,
+        "adapter_rank": 8,
+    },
+    "zaya": {
+        "num_experts_per_tok": 1,
+        "layer_types": ["hybrid", "hybrid_sliding", "hybrid_sliding"] * 2,
+        "router_hidden_size": 16,
+    },
 }
