@@ -126,7 +126,7 @@ TINY = {
     ),
     "rotary_dim": 4,
     **dict.fromkeys(("kv_lora_rank", "q_lora_rank", "o_lora_rank", "gated_norm_rank"), 16),
-    "index_n_heads": 2,
+    "index_n_heads": 16,  # few heads often score several tokens zero, and a tie falls either way
     "index_head_dim": 16,
     "index_topk": 8,
     **dict.fromkeys(
@@ -141,9 +141,7 @@ TINY = {
         16,
     ),
     # experts
-    **dict.fromkeys(
-        ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4
-    ),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
     **dict.fromkeys(
         (
             "num_experts_per_tok",
@@ -240,12 +238,13 @@ OVERRIDES = {
         "rope_parameters": {SLIDING: ROPE, FULL: ROPE},
     },
     "dbrx": {
-        "attn_config": {"kv_n_heads": 2, "rope_theta": 10_000.0},
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 10_000.0, "clip_qkv": 8},
         "ffn_config": {"hidden_size": 32, "moe_num_experts": 4, "moe_top_k": 2},
     },
     "dots3_note": {
         "text_config": DOTS3_TEXT,
         "vision_config": {"mlp_layer_types": ["dense", "sparse"]},
+        "audio_config": {"adapter_input_size": 32, "downsample_hidden_size": 8},
     },
     "dots3_note_text": DOTS3_TEXT,
     "gemma3n_text": {
@@ -262,17 +261,6 @@ OVERRIDES = {
         "vision_config": {"mm_posemb_size": 16},
     },
     "gemma4_unified_text": {"global_head_dim": 16},
-    "gemma4_assistant": {
-        "text_config": {
-            **GEMMA4_TEXT,
-            "hidden_size_per_layer_input": 0,
-            "vocab_size_per_layer_input": 0,
-            "num_kv_shared_layers": 6,
-        }
-    },
-    "gemma4_unified_assistant": {
-        "text_config": {"model_type": "gemma4_unified_text", "global_head_dim": 16, "num_kv_shared_layers": 6}
-    },
     "glm_moe_dsa": {"index_topk_freq": 2},
     "got_ocr2": {"vision_config": {"output_channels": 8}},
     "gpt_neo": {"attention_types": [[["global", "local"], 3]]},
@@ -307,15 +295,21 @@ OVERRIDES = {
     "qwen2_moe": {"mlp_only_layers": [0, 3]},
     "qwen4_exp": {"text_config": QWEN4_TEXT},
     "qwen4_exp_text": QWEN4_TEXT,
+    "mllama": {
+        "text_config": {"cross_attention_layers": [1, 4]},
+        "vision_config": {"num_global_layers": 1, "intermediate_layers_indices": [0, 1], "image_size": 16},
+    },
     "reformer": {
         "axial_pos_shape": [8, 16],
         "axial_pos_embds_dim": [8, 24],
         "local_attn_chunk_length": 4,
         "lsh_attn_chunk_length": 4,
+        "hash_seed": 0,
     },
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 48},
     "roc_bert": {"pronunciation_embed_dim": 16, "shape_embed_dim": 16},
-    "xlstm": {"chunk_size": 64},
+    "rwkv": {"rescale_every": 2},
+    "xlstm": {"chunk_size": 64, "hidden_size": 64, "qk_dim_factor": 1.0},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"layers_block_type": [LINEAR, LINEAR, "hybrid"] * 2},
     "zamba2": {
@@ -328,4 +322,16 @@ OVERRIDES = {
         "layer_types": ["hybrid", "hybrid_sliding", "hybrid_sliding"] * 2,
         "router_hidden_size": 16,
     },
+}
+
+# Saved with all its parts: transformers cannot load what it saves of the text part alone.
+WITH_TOWERS = ("mllama",)
+
+CANNOT_BUILD = {
+    "emu3": "saves the text part as emu3_text_model, which AutoModelForCausalLM does not know",
+    "gemma3n": "its image tower needs timm",
+    "gemma4_assistant": "all its layers share keys and values, which kv_sharing_modes refuses",
+    "gemma4_unified_assistant": "all its layers share keys and values, which kv_sharing_modes refuses",
+    "musicgen": "AutoModelForCausalLM hands the decoder the configuration of the whole",
+    "musicgen_melody": "AutoModelForCausalLM hands the decoder the configuration of the whole",
 }
