@@ -265,6 +265,7 @@ OVERRIDES = {
     "got_ocr2": {"vision_config": {"output_channels": 8}},
     "gpt_neo": {"attention_types": [[["global", "local"], 3]]},
     "granitemoehybrid": {"layer_types": [LINEAR, LINEAR, FULL] * 2},
+    "inkling2_text": {"n_layers_per_attn_res_block": 2},
     "inkling_text": {"dense_mlp_idx": 2},
     "laguna": {
         "layer_types": [FULL, SLIDING, SLIDING, SLIDING, FULL, SLIDING],
@@ -279,6 +280,7 @@ OVERRIDES = {
     "minimax_m3_vl_text": {
         "layer_types": [FULL] * 2 + ["minimax_m3_sparse"] * 4,
         "mlp_layer_types": DENSE_THEN_SPARSE,
+        "index_n_heads": 2,
         "index_block_size": 4,
         "index_topk_blocks": 2,
     },
@@ -299,11 +301,10 @@ OVERRIDES = {
         "text_config": {"cross_attention_layers": [1, 4]},
         "vision_config": {"num_global_layers": 1, "intermediate_layers_indices": [0, 1], "image_size": 16},
     },
+    "prophetnet": {"pad_token_id": 0},  # its cached positions count from there
     "reformer": {
         "axial_pos_shape": [8, 16],
         "axial_pos_embds_dim": [8, 24],
-        "local_attn_chunk_length": 4,
-        "lsh_attn_chunk_length": 4,
         "hash_seed": 0,
     },
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 48},
@@ -311,6 +312,7 @@ OVERRIDES = {
     "rwkv": {"rescale_every": 2},
     "xlstm": {"chunk_size": 64, "hidden_size": 64, "qk_dim_factor": 1.0},
     "xmod": {"default_language": "en_XX"},
+    "youtu": {"pad_token_id": None},  # loading zeroes the row of the padding token
     "zamba": {"layers_block_type": [LINEAR, LINEAR, "hybrid"] * 2},
     "zamba2": {
         "layers_block_type": [LINEAR, "hybrid", "hybrid"] * 2,
@@ -324,8 +326,8 @@ OVERRIDES = {
     },
 }
 
-# Saved with all its parts: transformers cannot load what it saves of the text part alone.
-WITH_TOWERS = ("mllama",)
+# Saved with all their parts, as on the Hub; AutoModelForCausalLM reads only the text part of these.
+WITH_TOWERS = ("dots3_note", "llama4", "mllama", "qwen3_5", "qwen3_5_moe", "qwen4_exp")
 
 CANNOT_BUILD = {
     "emu3": "saves the text part as emu3_text_model, which AutoModelForCausalLM does not know",
