@@ -60,9 +60,9 @@ def build(model_type: str, folder: Path) -> None:
     config = tiny_config(model_type)
     maker = AutoModelForImageTextToText if model_type in WITH_TOWERS else AutoModelForCausalLM
     torch.manual_seed(0)
-    model = maker.from_config(config)
+    model = maker.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=0.15)
-    model.to(torch.float32).save_pretrained(folder)
+    model.save_pretrained(folder)
