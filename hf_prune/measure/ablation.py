@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hf_prune.activations import Activations
 from hf_prune.calibration import Windows
-from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder
+from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder, states_after
 from hf_prune.progress import Progress
 from hf_prune.records import CutLosses
 
@@ -93,10 +93,7 @@ def _through_layer(
         replacements = cuts[together[0].cuts[0]].replacements
         with decoder.layer(number, replacements) as run:
             for branch in together:
-                states = Activations(decoder.memory)
-                for batch, state in enumerate(branch.states):
-                    states.append(run(batch, state))
-                following.append(_Branch(states, branch.cuts))
+                following.append(_Branch(states_after(run, branch.states), branch.cuts))
     return following
 
 
