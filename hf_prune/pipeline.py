@@ -19,6 +19,7 @@ import torch
 from hf_prune import anatomy, calibration, hub, source
 from hf_prune.bridge import build_bridges
 from hf_prune.card import render_card, render_pictures
+from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
@@ -219,9 +220,8 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
 
 
 def _told(plan: Plan) -> str:
-    blocks = ", ".join(map(str, plan.blocks))
     distance = f" {plan.distance:.3f}" if plan.distance is not None and plan.method == "angular" else ""
-    return f"removing layers {blocks} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
+    return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
 
 def _select(work: _Work, wanted: tuple[int, ...] | int | None) -> Selected:
@@ -354,7 +354,7 @@ def _publish(
     card = render_card(run, repo_id)
     write_whole(folder.model / "README.md", card)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
-    blocks = ", ".join(map(str, run.plan.blocks))
-    message = f"{run.name}: layers {blocks} of {run.source.repo_id or run.source.folder} removed"
+    origin = run.source.repo_id or run.source.folder
+    message = f"{run.name}: layers {ranges(run.plan.removed)} of {origin} removed"
     url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
     return Published(repo_id=repo_id, url=url, commit=commit, private=publication.private)

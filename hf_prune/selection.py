@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hf_prune.calibration import Windows, windows_part
 from hf_prune.choose import tournament
-from hf_prune.choose.blocks import blocks_of
+from hf_prune.choose.blocks import all_but, ranges
 from hf_prune.choose.criteria import AUTO, CHANCE, CRITERIA, NAMED, propose
 from hf_prune.choose.plan import plan_for
 from hf_prune.choose.tournament import Field, Removed
@@ -118,7 +118,7 @@ class Selection:
         return Field(
             num_layers=similarity.num_layers,
             proposals=proposals,
-            allowed=tuple(n for n in range(similarity.num_layers) if n not in self.protected),
+            allowed=all_but(self.protected, similarity.num_layers),
             contiguous=self.recipe.contiguous,
             promise=promise,
             text=self.original.calibration[1].record,
@@ -206,8 +206,7 @@ class Selection:
 def _told(held: Tournament) -> str:
     """What the tournament came to, in a line."""
     winner = held.trials[0]
-    blocks = ", ".join(map(str, blocks_of(winner.removed)))
     return (
-        f"tournament: of {len(held.trials)} cuts, that of layers {blocks} is the best "
+        f"tournament: of {len(held.trials)} cuts, that of layers {ranges(winner.removed)} is the best "
         f"({', '.join(winner.proposed_by)}): loss {winner.loss:.3f}, the original's {held.original_loss:.3f}"
     )

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from hf_prune.choose.blocks import block_starts, nearest_blocks
+from hf_prune.choose.blocks import all_but, block_starts, nearest_blocks
 from hf_prune.errors import RecipeError
 from hf_prune.records import Matrix, Similarity
 
@@ -55,7 +55,7 @@ def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> 
         kept |= {0, num_layers - 1}
     if method == "deepest":
         kept |= {num_layers - 1}
-    return tuple(layer for layer in range(num_layers) if layer not in kept)
+    return all_but(kept, num_layers)
 
 
 def propose(
