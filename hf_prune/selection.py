@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hf_prune.calibration import Windows, windows_part
 from hf_prune.choose import tournament
 from hf_prune.choose.blocks import all_but, ranges
-from hf_prune.choose.criteria import AUTO, CHANCE, CRITERIA, NAMED, propose
+from hf_prune.choose.criteria import AUTO, CHANCE, CRITERIA, NAMED, probe_passes, propose
 from hf_prune.choose.plan import plan_for
 from hf_prune.choose.tournament import Field, Removed
 from hf_prune.errors import RecipeError
@@ -131,8 +131,8 @@ class Selection:
     def _spent(self, similarity: Similarity, count: int) -> float:
         """What Taylor, drop-one and greedy scores cost, in passes over the calibration text."""
         layers, order = similarity.num_layers, similarity.removal_order
-        width = order.width or layers if order else 0
-        passes = 3 + (1 + layers / 2) + (count * (1 + width / 2) if order else 0)
+        by_loss, width = ("greedy", order.width) if order else ("loss", None)
+        passes = probe_passes("taylor", layers, count) + probe_passes(by_loss, layers, count, width)
         return passes * self.original.probe.ids.numel() / self._pass_tokens
 
     def _bridge_text(self) -> Windows | None:

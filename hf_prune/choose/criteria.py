@@ -123,6 +123,29 @@ def layer_scores(method: str, similarity: Similarity) -> tuple[float, ...]:
     return scores
 
 
+def probe_passes(needs: str, num_layers: int, count: int, width: int | None = None) -> float:
+    """What it costs to measure what a criterion needs, in forward passes over the probe.
+
+    A pass with gradients counts as three. Cuts that are tried together share the layers before the first
+    that they lack: each adds half a pass, on average, to that of the whole model.
+
+    Args:
+        needs: "similarity", "taylor", "loss" or "greedy".
+        num_layers: of the model.
+        count: how many layers a greedy search removes.
+        width: how many candidates each of its steps tries; None: all.
+    """
+    every_layer = 1 + num_layers / 2
+    each_step = 1 + (width or num_layers) / 2
+    passes = {
+        "similarity": 0.0,
+        "taylor": 3.0,
+        "loss": every_layer,
+        "greedy": every_layer + count * each_step,  # it tries the layers in the order of their loss
+    }
+    return passes[needs]
+
+
 def cornerstones(similarity: Similarity) -> tuple[int, ...]:
     """The layers each of which the model cannot do without, even where every other stays.
 
