@@ -6,25 +6,10 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from hf_prune.choose.criteria import AUTO, CRITERIA
 from hf_prune.errors import RecipeError
 
-METHODS = (
-    "auto",
-    "angular",
-    "angular-all",
-    "cosine",
-    "bi",
-    "relative-magnitude",
-    "magnitude",
-    "taylor",
-    "taylor+",
-    "loss",
-    "greedy",
-    "reverse",
-    "deepest",
-    "random",
-)
-
+METHODS = (AUTO, *CRITERIA)
 BRIDGES = ("auto", "refit", "none")
 DEFAULT_RATIO = 0.25
 TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
@@ -52,7 +37,7 @@ class Recipe:
     target_memory: int | None = None  # bytes of weights and KV cache at `context_length`, or fewer
     context_length: int = 4096
     max_loss: float | None = None  # nats per token above the original: the deepest cut within it
-    method: str = "auto"
+    method: str = AUTO
     protect: str | None = None  # "first:4,last:2,11": layers that stay
     contiguous: bool | None = None  # one block or layers anywhere; None: as the method's paper has it
     budget: float = 20.0  # of `auto`, in forward passes over the calibration text
