@@ -22,7 +22,6 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from hf_prune import source
 from hf_prune.choose.blocks import all_but
 from hf_prune.choose.tournament import Removed
 from hf_prune.demo import demo_model
@@ -30,7 +29,7 @@ from hf_prune.gguf_conversion import convert_gguf
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores
 from hf_prune.measure.similarity import measure
-from hf_prune.original import Original, open_original
+from hf_prune.original import Original, locate, open_original
 from hf_prune.progress import Reporter, silent
 from hf_prune.recipe import METHODS, Recipe
 from hf_prune.selection import Selection
@@ -40,9 +39,8 @@ BATCH = 4  # sequences of 512 tokens: what the pass takes at once
 
 def opened(folder: Path, workspace: Path, **asked: object) -> Original:
     """The model with the texts that a recipe asks for."""
-    recipe = Recipe(model=str(folder), bridge="none", eval_samples=16, **asked)
-    found = source.find(str(folder), None, None)
-    return open_original(recipe, found, torch.device("cpu"), workspace)
+    recipe = Recipe(model=str(folder), bridge="none", eval_samples=16, device="cpu", **asked)
+    return open_original(locate(recipe), workspace)
 
 
 def seconds(work: Callable[[], object]) -> float:
