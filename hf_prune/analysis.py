@@ -15,7 +15,7 @@ from hf_prune.measure.scores import Scores, measured_together, with_scores
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.ranks import join
-from hf_prune.recipe import Recipe
+from hf_prune.recipe import Recipe, analysis_command_line
 from hf_prune.records import Similarity, fingerprint, to_json
 from hf_prune.report import SCHEMA_VERSION, Analysis
 from hf_prune.run_folder import RunFolder
@@ -37,7 +37,6 @@ def analyze(
     max_memory: int | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
-    command: str | None = None,
 ) -> Analysed | None:
     """Measure how much each layer of a model does, and write it down with pictures.
 
@@ -49,7 +48,6 @@ def analyze(
             is free.
         fresh: replace what an earlier analysis left in `output`.
         reporter: is told what happens.
-        command: the command that makes this analysis again.
 
     Returns:
         What was found; None in the processes that torchrun started to help.
@@ -73,7 +71,7 @@ def analyze(
     shown = without_folders(recipe)
     analysis = Analysis(
         schema_version=SCHEMA_VERSION,
-        command=command or "",
+        command=analysis_command_line(shown, permutations),
         recipe=shown,
         environment=describe_environment(located.device),
         source=replace(original.source, model=shown.model, folder=Path(shown.model).name),
