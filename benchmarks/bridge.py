@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from hf_prune import bridge, calibration
-from hf_prune.choose.blocks import blocks_of
+from hf_prune.choose.blocks import all_but, blocks_of
 from hf_prune.decoder import open_decoder
 from hf_prune.demo import demo_model
 from hf_prune.gguf_conversion import convert_gguf
@@ -39,11 +39,6 @@ def leave_position_0_out() -> None:
     bridge._NormalEquations.add = without
 
 
-def kept_by(removed: tuple[int, ...], num_layers: int) -> tuple[int, ...]:
-    """The layers that stay."""
-    return tuple(layer for layer in range(num_layers) if layer not in removed)
-
-
 def main() -> None:
     """Print one row for each setting and one column for each cut."""
     parser = argparse.ArgumentParser()
@@ -64,7 +59,7 @@ def main() -> None:
         )
         decoder = open_decoder(folder, torch.device("cpu"))
         removed = [parse_layers(cut) for cut in cuts]
-        kept = [kept_by(layers, decoder.num_layers) for layers in removed]
+        kept = [all_but(layers, decoder.num_layers) for layers in removed]
         tried = try_cuts(
             decoder, heldout, [Cut(tuple(range(decoder.num_layers))), *map(Cut, kept)], silent, ""
         )

@@ -22,26 +22,25 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from hf_prune import source
+from hf_prune.choose.blocks import all_but
+from hf_prune.choose.tournament import Removed
 from hf_prune.demo import demo_model
 from hf_prune.gguf_conversion import convert_gguf
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores
 from hf_prune.measure.similarity import measure
-from hf_prune.original import Original, open_original
+from hf_prune.original import Original, locate, open_original
 from hf_prune.progress import Reporter, silent
 from hf_prune.recipe import METHODS, Recipe
 from hf_prune.selection import Selection
 
 BATCH = 4  # sequences of 512 tokens: what the pass takes at once
-Removed = tuple[int, ...]
 
 
 def opened(folder: Path, workspace: Path, **asked: object) -> Original:
     """The model with the texts that a recipe asks for."""
-    recipe = Recipe(model=str(folder), bridge="none", eval_samples=16, **asked)
-    found = source.find(str(folder), None, None)
-    return open_original(recipe, found, torch.device("cpu"), workspace)
+    recipe = Recipe(model=str(folder), bridge="none", eval_samples=16, device="cpu", **asked)
+    return open_original(locate(recipe), workspace)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -102,9 +101,8 @@ def choice(folder: Path, kept_scores: Path, depths: list[int], peers: Path | Non
             if "removed" in found:
                 columns[depth][found["peer"]] = tuple(found["removed"][str(depth)])
     cuts = sorted({cut for column in columns.values() for cut in column.values()})
-    everything = tuple(range(original.dense.num_layers))
-    kept = [Cut(tuple(layer for layer in everything if layer not in cut)) for cut in cuts]
-    tried = try_cuts(original.decoder, original.heldout, [Cut(everything), *kept], silent, "")
+    kept = [Cut(all_but(cut, original.dense.num_layers)) for cut in [(), *cuts]]
+    tried = try_cuts(original.decoder, original.heldout, kept, silent, "")
     perplexity = {cut: math.exp(found.loss) for cut, found in zip(cuts, tried[1:], strict=True)}
     print(f"dense {math.exp(tried[0].loss):.2f}, {original.heldout.ids.numel():,} tokens\n")
     print("| | " + " | ".join(f"{depth} layers" for depth in depths) + " |\n|---|" + "---:|" * len(depths))

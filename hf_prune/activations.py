@@ -8,6 +8,7 @@ import io
 import tempfile
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -59,7 +60,9 @@ class Activations(Sequence[Tensor]):
         self._file: io.FileIO | None = None
         self._file_size = 0
         self._taken = [0]
-        weakref.finalize(self, memory.give_back, self._taken)
+        self._ending = ExitStack()  # the memory given back, the file closed
+        self._ending.callback(memory.give_back, self._taken)
+        weakref.finalize(self, self._ending.close)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -103,8 +106,7 @@ class Activations(Sequence[Tensor]):
 
     def _at(self, offset: int) -> io.FileIO:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0, dir=self.memory.folder)  # noqa: SIM115
-            weakref.finalize(self, self._file.close)
+            self._file = self._ending.enter_context(_nameless_file(self.memory.folder))
         self._file.seek(offset)
         return self._file
 
@@ -123,6 +125,10 @@ class Activations(Sequence[Tensor]):
         while content:
             content = content[file.readinto(content) :]
         return states.to(place.device)
+
+
+def _nameless_file(folder: Path | None) -> io.FileIO:
+    return tempfile.TemporaryFile(buffering=0, dir=folder)
 
 
 def _bytes_of(states: Tensor) -> Any:

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hf_prune import hub, plots, source
+from hf_prune import hub, plots
 from hf_prune.choose.blocks import best_blocks
 from hf_prune.choose.criteria import cornerstones
 from hf_prune.disk import write_whole
-from hf_prune.environment import choose_device, describe_environment
+from hf_prune.environment import describe_environment
 from hf_prune.measure.scores import Scores, measured_together, with_scores
-from hf_prune.original import Original, open_original, without_folders
+from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.ranks import join
-from hf_prune.recipe import Recipe, check_recipe
+from hf_prune.recipe import Recipe, analysis_command_line
 from hf_prune.records import Similarity, fingerprint, to_json
 from hf_prune.report import SCHEMA_VERSION, Analysis
 from hf_prune.run_folder import RunFolder
@@ -37,7 +37,6 @@ def analyze(
     max_memory: int | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
-    command: str | None = None,
 ) -> Analysed | None:
     """Measure how much each layer of a model does, and write it down with pictures.
 
@@ -49,7 +48,6 @@ def analyze(
             is free.
         fresh: replace what an earlier analysis left in `output`.
         reporter: is told what happens.
-        command: the command that makes this analysis again.
 
     Returns:
         What was found; None in the processes that torchrun started to help.
@@ -59,16 +57,12 @@ def analyze(
     """
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     reporter = reporter or Reporter()
-    check_recipe(recipe)
-    device = choose_device(recipe.device)
-    ranks = join(device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
-    reporter.tell(found.notice or source.announce(found))
-    source.fetch_anatomy(found, exact=False)
-    folder = RunFolder(output or Path(f"{found.name}-analysis"))
+    located = locate(recipe, reporter)
+    ranks = join(located.device)
+    folder = RunFolder(output or Path(f"{located.found.name}-analysis"))
     if ranks.leads:
         folder.claim(fingerprint(recipe, permutations), fresh=fresh)
-    original = open_original(recipe, found, device, folder.checkpoints, max_memory=max_memory, ranks=ranks)
+    original = open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
     if ranks.count > 1:
         measured_together(original, hub.kept_scores(), ranks, reporter)
     if not ranks.leads:
@@ -77,9 +71,9 @@ def analyze(
     shown = without_folders(recipe)
     analysis = Analysis(
         schema_version=SCHEMA_VERSION,
-        command=command or "",
+        command=analysis_command_line(shown, permutations),
         recipe=shown,
-        environment=describe_environment(device),
+        environment=describe_environment(located.device),
         source=replace(original.source, model=shown.model, folder=Path(shown.model).name),
         dense=original.dense,
         similarity=similarity,

@@ -26,7 +26,7 @@ from transformers.pytorch_utils import Conv1D
 
 from hf_prune.activations import Activations
 from hf_prune.calibration import Windows
-from hf_prune.decoder import RunLayer, StreamedDecoder, run_layers
+from hf_prune.decoder import RunLayer, StreamedDecoder, run_layers, states_after
 from hf_prune.progress import Progress
 from hf_prune.records import Block, Bridge, FoldedBridge
 
@@ -135,7 +135,7 @@ def _pass_layer(
 ) -> Activations:
     """The original's states after a layer; each stream goes along, or stops where its gap begins."""
     with decoder.layer(layer) as run:
-        reached = _advance(decoder, run, original)
+        reached = states_after(run, original)
         for stream in streams:
             if layer >= stream.blocks[-1].end or layer not in stream.kept:
                 continue
@@ -144,15 +144,8 @@ def _pass_layer(
             elif stream.states is original:
                 stream.states = reached
             else:
-                stream.states = _advance(decoder, run, stream.states)
+                stream.states = states_after(run, stream.states)
     return reached
-
-
-def _advance(decoder: StreamedDecoder, run: RunLayer, states: Activations) -> Activations:
-    after = Activations(decoder.memory)
-    for batch, state in enumerate(states):
-        after.append(run(batch, state))
-    return after
 
 
 def _close(decoder: StreamedDecoder, stream: _Stream, block: Block, target: Activations) -> None:
@@ -170,7 +163,8 @@ def _close(decoder: StreamedDecoder, stream: _Stream, block: Block, target: Acti
                 f"can carry a bridge"
             )
         else:
-            bridge, new = _refit(decoder, block, name, _gather(decoder, layer, name, run, entering, target))
+            projection = decoder.skeleton.layers[layer].get_submodule(name)
+            bridge, new = _refit(decoder, block, name, _gather(projection, run, entering, target))
             stream.folded.append(bridge)
             stream.solved[bridge.tensor] = new
     if block != stream.blocks[-1]:
@@ -203,14 +197,8 @@ def _refit(
 
 @torch.no_grad()
 def _gather(
-    decoder: StreamedDecoder,
-    layer: int,
-    name: str,
-    run: RunLayer,
-    entering: Activations,
-    target: Activations,
+    projection: nn.Module, run: RunLayer, entering: Activations, target: Activations
 ) -> _NormalEquations:
-    projection = decoder.skeleton.layers[layer].get_submodule(name)
     equations: _NormalEquations | None = None
     for batch, state in enumerate(entering):
         with _watched(projection) as seen:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from hf_prune.choose.blocks import ranges
 from hf_prune.choose.criteria import CRITERIA, cornerstones
-from hf_prune.records import Anatomy, Block, Bridge, LayerScores, Perplexity, Source, Speed
+from hf_prune.records import Anatomy, Bridge, LayerScores, Perplexity, Source, Speed
 from hf_prune.report import Run
 
 if TYPE_CHECKING:
@@ -295,17 +296,6 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def ranges(layers: Iterable[int]) -> str:
-    """Layers in full, as inclusive ranges: 0-19, 28-29."""
-    blocks: list[Block] = []
-    for layer in sorted(layers):
-        if blocks and blocks[-1].end == layer:
-            blocks[-1] = replace(blocks[-1], end=layer + 1)
-        else:
-            blocks.append(Block(start=layer, end=layer + 1))
-    return ", ".join(map(str, blocks))
 
 
 def code(text: str) -> str:

@@ -211,9 +211,11 @@ def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
 
     console.quieten_libraries(quiet=quiet)
     from hf_prune.analysis import analyze
+    from hf_prune.ranks import leave
 
     places = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "permutations")}
     analysed = analyze(Recipe(**options), reporter=console.reporter(quiet=quiet), **places)
+    leave()
     if analysed is not None:
         console.show_analysis(analysed, as_json=as_json)
 
@@ -232,8 +234,10 @@ def _prune(options: dict[str, Any], publication: Publication | None, command: st
         console.show_estimate(estimate_run(recipe, reporter), as_json=as_json)
         return
     from hf_prune.pipeline import prune
+    from hf_prune.ranks import leave
 
     outcome = prune(recipe, publication=publication, reporter=reporter, command=command, **places)
+    leave()
     if outcome is not None:
         console.show(outcome, as_json=as_json)
 

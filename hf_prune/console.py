@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from hf_prune.choose.blocks import blocks_of
+from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
 from hf_prune.records import Estimate, Tournament
@@ -80,8 +80,7 @@ def show(outcome: "Outcome", *, as_json: bool) -> None:
 
 
 def _show_table(run: Run) -> None:
-    blocks = ", ".join(map(str, run.plan.blocks))
-    tell(f"{run.name}: layers {blocks} removed, {len(run.plan.kept)} kept")
+    tell(f"{run.name}: layers {ranges(run.plan.removed)} removed, {len(run.plan.kept)} kept")
     table = Table()
     table.add_column("")
     for perplexity in run.perplexities:
@@ -111,7 +110,7 @@ def _show_tournament(held: Tournament) -> None:
         table.add_column(column, justify="right")
     for trial in held.trials[:SHOWN_TRIALS]:
         table.add_row(
-            ", ".join(map(str, blocks_of(trial.removed))),
+            ranges(trial.removed),
             ", ".join(trial.proposed_by),
             f"{trial.num_tokens:,}",
             f"{trial.loss:.3f}",
@@ -132,8 +131,7 @@ def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:
     _show_layers(analysis)
     _show_blocks(analysis)
     if analysis.cornerstones:
-        layers = ", ".join(map(str, blocks_of(analysis.cornerstones)))
-        tell(f"cornerstones, whose loss alone doubles the perplexity: {layers}")
+        tell(f"cornerstones, whose loss alone doubles the perplexity: {ranges(analysis.cornerstones)}")
     tell(f"pictures: {folder / 'plots'}")
     click.echo(str(folder))
 

@@ -414,3 +414,16 @@ def run_layers(
                 target[batch] = run(batch, state)
             states = target
     return states
+
+
+def states_after(run: RunLayer, hidden: Activations) -> Activations:
+    """What a layer makes of hidden states, batch by batch; `hidden` is left as it is.
+
+    Args:
+        run: the layer, its weights in place.
+        hidden: (batch, length, hidden).
+    """
+    after = Activations(hidden.memory)
+    for batch, state in enumerate(hidden):
+        after.append(run(batch, state))
+    return after

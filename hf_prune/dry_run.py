@@ -3,11 +3,11 @@
 from hf_prune import source
 from hf_prune.anatomy import torch_dtype
 from hf_prune.choose.target import layers_to_remove
-from hf_prune.environment import choose_device, operations_per_second
+from hf_prune.environment import operations_per_second
 from hf_prune.estimate import estimate
-from hf_prune.original import read_texts
+from hf_prune.original import locate
 from hf_prune.progress import Reporter
-from hf_prune.recipe import Recipe, check_recipe
+from hf_prune.recipe import Recipe
 from hf_prune.records import Estimate
 
 
@@ -17,19 +17,14 @@ def estimate_run(recipe: Recipe, reporter: Reporter | None = None) -> Estimate:
     Raises:
         HfPruneError: what `prune` would stop with before it fetches the weights.
     """
-    check_recipe(recipe)
-    device = choose_device(recipe.device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
-    (reporter or Reporter()).tell(found.notice or source.announce(found))
-    read_texts(recipe)
-    dense = source.fetch_anatomy(found, exact=True)
-    wanted = layers_to_remove(recipe, dense)
-    dtype = torch_dtype(dense.dtype, device)
+    located = locate(recipe, reporter, exact=True)
+    dense = located.anatomy
+    dtype = torch_dtype(dense.dtype, located.device)
     return estimate(
         recipe,
         dense,
-        wanted,
-        model=found.name,
-        download_bytes=source.download_size(found),
-        operations_per_second=operations_per_second(device, dtype, dense.hidden_size),
+        layers_to_remove(recipe, dense),
+        model=located.found.name,
+        download_bytes=source.download_size(located.found),
+        operations_per_second=operations_per_second(located.device, dtype, dense.hidden_size),
     )

@@ -1,12 +1,14 @@
 """What a run would take, from the headers of the weights and a moment's trial of this machine."""
 
-from hf_prune.choose.criteria import AUTO, CRITERIA
+from hf_prune.choose.criteria import AUTO, CRITERIA, probe_passes
+from hf_prune.measure.similarity import SAMPLED_TOKENS
 from hf_prune.original import PROBE_TOKENS, SELECTION_SEQUENCES
 from hf_prune.recipe import Recipe
 from hf_prune.records import Anatomy, Estimate
 
-REMEMBERED_TOKENS = 4096  # at every boundary, for the all-token matrices
-SHARE_OF_RATE = 0.6  # of a bare matrix product that a whole layer reaches; benchmarks/README.md
+SHARE_OF_RATE = (
+    0.6  # of a bare matrix product's rate that whole layers are taken to reach; a guess, measured nowhere
+)
 ELEMENT_BYTES = {"F64": 4, "F32": 4}  # float64 is computed in float32
 
 
@@ -64,15 +66,10 @@ def choosing_passes(recipe: Recipe, num_layers: int, count: int | None) -> float
         return 0.0
     share = PROBE_TOKENS / (recipe.samples * recipe.sequence_length)
     steps = num_layers // 4 if count is None else count
-    passes = {
-        "similarity": 0.0,
-        "taylor": 3.0 * share,
-        "loss": (1 + num_layers / 2) * share,
-        "greedy": (steps + 1) * (1 + num_layers / 2) * share,
-    }
     searched = SELECTION_SEQUENCES / recipe.samples * steps if recipe.max_loss is not None else 0.0
-    own = recipe.budget if recipe.method == AUTO else passes[CRITERIA[recipe.method].needs]
-    return own + searched
+    if recipe.method == AUTO:
+        return recipe.budget + searched
+    return share * probe_passes(CRITERIA[recipe.method].needs, num_layers, steps) + searched
 
 
 def _parameters_gone(dense: Anatomy, wanted: tuple[int, ...] | int | None, count: int) -> int:
@@ -86,6 +83,6 @@ def _memory(recipe: Recipe, dense: Anatomy) -> int:
     """Embeddings, two layers, and the hidden states that are kept at once."""
     element = ELEMENT_BYTES.get(dense.dtype, 2)
     tokens = recipe.samples * recipe.sequence_length
-    remembered = (dense.num_layers + 1) * (min(tokens, REMEMBERED_TOKENS) + recipe.samples)
+    remembered = (dense.num_layers + 1) * (min(tokens, SAMPLED_TOKENS) + recipe.samples)
     weights = dense.vocabulary_size * dense.hidden_size + 2 * max(dense.parameters_per_layer)
     return element * (weights + (tokens + remembered) * dense.hidden_size)

@@ -7,20 +7,31 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_prune import anatomy, calibration
+from hf_prune import anatomy, calibration, source
 from hf_prune.activations import ActivationMemory
 from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
-from hf_prune.environment import free_memory
+from hf_prune.environment import choose_device, free_memory
 from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.progress import Reporter
 from hf_prune.ranks import ALONE, Ranks
-from hf_prune.recipe import Recipe
+from hf_prune.recipe import Recipe, check_recipe
 from hf_prune.records import Anatomy, Source
-from hf_prune.source import Found, fetch_weights
 
 SELECTION_SEQUENCES = 16  # calibration windows that nothing is fitted on
 PROBE_TOKENS = 2048  # that a single layer's worth is judged by, where each layer needs passes of its own
 MEMORY_SHARE = 0.5  # of what is free, for hidden states
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What is known of a model and its texts before its weights are fetched."""
+
+    recipe: Recipe
+    device: torch.device
+    found: source.Found
+    texts: tuple[Text, Text]  # to fit on, and held out
+    anatomy: Anatomy
 
 
 @dataclass(frozen=True)
@@ -91,43 +102,56 @@ class Original:
         )
 
 
+def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = False) -> Located:
+    """Check what is asked for, find the model, read the texts: all that can go wrong before it takes long.
+
+    Args:
+        recipe: what is asked for.
+        reporter: is told where the model was found.
+        exact: whether its sizes are read from the headers of the weights.
+
+    Raises:
+        HfPruneError: the recipe cannot be met, or there is no such device, model or text.
+    """
+    check_recipe(recipe)
+    device = choose_device(recipe.device)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    (reporter or Reporter()).tell(found.notice or source.announce(found))
+    texts = _read_texts(recipe)
+    described = source.fetch_anatomy(found, exact=exact)
+    return Located(recipe=recipe, device=device, found=found, texts=texts, anatomy=described)
+
+
 def open_original(
-    recipe: Recipe,
-    found: Found,
-    device: torch.device,
-    workspace: Path,
-    *,
-    max_memory: int | None = None,
-    ranks: Ranks = ALONE,
+    located: Located, workspace: Path, *, max_memory: int | None = None, ranks: Ranks = ALONE
 ) -> Original:
     """Fetch a model, by one process for all, and open it.
 
     Args:
-        recipe: what is asked for.
-        found: the model.
-        device: where its layers will run.
+        located: the model, its texts, and where its layers will run.
         workspace: for a converted GGUF file, and for hidden states beyond the memory; it is made.
         max_memory: bytes that hidden states may take; None: half of what is free.
         ranks: the processes that work together.
     """
-    workspace.mkdir(parents=True, exist_ok=True)
     if not ranks.leads:
-        ranks.wait()  # until the first has fetched it
-    fetched = fetch_weights(found, workspace)
+        ranks.wait()  # until the first has claimed the run's folder and fetched the model
+    workspace.mkdir(parents=True, exist_ok=True)
+    fetched = source.fetch_weights(located.found, workspace)
     if ranks.leads:
         ranks.wait()
-    limit = max_memory if max_memory is not None else int(MEMORY_SHARE * free_memory(device)) // ranks.count
+    if max_memory is None:
+        max_memory = int(MEMORY_SHARE * free_memory(located.device)) // ranks.count
     return Original(
-        recipe=recipe,
+        recipe=located.recipe,
         source=fetched,
-        identity=found.identity,
-        texts=read_texts(recipe),
-        device=device,
-        memory=ActivationMemory(limit=limit, folder=workspace),
+        identity=located.found.identity,
+        texts=located.texts,
+        device=located.device,
+        memory=ActivationMemory(limit=max_memory, folder=workspace),
     )
 
 
-def read_texts(recipe: Recipe) -> tuple[Text, Text]:
+def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
     """The text to fit on and the held-out one, once it is sure that they share no document."""
 
     def text(path: str | None, built_in: str) -> Text:

@@ -7,7 +7,6 @@ about models. A stage that was finished with the same inputs is not done again.
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -16,21 +15,22 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, calibration, hub, source
+from hf_prune import anatomy, calibration, hub
 from hf_prune.bridge import build_bridges
 from hf_prune.card import render_card, render_pictures
+from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
-from hf_prune.environment import choose_device, describe_environment
+from hf_prune.environment import describe_environment
 from hf_prune.evaluate import perplexity
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores, measured_together
-from hf_prune.original import Original, open_original, read_texts, without_folders
+from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
-from hf_prune.ranks import Ranks, join
-from hf_prune.recipe import Publication, Recipe, check_recipe, command_line
+from hf_prune.ranks import join
+from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.records import (
     Anatomy,
     Bridge,
@@ -117,26 +117,25 @@ def prune(
     """
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     reporter = reporter or Reporter()
-    check_recipe(recipe)
-    device = choose_device(recipe.device)
-    ranks = join(device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
-    reporter.tell(found.notice or source.announce(found))
-    texts = read_texts(recipe)
-    dense = source.fetch_anatomy(found, exact=recipe.needs_sizes)
-    wanted = layers_to_remove(recipe, dense)
-    name = _name_of(found.name, recipe, dense.num_layers, wanted)
+    located = locate(recipe, reporter, exact=recipe.needs_sizes)
+    ranks = join(located.device)
+    wanted = layers_to_remove(recipe, located.anatomy)
+    name = _name_of(located.found.name, recipe, located.anatomy.num_layers, wanted)
     repo_id = _check_publication(publication, name) if ranks.leads else None
     folder = RunFolder(output or Path(name))
     if ranks.leads:
         folder.claim(fingerprint(recipe), fresh=fresh)
-    opened = _opened(recipe, found, device, folder, max_memory, ranks)
+
+    @cache
+    def opened() -> Original:  # fetched when it is first asked for
+        return open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
+
     if ranks.count > 1:
         measured_together(opened(), hub.kept_scores(), ranks, reporter)
     if not ranks.leads:
         return None
-    digests = [calibration.digest(text) for text in texts]
-    inputs = fingerprint(recipe, found.identity, digests, version("hf-prune"))
+    digests = [calibration.digest(text) for text in located.texts]
+    inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
         work = _Work(opened(), folder, inputs, reporter)
@@ -157,20 +156,6 @@ def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...
     if wanted is None:
         return f"{model}-within-{recipe.max_loss:g}"
     return f"{model}-{num_layers - (wanted if isinstance(wanted, int) else len(wanted))}L"
-
-
-def _opened(
-    recipe: Recipe,
-    found: source.Found,
-    device: torch.device,
-    folder: RunFolder,
-    max_memory: int | None,
-    ranks: Ranks,
-) -> Callable[[], Original]:
-    """The original, fetched and opened when it is first asked for."""
-    return cache(
-        lambda: open_original(recipe, found, device, folder.checkpoints, max_memory=max_memory, ranks=ranks)
-    )
 
 
 def _check_publication(publication: Publication | None, name: str) -> str | None:
@@ -219,9 +204,8 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
 
 
 def _told(plan: Plan) -> str:
-    blocks = ", ".join(map(str, plan.blocks))
     distance = f" {plan.distance:.3f}" if plan.distance is not None and plan.method == "angular" else ""
-    return f"removing layers {blocks} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
+    return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
 
 def _select(work: _Work, wanted: tuple[int, ...] | int | None) -> Selected:
@@ -353,7 +337,7 @@ def _publish(
     card = render_card(run, repo_id)
     write_whole(folder.model / "README.md", card)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
-    blocks = ", ".join(map(str, run.plan.blocks))
-    message = f"{run.name}: layers {blocks} of {run.source.repo_id or run.source.folder} removed"
+    origin = run.source.repo_id or run.source.folder
+    message = f"{run.name}: layers {ranges(run.plan.removed)} of {origin} removed"
     url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
     return Published(repo_id=repo_id, url=url, commit=commit, private=publication.private)

@@ -3,28 +3,14 @@
 import math
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
+from hf_prune.choose.criteria import AUTO, CRITERIA
 from hf_prune.errors import RecipeError
 
-METHODS = (
-    "auto",
-    "angular",
-    "angular-all",
-    "cosine",
-    "bi",
-    "relative-magnitude",
-    "magnitude",
-    "taylor",
-    "taylor+",
-    "loss",
-    "greedy",
-    "reverse",
-    "deepest",
-    "random",
-)
-
+METHODS = (AUTO, *CRITERIA)
+ANALYSED = ("revision", "gguf_file", "calibration", "samples", "sequence_length", "seed", "device")
 BRIDGES = ("auto", "refit", "none")
 DEFAULT_RATIO = 0.25
 TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
@@ -52,7 +38,7 @@ class Recipe:
     target_memory: int | None = None  # bytes of weights and KV cache at `context_length`, or fewer
     context_length: int = 4096
     max_loss: float | None = None  # nats per token above the original: the deepest cut within it
-    method: str = "auto"
+    method: str = AUTO
     protect: str | None = None  # "first:4,last:2,11": layers that stay
     contiguous: bool | None = None  # one block or layers anywhere; None: as the method's paper has it
     budget: float = 20.0  # of `auto`, in forward passes over the calibration text
@@ -138,14 +124,31 @@ def command_line(recipe: Recipe, beginning: str | None = None) -> str:
         beginning: of the command, where that says which model it is; None: `hf-prune MODEL`.
     """
     said = {"model", "gguf_file"} if beginning else {"model"}
-    words = []
-    for field in fields(Recipe):
-        value = getattr(recipe, field.name)
-        if field.name == "contiguous" and value is not None:
-            words.append("--contiguous" if value else "--scattered")
-        elif field.name not in said and value != field.default:
-            words += [option_name(field.name), f"{value}"]
+    words = _option_words(recipe, (field.name for field in fields(Recipe) if field.name not in said))
     return " ".join([beginning or shlex.join(["hf-prune", recipe.model]), shlex.join(words)]).strip()
+
+
+def analysis_command_line(recipe: Recipe, permutations: int) -> str:
+    """The command that makes an analysis, defaults left out, and what the recipe says of cutting.
+
+    Args:
+        recipe: the model and the text.
+        permutations: of Shapley sampling.
+    """
+    sampled = ["--shapley", f"{permutations}"] if permutations else []
+    return shlex.join(["hf-prune", "analyze", recipe.model, *_option_words(recipe, ANALYSED), *sampled])
+
+
+def _option_words(recipe: Recipe, names: Iterable[str]) -> list[str]:
+    """The options that ask for these fields of a recipe, defaults left out."""
+    words, defaults = [], Recipe(model="")
+    for name in names:
+        value = getattr(recipe, name)
+        if name == "contiguous" and value is not None:
+            words.append("--contiguous" if value else "--scattered")
+        elif value != getattr(defaults, name):
+            words += [option_name(name), f"{value}"]
+    return words
 
 
 def option_name(field: str) -> str:

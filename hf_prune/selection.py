@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from hf_prune.calibration import Windows, windows_part
 from hf_prune.choose import tournament
-from hf_prune.choose.blocks import blocks_of
-from hf_prune.choose.criteria import AUTO, CHANCE, CRITERIA, NAMED, propose
+from hf_prune.choose.blocks import all_but, ranges
+from hf_prune.choose.criteria import AUTO, CHANCE, CRITERIA, NAMED, probe_passes, propose
 from hf_prune.choose.plan import plan_for
 from hf_prune.choose.tournament import Field, Removed
 from hf_prune.errors import RecipeError
@@ -118,7 +118,7 @@ class Selection:
         return Field(
             num_layers=similarity.num_layers,
             proposals=proposals,
-            allowed=tuple(n for n in range(similarity.num_layers) if n not in self.protected),
+            allowed=all_but(self.protected, similarity.num_layers),
             contiguous=self.recipe.contiguous,
             promise=promise,
             text=self.original.calibration[1].record,
@@ -131,8 +131,8 @@ class Selection:
     def _spent(self, similarity: Similarity, count: int) -> float:
         """What Taylor, drop-one and greedy scores cost, in passes over the calibration text."""
         layers, order = similarity.num_layers, similarity.removal_order
-        width = order.width or layers if order else 0
-        passes = 3 + (1 + layers / 2) + (count * (1 + width / 2) if order else 0)
+        by_loss, width = ("greedy", order.width) if order else ("loss", None)
+        passes = probe_passes("taylor", layers, count) + probe_passes(by_loss, layers, count, width)
         return passes * self.original.probe.ids.numel() / self._pass_tokens
 
     def _bridge_text(self) -> Windows | None:
@@ -206,8 +206,7 @@ class Selection:
 def _told(held: Tournament) -> str:
     """What the tournament came to, in a line."""
     winner = held.trials[0]
-    blocks = ", ".join(map(str, blocks_of(winner.removed)))
     return (
-        f"tournament: of {len(held.trials)} cuts, that of layers {blocks} is the best "
+        f"tournament: of {len(held.trials)} cuts, that of layers {ranges(winner.removed)} is the best "
         f"({', '.join(winner.proposed_by)}): loss {winner.loss:.3f}, the original's {held.original_loss:.3f}"
     )

@@ -8,13 +8,13 @@ from torch import Tensor
 from hf_prune.activations import Activations
 from hf_prune.bridge import build_bridges
 from hf_prune.calibration import Windows, windows_part
-from hf_prune.choose.blocks import blocks_of
+from hf_prune.choose.blocks import all_but, blocks_of
+from hf_prune.choose.tournament import Removed
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.progress import Progress
 from hf_prune.records import CutLosses
 
-Removed = tuple[int, ...]
 NO_BRIDGE: Mapping[str, Tensor] = {}
 
 
@@ -61,9 +61,7 @@ class Trials:
             fitted = build_bridges(self.decoder, self.fitted_on, blocks, self.progress)
             for cut, (_, solved) in zip(new, fitted, strict=True):
                 self._bridges[cut] = _Shelf(self.decoder, solved)
-        layers = range(self.decoder.num_layers)
-        tried = [
-            Cut(tuple(n for n in layers if n not in cut), self._bridges.get(cut, NO_BRIDGE)) for cut in cuts
-        ]
+        layers = self.decoder.num_layers
+        tried = [Cut(all_but(cut, layers), self._bridges.get(cut, NO_BRIDGE)) for cut in cuts]
         part = windows_part(self.tried_on, first, end)
         return try_cuts(self.decoder, part, tried, self.progress, f"trying {len(cuts)} cuts")

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import gguf
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -140,3 +142,58 @@ def insert_identity_layers(source: Path, target: Path, places: list[int]) -> Pat
     config["num_hidden_layers"] = total
     (target / "config.json").write_text(json.dumps(config))
     return target
+
+
+def write_tiny_gguf(path: Path) -> None:
+    """A random Llama of six layers with tied embeddings, its weights in 8 bits."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(MODERN["num_hidden_layers"])
+    writer.add_context_length(MODERN["max_position_embeddings"])
+    writer.add_embedding_length(MODERN["hidden_size"])
+    writer.add_feed_forward_length(MODERN["intermediate_size"])
+    writer.add_head_count(MODERN["num_attention_heads"])
+    writer.add_head_count_kv(MODERN["num_key_value_heads"])
+    writer.add_rope_dimension_count(MODERN["head_dim"])
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_vocab_size(VOCABULARY)
+    _add_tokenizer(writer)
+    _add_weights(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
+    tokenizer = json.loads(small_tokenizer().backend_tokenizer.to_str())["model"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(sorted(tokenizer["vocab"], key=tokenizer["vocab"].get))
+    writer.add_token_merges([" ".join(pair) for pair in tokenizer["merges"]])
+    writer.add_bos_token_id(COMMON["bos_token_id"])
+    writer.add_eos_token_id(COMMON["eos_token_id"])
+
+
+def _add_weights(writer: gguf.GGUFWriter) -> None:
+    width, inner, layers = MODERN["hidden_size"], MODERN["intermediate_size"], MODERN["num_hidden_layers"]
+    narrow = MODERN["head_dim"] * MODERN["num_key_value_heads"]
+    matrices = {
+        "attn_q": (width, width),
+        "attn_k": (narrow, width),
+        "attn_v": (narrow, width),
+        "attn_output": (width, width),
+        "ffn_gate": (inner, width),
+        "ffn_up": (inner, width),
+        "ffn_down": (width, inner),
+    }
+    blocks = [f"blk.{layer}" for layer in range(layers)]
+    norms = [f"{block}.{norm}" for block in blocks for norm in ("attn_norm", "ffn_norm")]
+    for norm in (*norms, "output_norm"):
+        writer.add_tensor(f"{norm}.weight", np.ones(width, dtype=np.float32))
+    shapes = {f"{block}.{name}": shape for block in blocks for name, shape in matrices.items()}
+    shapes["token_embd"] = (VOCABULARY, width)
+    drawn, packing = np.random.default_rng(0), gguf.GGMLQuantizationType.Q8_0
+    for name, shape in shapes.items():
+        weights = drawn.normal(scale=0.15, size=shape).astype(np.float32)
+        writer.add_tensor(f"{name}.weight", gguf.quantize(weights, packing), raw_dtype=packing)

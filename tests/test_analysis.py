@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch.distributed as distributed
 from PIL import Image
 
 import hf_prune as api
@@ -45,6 +46,26 @@ def test_writes_similarity_json_analysis_json_and_four_pictures(analysed: tuple[
         with Image.open(path) as picture:
             assert picture.width == 1400
     assert {path.name for path in folder.iterdir()} == {"similarity.json", "analysis.json", "plots", "stages"}
+
+
+def test_the_command_makes_the_analysis_again_and_tells_no_path(
+    analysed: tuple[Path, str], trained_model: Path
+) -> None:
+    told = json.loads((analysed[0] / "analysis.json").read_text())
+    assert told["command"] == f"hf-prune analyze {trained_model.name} --samples 4 --seq-len 32 --shapley 2"
+
+
+def test_the_processes_part_at_the_end(
+    analysed: tuple[Path, str], trained_model: Path, tmp_path: Path
+) -> None:
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        outcome = hf_prune("analyze", str(trained_model), *SAMPLES, "--output", str(tmp_path / "out"))
+        assert outcome.code == 0
+        assert not distributed.is_initialized()
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def test_the_terminal_shows_every_layer_and_the_best_blocks(analysed: tuple[Path, str]) -> None:

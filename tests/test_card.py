@@ -292,7 +292,6 @@ def test_template_refuses_a_value_that_is_none() -> None:
         (card.duration(59.6), "1 min 0 s"),
         (card.duration(7260), "2 h 1 min"),
         (card.duration(12), "12 s"),
-        (card.ranges((0, 1, 2, 5, 7, 8)), "0-2, 5, 7-8"),
         (card.code("a`b"), "``a`b``"),
         (card.code("`a"), "`` `a ``"),
         (card.cell("a|b\n c"), "a\\|b c"),

@@ -8,11 +8,21 @@ import pytest
 from tests.test_pipeline import generates_alike_with_and_without_cache
 from tests.tool import hf_prune_apart
 
+LESS_TEXT = (
+    "--samples",
+    "32",
+    "--seq-len",
+    "256",
+    "--eval-samples",
+    "16",
+)  # a quarter of what the demo reads itself
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_removes_the_six_layers_that_win_a_tournament_and_repairs_the_gaps(tmp_path: Path) -> None:
-    outcome = hf_prune_apart("demo", "--output", str(tmp_path / "demo"), HF_HUB_OFFLINE="1")
+    words = ("demo", *LESS_TEXT, "--output", str(tmp_path / "demo"))
+    outcome = hf_prune_apart(*words, HF_HUB_OFFLINE="1")
     assert outcome.code == 0, outcome.err
     model = tmp_path / "demo" / "model"
     assert outcome.out == f"{model}\n"

@@ -11,8 +11,8 @@ from huggingface_hub import HfApi, ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import hf_prune as api
-from hf_prune.demo import demo_model
 from tests.hub import LoopbackHub
+from tests.models import write_tiny_gguf
 from tests.tool import BASE, FEW, NOT_NEEDED, Finished, bytes_of, finished_push, hf_prune, times_of
 
 TinyModels = Callable[..., Path]
@@ -38,7 +38,8 @@ def copied(pushed: Finished, tmp_path: Path) -> Path:
 def generates_alike_with_and_without_cache(model_id: str | Path) -> None:
     """What plain transformers makes of a model, by id or folder."""
     tokenizer = AutoTokenizer.from_pretrained(model_id)
-    model = AutoModelForCausalLM.from_pretrained(model_id).eval()
+    # In bfloat16 the two ways round differently, and of two tokens that are nearly alike another may win.
+    model = AutoModelForCausalLM.from_pretrained(model_id, dtype=torch.float32).eval()
     inputs = tokenizer("The sea is", return_tensors="pt")
     settings = {"do_sample": False, "max_new_tokens": 12, "min_new_tokens": 12, "pad_token_id": 0}
     with_cache = model.generate(**inputs, **settings, use_cache=True)
@@ -239,14 +240,15 @@ def test_the_revision_may_be_a_branch_a_tag_or_a_commit(
     assert home_hub.calls_to("GET", "/storage/") == []
 
 
-@pytest.mark.slow
 def test_a_gguf_file_on_the_hub_is_pruned(home_hub: LoopbackHub, tmp_path: Path) -> None:
-    folder, gguf_file = demo_model()
+    """A tiny one; the demo's, of a real model, is pruned in test_demo.py."""
+    write_tiny_gguf(tmp_path / "tiny.gguf")
     card = b"---\nlicense: apache-2.0\n---\n"
-    home_hub.add_repository("acme/packed", {gguf_file: (folder / gguf_file).read_bytes(), "README.md": card})
-    words = ("acme/packed", "--gguf-file", gguf_file, "--layers", "13-18", "--push", *FEW)
+    files = {"tiny.gguf": (tmp_path / "tiny.gguf").read_bytes(), "README.md": card}
+    home_hub.add_repository("acme/packed", files)
+    words = ("acme/packed", "--gguf-file", "tiny.gguf", "--layers", "2-3", "--push", *FEW)
     outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
-    assert outcome.out == f"{home_hub.url}/tester/packed-24L\n"
-    data = ModelCard.load("tester/packed-24L").data
+    assert outcome.out == f"{home_hub.url}/tester/packed-4L\n"
+    data = ModelCard.load("tester/packed-4L").data
     assert (data.base_model, data.license) == ("acme/packed", "apache-2.0")
-    generates_alike_with_and_without_cache("tester/packed-24L")
+    generates_alike_with_and_without_cache("tester/packed-4L")

@@ -9,10 +9,12 @@ import pytest
 from hf_prune.cli import cli
 from hf_prune.errors import RecipeError
 from hf_prune.recipe import (
+    ANALYSED,
     BRIDGES,
     METHODS,
     TARGETS,
     Recipe,
+    analysis_command_line,
     check_recipe,
     command_line,
     option_name,
@@ -286,6 +288,22 @@ def test_the_command_asks_for_the_same_recipe_again(field):
     run = cli.commands["run"]
     values = run.make_context("run", words).params
     assert Recipe(**{one.name: values[one.name] for one in fields(Recipe)}) == recipe
+
+
+def test_the_command_of_an_analysis_asks_for_the_same_analysis_again():
+    values = {name: OTHER_VALUES[name] for name in ANALYSED}
+    recipe = Recipe(model="my models/it's", **values)
+    words = shlex.split(analysis_command_line(recipe, 4))
+    assert words[:2] == ["hf-prune", "analyze"]
+    given = cli.commands["analyze"].make_context("analyze", words[2:]).params
+    assert {name: given[name] for name in ("model", *values)} == {"model": recipe.model, **values}
+    assert given["permutations"] == 4
+    assert set(given) & {field.name for field in fields(Recipe)} == {"model", *ANALYSED}
+
+
+def test_the_command_of_an_analysis_leaves_out_defaults_and_what_is_said_of_cutting():
+    recipe = Recipe(model="owner/name", drop_layers=3, method="bi", contiguous=True, samples=64)
+    assert analysis_command_line(recipe, 0) == "hf-prune analyze owner/name"
 
 
 @pytest.mark.parametrize(("contiguous", "words"), [(True, "--contiguous"), (False, "--scattered")])

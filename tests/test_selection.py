@@ -5,20 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
-from hf_prune import source
 from hf_prune.errors import RecipeError
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores
-from hf_prune.original import open_original
+from hf_prune.original import locate, open_original
 from hf_prune.progress import Reporter, silent
 from hf_prune.recipe import METHODS, Recipe
 from hf_prune.selection import Selection
 from tests.models import insert_identity_layers
 
-CPU = torch.device("cpu")
 FEW = {"samples": 8, "sequence_length": 32, "eval_samples": 2}
 
 
@@ -28,8 +25,8 @@ def select(tmp_path):
 
     def get(folder, wanted, cache="scores", **asked):
         told = []
-        recipe = Recipe(model=str(folder), **(FEW | asked))
-        original = open_original(recipe, source.find(str(folder), None, None), CPU, tmp_path / "work")
+        recipe = Recipe(model=str(folder), device="cpu", **(FEW | asked))
+        original = open_original(locate(recipe), tmp_path / "work")
         reporter = Reporter(tell=told.append)
         scores = Scores(original, tmp_path / cache, reporter)
         selected = Selection(original, scores, reporter).select(scores.similarity(), wanted)

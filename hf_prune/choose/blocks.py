@@ -1,6 +1,6 @@
 """Blocks of neighbouring layers, and the distances across them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from hf_prune.records import Block, BlockDistance, Matrix
 
@@ -34,7 +34,17 @@ def block_starts(size: int, allowed: Collection[int], num_layers: int) -> list[i
     ]
 
 
-def blocks_of(layers: tuple[int, ...]) -> tuple[Block, ...]:
+def all_but(layers: Collection[int], num_layers: int) -> tuple[int, ...]:
+    """The layers of a model that are not among these, in order."""
+    return tuple(layer for layer in range(num_layers) if layer not in layers)
+
+
+def ranges(layers: Iterable[int]) -> str:
+    """Layers in full, as inclusive ranges: 0-19, 28-29."""
+    return ", ".join(map(str, blocks_of(layers)))
+
+
+def blocks_of(layers: Iterable[int]) -> tuple[Block, ...]:
     """Runs of neighbouring layers, in order."""
     blocks: list[Block] = []
     for layer in sorted(layers):

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from hf_prune.choose.blocks import block_starts, nearest_blocks
+from hf_prune.choose.blocks import all_but, block_starts, nearest_blocks
 from hf_prune.errors import RecipeError
 from hf_prune.records import Matrix, Similarity
 
@@ -55,7 +55,7 @@ def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> 
         kept |= {0, num_layers - 1}
     if method == "deepest":
         kept |= {num_layers - 1}
-    return tuple(layer for layer in range(num_layers) if layer not in kept)
+    return all_but(kept, num_layers)
 
 
 def propose(
@@ -121,6 +121,29 @@ def layer_scores(method: str, similarity: Similarity) -> tuple[float, ...]:
     if scores is None:
         raise ValueError(f"{method} was not measured")
     return scores
+
+
+def probe_passes(needs: str, num_layers: int, count: int, width: int | None = None) -> float:
+    """What it costs to measure what a criterion needs, in forward passes over the probe.
+
+    A pass with gradients counts as three. Cuts that are tried together share the layers before the first
+    that they lack: each adds half a pass, on average, to that of the whole model.
+
+    Args:
+        needs: "similarity", "taylor", "loss" or "greedy".
+        num_layers: of the model.
+        count: how many layers a greedy search removes.
+        width: how many candidates each of its steps tries; None: all.
+    """
+    every_layer = 1 + num_layers / 2
+    each_step = 1 + (width or num_layers) / 2
+    passes = {
+        "similarity": 0.0,
+        "taylor": 3.0,
+        "loss": every_layer,
+        "greedy": every_layer + count * each_step,  # it tries the layers in the order of their loss
+    }
+    return passes[needs]
 
 
 def cornerstones(similarity: Similarity) -> tuple[int, ...]:

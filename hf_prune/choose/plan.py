@@ -1,6 +1,6 @@
 """The plan: which layers go, and by whose word."""
 
-from hf_prune.choose.blocks import best_blocks, blocks_of
+from hf_prune.choose.blocks import all_but, best_blocks, blocks_of
 from hf_prune.choose.criteria import AUTO, CRITERIA, NAMED
 from hf_prune.records import Plan, Similarity, Tournament
 
@@ -27,7 +27,7 @@ def plan_for(
     return Plan(
         num_layers=similarity.num_layers,
         removed=removed,
-        kept=tuple(layer for layer in range(similarity.num_layers) if layer not in removed),
+        kept=all_but(removed, similarity.num_layers),
         blocks=blocks,
         method=method,
         criterion=TITLES[method],

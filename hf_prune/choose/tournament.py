@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hf_prune.choose.blocks import blocks_of
+from hf_prune.choose.blocks import all_but, blocks_of
 from hf_prune.records import CutLosses, TextTokens, Tournament, Trial
 
 Removed = tuple[int, ...]  # layers, in order; () is the original
@@ -73,7 +73,7 @@ class _State:
     def cost_of(self, cuts: Sequence[Removed], first: int, end: int) -> float:
         """In forward passes of the original over `pass_tokens` tokens."""
         layers = self.field.num_layers
-        kept = [tuple(n for n in range(layers) if n not in cut) for cut in cuts]
+        kept = [all_but(cut, layers) for cut in cuts]
         work = layers_run(kept, layers) * (end - first) * self.field.text.sequence_length
         if first == 0 and any(cuts):
             work += bridging_layers_run(cuts) * self.field.bridge_tokens

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hf_prune.activations import Activations
 from hf_prune.calibration import Windows
-from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder
+from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder, states_after
 from hf_prune.progress import Progress
 from hf_prune.records import CutLosses
 
@@ -54,13 +54,16 @@ def try_cuts(
     branches = [_Branch(decoder.enter(windows.ids), list(range(len(everything))))]
     for number in progress(range(decoder.num_layers), label, decoder.num_layers, "layer"):
         branches = _through_layer(decoder, number, branches, everything)
+    original = next(place for place, branch in enumerate(branches) if 0 in branch.cuts)
+    per_batch = len(branches[0].states[0])
     losses: list[list[float]] = [[] for _ in everything]
     divergences: list[list[float]] = [[] for _ in everything]
     with decoder.head() as logits_of:
         for sequence, tokens in enumerate(windows.ids):
-            for branch, (loss, divergence) in zip(
-                branches, _through_head(logits_of, branches, sequence, tokens), strict=True
-            ):
+            batch, row = divmod(sequence, per_batch)
+            states = [branch.states.rows(batch, row, row + 1) for branch in branches]
+            results = _through_head(logits_of, states, original, tokens)
+            for branch, (loss, divergence) in zip(branches, results, strict=True):
                 for cut in branch.cuts:
                     losses[cut].append(loss)
                     divergences[cut].append(divergence)
@@ -90,31 +93,32 @@ def _through_layer(
         replacements = cuts[together[0].cuts[0]].replacements
         with decoder.layer(number, replacements) as run:
             for branch in together:
-                states = Activations(decoder.memory)
-                for batch, state in enumerate(branch.states):
-                    states.append(run(batch, state))
-                following.append(_Branch(states, branch.cuts))
+                following.append(_Branch(states_after(run, branch.states), branch.cuts))
     return following
 
 
 def _through_head(
-    logits_of: Logits, branches: Sequence[_Branch], sequence: int, tokens: Tensor
+    logits_of: Logits, states: Sequence[Tensor], original: int, tokens: Tensor
 ) -> list[tuple[float, float]]:
-    """Mean loss and mean divergence from the whole model of each branch on one sequence."""
-    per_batch = branches[0].states[0].shape[0]
-    batch, row = divmod(sequence, per_batch)
-    states = [branch.states[batch][row : row + 1, :-1] for branch in branches]  # (1, length - 1, hidden)
-    original = next(place for place, branch in enumerate(branches) if 0 in branch.cuts)
+    """Mean loss and mean divergence from the whole model of each branch on one sequence.
+
+    Args:
+        logits_of: the head.
+        states: of each branch, (1, length, hidden).
+        original: which of them is the whole model's.
+        tokens: of the sequence.
+    """
+    predicting = [state[:, :-1] for state in states]
     following = tokens[1:].to(states[0].device)
-    sums = torch.zeros(len(branches), 2, dtype=torch.float64)
+    sums = torch.zeros(len(states), 2, dtype=torch.float64)
     for start in range(0, len(following), POSITIONS_AT_ONCE):
         chunk = slice(start, start + POSITIONS_AT_ONCE)
         wanted = following[chunk, None]
-        expected = logits_of(states[original][:, chunk])[0].float()  # (positions, vocabulary)
+        expected = logits_of(predicting[original][:, chunk])[0].float()  # (positions, vocabulary)
         normaliser = expected.logsumexp(-1)
         probabilities = (expected - normaliser[:, None]).exp_()
         entropy_part = (probabilities * expected).sum(-1) - normaliser  # sum of p log p
-        for place, state in enumerate(states):
+        for place, state in enumerate(predicting):
             logits = expected if place == original else logits_of(state[:, chunk])[0].float()
             own = logits.logsumexp(-1)
             loss = own - logits.gather(-1, wanted)[:, 0]

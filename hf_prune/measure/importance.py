@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 
 from hf_prune.calibration import Windows
+from hf_prune.choose.blocks import all_but
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.progress import Progress
@@ -90,6 +91,6 @@ def shapley(
 def _losses(
     decoder: StreamedDecoder, windows: Windows, removals: Sequence[Sequence[int]], progress: Progress
 ) -> list[float]:
-    cuts = [Cut(tuple(n for n in range(decoder.num_layers) if n not in gone)) for gone in removals]
+    cuts = [Cut(all_but(gone, decoder.num_layers)) for gone in removals]
     label = f"trying {len(cuts)} cuts"
     return [found.loss for found in try_cuts(decoder, windows, cuts, progress, label)]

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from hf_prune.choose.blocks import best_blocks, block_starts, blocks_of, nearest_blocks
+from hf_prune.choose.blocks import all_but, best_blocks, block_starts, blocks_of, nearest_blocks, ranges
 from hf_prune.records import Block
 
 
@@ -53,6 +53,18 @@ def test_the_last_layer_can_go_and_the_first_of_equals_wins():
 )
 def test_scattered_layers_become_blocks(layers, blocks):
     assert blocks_of(layers) == tuple(Block(start=start, end=end) for start, end in blocks)
+
+
+@pytest.mark.parametrize(
+    ("layers", "text"), [((0, 1, 2, 5, 7, 8), "0-2, 5, 7-8"), ([9, 3, 2], "2-3, 9"), ((), "")]
+)
+def test_layers_are_printed_as_inclusive_ranges(layers, text):
+    assert ranges(layers) == text
+
+
+@pytest.mark.parametrize(("layers", "others"), [((), (0, 1, 2, 3)), ((2, 0), (1, 3)), (range(4), ())])
+def test_all_but_some_layers_are_the_others_in_order(layers, others):
+    assert all_but(layers, 4) == others
 
 
 @pytest.mark.parametrize("seed", range(5))
