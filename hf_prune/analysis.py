@@ -62,7 +62,7 @@ def analyze(
     check_recipe(recipe)
     device = choose_device(recipe.device)
     ranks = join(device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file, allow_pickle=recipe.allow_pickle)
     reporter.tell(found.notice or source.announce(found))
     source.fetch_anatomy(found, exact=False)
     folder = RunFolder(output or Path(f"{found.name}-analysis"))

@@ -19,7 +19,7 @@ def estimate_run(recipe: Recipe, reporter: Reporter | None = None) -> Estimate:
     """
     check_recipe(recipe)
     device = choose_device(recipe.device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file, allow_pickle=recipe.allow_pickle)
     (reporter or Reporter()).tell(found.notice or source.announce(found))
     read_texts(recipe)
     dense = source.fetch_anatomy(found, exact=True)

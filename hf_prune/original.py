@@ -106,7 +106,7 @@ def open_original(
         recipe: what is asked for.
         found: the model.
         device: where its layers will run.
-        workspace: for a converted GGUF file, and for hidden states beyond the memory; it is made.
+        workspace: for converted GGUF files or pickles, and hidden states beyond the memory; it is made.
         max_memory: bytes that hidden states may take; None: half of what is free.
         ranks: the processes that work together.
     """

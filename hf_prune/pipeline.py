@@ -120,7 +120,7 @@ def prune(
     check_recipe(recipe)
     device = choose_device(recipe.device)
     ranks = join(device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file, allow_pickle=recipe.allow_pickle)
     reporter.tell(found.notice or source.announce(found))
     texts = read_texts(recipe)
     dense = source.fetch_anatomy(found, exact=recipe.needs_sizes)

@@ -45,6 +45,7 @@ class Recipe:
     model: str  # Hub id or local folder
     revision: str | None = None
     gguf_file: str | None = None
+    allow_pickle: bool = False  # read pytorch_model.bin where there is no safetensors file
     ratio: float | None = None
     drop_layers: int | None = None
     layers: str | None = None  # "21-28,30": 0-based, inclusive
@@ -144,7 +145,7 @@ def command_line(recipe: Recipe, beginning: str | None = None) -> str:
         if field.name == "contiguous" and value is not None:
             words.append("--contiguous" if value else "--scattered")
         elif field.name not in said and value != field.default:
-            words += [option_name(field.name), f"{value}"]
+            words += [option_name(field.name)] if value is True else [option_name(field.name), f"{value}"]
     return " ".join([beginning or shlex.join(["hf-prune", recipe.model]), shlex.join(words)]).strip()
 
 
