@@ -77,6 +77,11 @@ SOURCE = (
     click.argument("model"),
     click.option("--revision", help="Branch, tag or commit on the Hub."),
     click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL."),
+    click.option(
+        "--allow-pickle",
+        is_flag=True,
+        help="Read pytorch_model.bin where there is no safetensors file; code in it is refused, not run.",
+    ),
 )
 TARGET = (
     click.option("--ratio", type=float, help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]"),

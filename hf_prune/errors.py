@@ -7,7 +7,7 @@
         ModelNotFound                     no such repository, revision, folder or file
         AccessDenied                      gated, private, or the token may not do this
         HubUnreachable                    no network, offline mode, or the Hub does not answer
-        NoSafetensors                     only pickled weights, or none at all
+        NoSafetensors                     only pickled weights, and no leave to read them; or none
       UnsupportedModel                    its structure or format is not one that can be cut yet
       UnusableText                        calibration or evaluation text is too short, or overlaps
       ProofFailed                         the checkpoint on disk is not the model that was planned

@@ -115,7 +115,7 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     """
     check_recipe(recipe)
     device = choose_device(recipe.device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file)
+    found = source.find(recipe.model, recipe.revision, recipe.gguf_file, allow_pickle=recipe.allow_pickle)
     (reporter or Reporter()).tell(found.notice or source.announce(found))
     texts = _read_texts(recipe)
     described = source.fetch_anatomy(found, exact=exact)
@@ -129,7 +129,7 @@ def open_original(
 
     Args:
         located: the model, its texts, and where its layers will run.
-        workspace: for a converted GGUF file, and for hidden states beyond the memory; it is made.
+        workspace: for converted GGUF files or pickles, and hidden states beyond the memory; it is made.
         max_memory: bytes that hidden states may take; None: half of what is free.
         ranks: the processes that work together.
     """

@@ -31,6 +31,7 @@ class Recipe:
     model: str  # Hub id or local folder
     revision: str | None = None
     gguf_file: str | None = None
+    allow_pickle: bool = False  # read pytorch_model.bin where there is no safetensors file
     ratio: float | None = None
     drop_layers: int | None = None
     layers: str | None = None  # "21-28,30": 0-based, inclusive
@@ -147,7 +148,7 @@ def _option_words(recipe: Recipe, names: Iterable[str]) -> list[str]:
         if name == "contiguous" and value is not None:
             words.append("--contiguous" if value else "--scattered")
         elif value != getattr(defaults, name):
-            words += [option_name(name), f"{value}"]
+            words += [option_name(name)] if value is True else [option_name(name), f"{value}"]
     return words
 
 

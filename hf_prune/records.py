@@ -26,6 +26,7 @@ class Source:
     commit: str | None
     folder: str
     gguf_file: str | None = None
+    pickled: bool = False  # its weights were read from pytorch_model.bin
     license: str | None = None
     license_name: str | None = None
     license_link: str | None = None

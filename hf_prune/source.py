@@ -1,4 +1,4 @@
-"""Where the model comes from: the Hub, a local folder, or a GGUF file in either.
+"""Where the model comes from: the Hub or a local folder; safetensors, a GGUF file, or pickled weights.
 
 Only the files that are needed are fetched, the small ones first, so that a request that cannot be met is
 refused before the weights are on their way.
@@ -18,7 +18,8 @@ from hf_prune.anatomy import build_skeleton, describe, read_config, skeleton_of
 from hf_prune.disk import gigabytes
 from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
-from hf_prune.records import Anatomy, Source
+from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pickle, pickled_files
+from hf_prune.records import Anatomy, Source, fingerprint
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE
 
 COMPANIONS = (  # files beside the weights that a user of the model needs, copied byte for byte
@@ -46,6 +47,7 @@ class Found:
     repository: hub.Repository | None
     folder: Path | None
     gguf_file: str | None
+    pickled: bool  # its weights are in pytorch_model.bin, and may be read from there
     notice: str | None
 
     @property
@@ -77,7 +79,7 @@ def _is_companion(name: str) -> bool:
     return "/" not in name and any(fnmatch(name, pattern) for pattern in COMPANIONS)
 
 
-def find(model: str, revision: str | None, gguf_file: str | None) -> Found:
+def find(model: str, revision: str | None, gguf_file: str | None, *, allow_pickle: bool = False) -> Found:
     """Locate a model and make sure that it has weights in a form that can be cut.
 
     A repository in Meta's original format stands for its sibling `MODEL-hf`, where there is one.
@@ -88,13 +90,21 @@ def find(model: str, revision: str | None, gguf_file: str | None) -> Found:
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
-        _check_form(model, {path.name for path in folder.iterdir()}, gguf_file)
-        return Found(model=model, repository=None, folder=folder, gguf_file=gguf_file, notice=None)
+        names = {path.name for path in folder.iterdir()}
+        _check_form(model, names, gguf_file, allow_pickle)
+        return Found(
+            model=model,
+            repository=None,
+            folder=folder,
+            gguf_file=gguf_file,
+            pickled=gguf_file is None and not _has_weights(names),
+            notice=None,
+        )
     if model.startswith((".", "/", "~")) or folder.is_file():
         raise ModelNotFound(f"there is no folder {model}: give a folder that holds a model")
     repository, notice = hub.look_up(model, revision), None
     names = set(repository.files)
-    if _in_original_format(names) and gguf_file is None:
+    if _in_original_format(names, allow_pickle) and gguf_file is None:
         sibling = f"{repository.repo_id}-hf"
         if not hub.exists(sibling):
             raise NoSafetensors(_conversion(repository.repo_id, names))
@@ -104,17 +114,32 @@ def find(model: str, revision: str | None, gguf_file: str | None) -> Found:
         )
         repository = hub.look_up(sibling, None)
         names = set(repository.files)
-    _check_form(repository.repo_id, names, gguf_file)
-    return Found(model=model, repository=repository, folder=None, gguf_file=gguf_file, notice=notice)
+    _check_form(repository.repo_id, names, gguf_file, allow_pickle)
+    return Found(
+        model=model,
+        repository=repository,
+        folder=None,
+        gguf_file=gguf_file,
+        pickled=gguf_file is None and not _has_weights(names),
+        notice=notice,
+    )
 
 
 def _has_weights(names: set[str]) -> bool:
     return "config.json" in names and bool(names & {SINGLE_FILE, INDEX_FILE})
 
 
-def _in_original_format(names: set[str]) -> bool:
+def _can_be_read(names: set[str], allow_pickle: bool) -> bool:
+    return _has_weights(names) or (allow_pickle and _has_pickled_weights(names))
+
+
+def _has_pickled_weights(names: set[str]) -> bool:
+    return "config.json" in names and bool(names & {PICKLED_FILE, PICKLED_INDEX})
+
+
+def _in_original_format(names: set[str], allow_pickle: bool) -> bool:
     consolidated = any(fnmatch(name, "*consolidated.*.pth") for name in names)
-    return consolidated and not _has_weights(names)
+    return consolidated and not _can_be_read(names, allow_pickle)
 
 
 def _conversion(repo_id: str, names: set[str]) -> str:
@@ -130,17 +155,17 @@ def _conversion(repo_id: str, names: set[str]) -> str:
     )
 
 
-def _check_form(model: str, names: set[str], gguf_file: str | None) -> None:
+def _check_form(model: str, names: set[str], gguf_file: str | None, allow_pickle: bool) -> None:
     if gguf_file is not None:
         if gguf_file not in names:
             known = ", ".join(sorted(name for name in names if name.endswith(".gguf"))) or "none"
             raise ModelNotFound(f"{model} has no file {gguf_file}; its GGUF files: {known}")
         return
-    if _has_weights(names):
+    if _can_be_read(names, allow_pickle):
         return
     pickled = sorted(name for name in names if name.endswith((".bin", ".pth", ".pt", ".ckpt")))
     gguf = sorted(name for name in names if name.endswith(".gguf"))
-    if _in_original_format(names):
+    if _in_original_format(names, allow_pickle):
         raise NoSafetensors(_conversion(model, names))
     if "adapter_config.json" in names:
         raise NoSafetensors(
@@ -149,11 +174,18 @@ def _check_form(model: str, names: set[str], gguf_file: str | None) -> None:
     if gguf:
         raise NoSafetensors(f"{model} has weights as GGUF only: add --gguf-file {gguf[0]}")
     if pickled:
-        raise NoSafetensors(
-            f"{model} has only pickled weights ({pickled[0]}), which can run code when they are read: "
-            f"convert them to safetensors first, with https://huggingface.co/spaces/safetensors/convert"
-        )
+        raise NoSafetensors(_only_pickled(model, pickled[0], names))
     raise NoSafetensors(f"{model} holds no model: config.json and {SINGLE_FILE} are expected")
+
+
+def _only_pickled(model: str, pickled: str, names: set[str]) -> str:
+    readable = _has_pickled_weights(names)
+    return (
+        f"{model} has only pickled weights ({pickled}), which can run code when they are read: "
+        + ("add --allow-pickle, which takes tensors from them and refuses code, or " if readable else "")
+        + "convert them to safetensors first, with https://huggingface.co/spaces/safetensors/convert"
+        + ("" if readable else f"; --allow-pickle reads {PICKLED_FILE} beside config.json alone")
+    )
 
 
 def announce(found: Found) -> str:
@@ -163,9 +195,10 @@ def announce(found: Found) -> str:
     names = [name for name in found.repository.files if _is_weight(name, found)]
     license_name = found.repository.license_name or found.repository.license or "not stated"
     gated = ", gated" if found.repository.gated else ""
+    kind = "pickled weight file" if found.pickled else "weight file"
     return (
-        f"{found.repository.repo_id}: {gigabytes(download_size(found))} in {len(names)} weight "
-        f"file{'s' if len(names) > 1 else ''}, licence {license_name}{gated}"
+        f"{found.repository.repo_id}: {gigabytes(download_size(found))} in {len(names)} {kind}"
+        f"{'s' if len(names) > 1 else ''}, licence {license_name}{gated}"
     )
 
 
@@ -180,6 +213,9 @@ def _is_weight(name: str, found: Found) -> bool:
     if found.gguf_file is not None:
         return name == found.gguf_file
     assert found.repository is not None
+    if found.pickled:
+        sharded = PICKLED_INDEX in found.repository.files
+        return fnmatch(name, "pytorch_model[-_]*-of-*.bin") if sharded else name == PICKLED_FILE
     if INDEX_FILE in found.repository.files:
         return fnmatch(name, "model-*-of-*.safetensors")
     return name == SINGLE_FILE
@@ -190,7 +226,8 @@ def fetch_anatomy(found: Found, *, exact: bool) -> Anatomy:
 
     Args:
         found: which model.
-        exact: read the headers of the weight files, too, rather than presume what the configuration says.
+        exact: read the headers of the weight files, too, rather than presume what the configuration says;
+            a GGUF file and pickled weights have none, so there it is always presumed.
 
     Raises:
         UnsupportedModel: the architecture is not known, or cannot be cut.
@@ -201,9 +238,11 @@ def fetch_anatomy(found: Found, *, exact: bool) -> Anatomy:
         return describe(skeleton_of(config, None))
     if found.repository is not None:
         config = read_config(hub.download(found.repository, _small(found)))
-        index = hub.weight_headers(found.repository) if exact else None
+        index = hub.weight_headers(found.repository) if exact and not found.pickled else None
         return describe(skeleton_of(config, index))
     assert found.folder is not None
+    if found.pickled:
+        return describe(skeleton_of(read_config(found.folder), None))
     return describe(build_skeleton(found.folder))
 
 
@@ -212,12 +251,13 @@ def fetch_weights(found: Found, workspace: Path) -> Source:
 
     Args:
         found: which model.
-        workspace: where a GGUF file is converted.
+        workspace: where a GGUF file is converted, and pickled weights are.
     """
+    converted = workspace / f"original-{fingerprint(found.identity, found.gguf_file)[:12]}"
     if found.gguf_file is not None:
-        folder = convert_gguf(
-            _folder_with_gguf(found), found.gguf_file, workspace / f"original-{found.identity[:12]}"
-        )
+        folder = convert_gguf(_folder_with_gguf(found), found.gguf_file, converted)
+    elif found.pickled:
+        folder = _convert_pickle(found, converted)
     elif found.repository is not None:
         folder = hub.download(found.repository, _small(found))
         hub.download(found.repository, (*_small(found), *_weight_names(folder)))
@@ -231,7 +271,8 @@ def _small(found: Found) -> tuple[str, ...]:
     assert found.repository is not None
     names = found.repository.files
     small = [name for name in names if _is_companion(name)]
-    return (*small, *(name for name in ("config.json", INDEX_FILE) if name in names))
+    index = PICKLED_INDEX if found.pickled else INDEX_FILE
+    return (*small, *(name for name in ("config.json", index) if name in names))
 
 
 def _folder_with_gguf(found: Found) -> Path:
@@ -240,6 +281,18 @@ def _folder_with_gguf(found: Found) -> Path:
         return hub.download(found.repository, (found.gguf_file,))
     assert found.folder is not None
     return found.folder
+
+
+def _convert_pickle(found: Found, target: Path) -> Path:
+    if found.repository is not None:
+        folder = hub.download(found.repository, _small(found))
+        hub.download(found.repository, (*_small(found), *pickled_files(folder)))
+    else:
+        assert found.folder is not None
+        folder = found.folder
+    skeleton = skeleton_of(read_config(folder), None)
+    beside = (folder / "config.json", *companion_files(folder))
+    return convert_pickle(folder, target, beside=beside, tied=skeleton.model.all_tied_weights_keys)
 
 
 def _weight_names(folder: Path) -> tuple[str, ...]:
@@ -257,6 +310,7 @@ def _provenance(found: Found, folder: Path) -> Source:
         commit=None,
         folder=str(folder),
         gguf_file=found.gguf_file,
+        pickled=found.pickled,
         notice=found.notice,
     )
     repository = found.repository

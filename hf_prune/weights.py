@@ -41,6 +41,7 @@ TORCH_DTYPES = {
     "BOOL": torch.bool,
 }
 FLOATING = ("F64", "F32", "F16", "BF16")
+STORED_DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +243,37 @@ def write_weights(
         }
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
     return tuple(files)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[StoredTensor, ...]:
+    """Write tensors as one file, one after another; of a tensor that is mapped only that one is in memory.
+
+    Args:
+        path: the file to write.
+        tensors: by name; each is of one of `TORCH_DTYPES`.
+
+    Returns:
+        The tensors, in the order in which they were written; `start` counts from the end of the header.
+    """
+    # Wide numbers first, as safetensors itself writes them: a number then never straddles its alignment.
+    names = sorted(tensors, key=lambda name: -tensors[name].element_size())
+    stored, offset = [], 0
+    for name in names:
+        tensor = tensors[name]
+        size_bytes = tensor.numel() * tensor.element_size()
+        stored.append(
+            StoredTensor(
+                name=name,
+                dtype=STORED_DTYPES[tensor.dtype],
+                shape=tuple(tensor.shape),
+                path=path,
+                start=offset,
+                size_bytes=size_bytes,
+            )
+        )
+        offset += size_bytes
+    _write_file(path, _header(stored, {name: name for name in names}, {}, {}), stored, tensors, {})
+    return tuple(stored)
 
 
 def _header(

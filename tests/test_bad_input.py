@@ -65,7 +65,7 @@ def nothing_half_written(output: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words", "said"),
     [
-        ({"pytorch_model.bin": b"x", "config.json": CONFIG}, (), "has only pickled weights"),
+        ({"pytorch_model.bin": b"x", "config.json": CONFIG}, (), "add --allow-pickle"),
         ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, (), "is an adapter"),
         ({"tiny.gguf": b"x"}, (), "add --gguf-file tiny.gguf"),
         ({"tiny.gguf": b"x"}, ("--gguf-file", "big.gguf"), "has no file big.gguf; its GGUF files: tiny.gguf"),

@@ -26,6 +26,7 @@ from hf_prune.recipe import (
 OTHER_VALUES = {
     "revision": "refs/pr/1",
     "gguf_file": "a b.gguf",
+    "allow_pickle": True,
     "ratio": 0.1,
     "drop_layers": 3,
     "layers": "1-2,5",
