@@ -10,7 +10,16 @@ from hf_prune.choose.criteria import AUTO, CRITERIA
 from hf_prune.errors import RecipeError
 
 METHODS = (AUTO, *CRITERIA)
-ANALYSED = ("revision", "gguf_file", "calibration", "samples", "sequence_length", "seed", "device")
+ANALYSED = (
+    "revision",
+    "gguf_file",
+    "allow_pickle",
+    "calibration",
+    "samples",
+    "sequence_length",
+    "seed",
+    "device",
+)
 BRIDGES = ("auto", "refit", "none")
 DEFAULT_RATIO = 0.25
 TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
