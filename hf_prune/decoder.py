@@ -149,6 +149,7 @@ class StreamedDecoder:
 
             def run(batch: int, hidden: Tensor) -> Tensor:
                 arguments, keywords = self._calls[batch][number]
+                filled = _dictionaries(keywords)
                 try:
                     output = module(self._state.own(hidden), *arguments, **keywords)
                 except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -156,7 +157,7 @@ class StreamedDecoder:
                         f"layer {number} of {self.skeleton.config.model_type} cannot run on hidden states "
                         f"alone: {first_line(error)}"
                     ) from error
-                _check_alone(self.skeleton, number, keywords)
+                _check_alone(self.skeleton, number, filled, _dictionaries(keywords))
                 return self._state.flat(output[0] if isinstance(output, tuple | list) else output)
 
             yield run
@@ -339,10 +340,15 @@ class StreamedDecoder:
         slots[attribute] = tensor
 
 
-def _check_alone(skeleton: Skeleton, number: int, keywords: Mapping[str, Any]) -> None:
-    """A dictionary that layers share must stay empty: one leaves keys and values to others there."""
-    for name, value in keywords.items():
-        if isinstance(value, dict) and any(isinstance(item, Tensor | tuple) for item in value.values()):
+def _dictionaries(keywords: Mapping[str, Any]) -> dict[str, int]:
+    """How much the dictionaries among a layer's arguments hold."""
+    return {name: len(value) for name, value in keywords.items() if isinstance(value, dict)}
+
+
+def _check_alone(skeleton: Skeleton, number: int, before: dict[str, int], after: dict[str, int]) -> None:
+    """A dictionary that a layer puts something into carries keys and values to later layers."""
+    for name, held in after.items():
+        if held > before[name]:
             raise UnsupportedModel(
                 f"layer {number} of {skeleton.config.model_type} leaves {name} to later layers; layers "
                 f"that depend on one another cannot be cut so far"

@@ -45,6 +45,26 @@ def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
     return json.dumps(shorter, indent=_indent(text), ensure_ascii=False) + "\n"
 
 
+def reason_against(removed: tuple[int, ...], skeleton: Skeleton) -> str | None:
+    """Why a model cannot lose these layers; None where it can.
+
+    Args:
+        removed: their numbers.
+        skeleton: of the original, on this disk.
+    """
+    kinds = kinds_of(skeleton.layers)
+    everywhere = tuple(range(skeleton.num_layers))
+    if not changes(kinds[:1] * len(kinds), kinds, everywhere) and not _per_layer(skeleton, everywhere):
+        return None  # every layer is like every other
+    kept = tuple(layer for layer in everywhere if layer not in removed)
+    text = (skeleton.index.folder / "config.json").read_text(encoding="utf-8")
+    try:
+        cut_config(text, kept, skeleton)
+    except UnsupportedModel as error:
+        return str(error)
+    return None
+
+
 def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
     before = kinds_of(skeleton.layers)
     attempt = _counted(content, kept, skeleton)

@@ -18,6 +18,7 @@ Kind = Mapping[Trait, Any]
 
 PLAIN = (bool, int, float, str, type(None))
 ABSENT = object()
+NUMBERS = ("layer_idx", "layer_id", "layer_number", "layer_index")  # some layers hold two of a cache's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +102,15 @@ def _of_buffer(buffer: Tensor | None, *, saved: bool) -> Any:
 
 
 def _numberings(kinds: tuple[Kind, ...]) -> set[Trait]:
-    """Attributes that merely number the layers: the layer's own number, from whatever they start at."""
+    """Attributes that merely number the layers, or the places in a cache that a layer takes."""
     found = set()
     for trait in {trait for kind in kinds for trait in kind}:
         values = [(layer, kind[trait]) for layer, kind in enumerate(kinds) if trait in kind]
         if not all(isinstance(value, int) and not isinstance(value, bool) for _, value in values):
             continue
         starts = {value - layer for layer, value in values}
-        if len(starts) == 1 and (len(values) > 1 or starts == {0}):
+        numbered = len(starts) == 1 and (len(values) > 1 or starts == {0})
+        if numbered or trait[1] in NUMBERS:
             found.add(trait)
     return found
 
