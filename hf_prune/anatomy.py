@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.initialization import no_init_weights
 
 from hf_prune import loading
 from hf_prune.errors import UnsupportedModel, first_line
@@ -197,7 +198,7 @@ def empty_model(model_class: type[PreTrainedModel], config: PreTrainedConfig) ->
     """
     if model_class.config_class is config.sub_configs.get("text_config"):
         config = config.get_text_config()
-    with init_empty_weights(include_buffers=False):
+    with init_empty_weights(include_buffers=False), no_init_weights():
         model = model_class._from_config(config)
     return model.eval().requires_grad_(False)
 

@@ -78,7 +78,7 @@ class _StateShape:
             laid = state.movedim(0, 2) if streams_first and state.dim() == 4 else state
             if laid.shape[:2] == tokens.shape and laid.dim() > 2:
                 return cls(streams_first=streams_first and state.dim() == 4, tail=tuple(laid.shape[2:]))
-        raise UnsupportedModel(_strange(skeleton))
+        raise UnsupportedModel(_strange(skeleton, "its hidden states are not one for each token"))
 
     def flat(self, state: Tensor) -> Tensor:
         """The state as (batch, length, width)."""
@@ -209,7 +209,7 @@ class StreamedDecoder:
 
     def _take_notes(self, tokens: Tensor) -> _NoteTaker:
         """What the layers are called with; how many values they are expected to answer is tried."""
-        reason: Exception | None = None
+        reason, cause = "", None
         for answers in dict.fromkeys((self._answers, *range(MOST_ANSWERS + 1))):
             self._answers = answers
             for mark in (torch.empty(0, device=self.device), None) if answers > 1 else (None,):
@@ -221,11 +221,12 @@ class StreamedDecoder:
                         f"{kind} {error}; such models cannot be measured layer by layer"
                     ) from error
                 except UNLIKE as error:
-                    reason = reason or error
+                    reason, cause = reason or first_line(error), cause or error
                     continue
                 if len(notes.calls) == self.num_layers:
                     return notes
-        raise UnsupportedModel(_strange(self.skeleton)) from reason
+                reason = f"of a text, {len(notes.calls)} layers are run"
+        raise UnsupportedModel(_strange(self.skeleton, reason)) from cause
 
     def _notes_of(self, tokens: Tensor, mark: Tensor | None) -> _NoteTaker:
         notes = _NoteTaker(mark=mark)
@@ -366,10 +367,10 @@ def _alike(first: Any, second: Any) -> bool:
     return first is second or bool(first == second)
 
 
-def _strange(skeleton: Skeleton) -> str:
+def _strange(skeleton: Skeleton, reason: str) -> str:
     return (
         f"{type(skeleton.model).__name__} does not pass one stream of hidden states through its "
-        f"{skeleton.num_layers} layers in order; such models cannot be cut so far"
+        f"{skeleton.num_layers} layers in order ({reason}); such models cannot be cut so far"
     )
 
 

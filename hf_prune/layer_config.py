@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig
 
 from hf_prune.anatomy import Skeleton, decoder_config, empty_model, text_section
 from hf_prune.errors import UnsupportedModel
-from hf_prune.layer_kinds import Change, changes, kinds_of
+from hf_prune.layer_kinds import Change, Kind, changes, kinds_of
 
 Content = dict[str, Any]
 Edit = dict[str, Any]  # new values of fields in the part that describes the decoder
@@ -81,13 +81,21 @@ def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Con
                 better = edited, left
         if better is None:
             raise UnsupportedModel(
-                f"{skeleton.config.model_type} cannot lose these layers: {wrong[0]}, because its "
-                f"configuration has no words for the pattern that is left; try other layers, or as many "
-                f"as its pattern is long"
+                f"{skeleton.config.model_type} cannot lose these layers: {wrong[0]}{_why(before, wrong[0])}"
             )
         attempt, wrong = better
     _check_lists(attempt, kept, skeleton)
     return attempt
+
+
+def _why(before: tuple[Kind, ...], change: Change) -> str:
+    values = [repr(kind[change.trait]) for kind in before if change.trait in kind]
+    if len(values) > 2 and len(set(values)) == len(values):
+        return ", because it follows from the layer's number and nothing in config.json can set it"
+    return (
+        ", because its configuration has no words for the pattern that is left; try other layers, or as "
+        "many as its pattern is long"
+    )
 
 
 def _counted(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:

@@ -51,13 +51,14 @@ def changes(before: tuple[Kind, ...], after: tuple[Kind, ...], kept: tuple[int, 
         after: kinds of the layers of the shorter model.
         kept: the layers that stay, in order.
     """
-    numbers = _numberings(before)
+    numbers, counts = _numberings(before), _counts(before)
     found = []
     for layer, new in zip(kept, after, strict=True):
         old = before[layer]
         for trait in sorted((old.keys() | new.keys()) - numbers):
             was, becomes = old.get(trait, ABSENT), new.get(trait, ABSENT)
-            if not _carried(was, becomes, len(before), kept):
+            counted = trait in counts and becomes == len(kept)
+            if not counted and not _carried(was, becomes, len(before), kept):
                 found.append(Change(layer=layer, trait=trait, before=was, after=becomes))
     return found
 
@@ -66,8 +67,6 @@ def _carried(was: Any, becomes: Any, total: int, kept: tuple[int, ...]) -> bool:
     """Whether an attribute says of the shorter model what it said of the whole one."""
     if isinstance(was, float) and isinstance(becomes, float):
         return math.isclose(was, becomes, rel_tol=1e-6)
-    if type(was) is int and was == total:
-        return becomes in (total, len(kept))
     if isinstance(was, list | tuple) and len(was) == total:
         sliced = [was[layer] for layer in kept]
         return isinstance(becomes, list | tuple) and list(becomes) in (list(was), sliced)
@@ -113,6 +112,12 @@ def _numberings(kinds: tuple[Kind, ...]) -> set[Trait]:
         if numbered or trait[1] in NUMBERS:
             found.add(trait)
     return found
+
+
+def _counts(kinds: tuple[Kind, ...]) -> set[Trait]:
+    """Attributes that say, in every layer that has them, how many layers there are."""
+    traits = {trait for kind in kinds for trait, value in kind.items() if type(value) is int}
+    return {t for t in traits if all(kind[t] == len(kinds) for kind in kinds if t in kind)}
 
 
 def _told(value: Any) -> str:
