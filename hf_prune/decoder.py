@@ -9,7 +9,7 @@ Sequences of one pass have equal length and no padding.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -343,7 +343,7 @@ class StreamedDecoder:
 
 def _dictionaries(keywords: Mapping[str, Any]) -> dict[str, int]:
     """How much the dictionaries among a layer's arguments hold."""
-    return {name: len(value) for name, value in keywords.items() if isinstance(value, dict)}
+    return {name: len(value) for name, value in keywords.items() if isinstance(value, MutableMapping)}
 
 
 def _check_alone(skeleton: Skeleton, number: int, before: dict[str, int], after: dict[str, int]) -> None:
