@@ -293,14 +293,16 @@ class StreamedDecoder:
                 self._assign(name, value)
 
     def _made(self, conversion: Conversion, replacements: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        dtype = self._dtype_of(conversion.target)
-
         def read(stored: str) -> Tensor:
             replacement = replacements.get(stored)
             tensor = self.skeleton.index.tensors[stored].read() if replacement is None else replacement
-            return tensor.to(device=self.device, dtype=dtype if tensor.is_floating_point() else None)
+            return tensor.to(self.device)
 
-        return conversion.make(self.skeleton.model, read)
+        made = conversion.make(self.skeleton.model, read)
+        return {
+            name: tensor.to(self._dtype_of(name)) if tensor.is_floating_point() else tensor
+            for name, tensor in made.items()
+        }
 
     def _dtype_of(self, name: str) -> torch.dtype:
         """What transformers loads a parameter as: some stay in float32 whatever the rest is in."""

@@ -42,6 +42,8 @@ def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
     """
     content: Content = json.loads(text)
     shorter = _shorter(content, kept, skeleton)
+    if "quantization_config" in shorter:
+        shorter["quantization_config"] = _renumbered(shorter["quantization_config"], kept, skeleton)
     return json.dumps(shorter, indent=_indent(text), ensure_ascii=False) + "\n"
 
 
@@ -267,6 +269,25 @@ def _groups(skeleton: Skeleton, wrong: set[int], kept: tuple[int, ...]) -> list[
         if others not in groups:
             groups.append(others)
     return groups
+
+
+def _renumbered(value: Any, kept: tuple[int, ...], skeleton: Skeleton) -> Any:
+    """What names single modules, such as those that stay in full precision, follows their layers."""
+    if isinstance(value, dict):
+        return {key: _renumbered(item, kept, skeleton) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    prefixes = {name[: place.start] for name, place in skeleton.places.items()} | {f"{skeleton.layer_path}."}
+    layer_of = re.compile(rf"^({'|'.join(map(re.escape, sorted(prefixes)))})(\d+)(?=\.|$)")
+    position = {layer: new for new, layer in enumerate(kept)}
+    renumbered = []
+    for item in value:
+        match = layer_of.match(item) if isinstance(item, str) else None
+        if match is None:
+            renumbered.append(item)
+        elif int(match[2]) in position:
+            renumbered.append(f"{match[1]}{position[int(match[2])]}{item[match.end() :]}")
+    return renumbered
 
 
 def _edited(content: Content, skeleton: Skeleton, edit: Mapping[str, Any]) -> Content:
