@@ -7,7 +7,7 @@ refused before the weights are on their way.
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 
 import torch
@@ -23,20 +23,34 @@ from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pick
 from hf_prune.records import Anatomy, Source, fingerprint
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
 
-COMPANIONS = (  # files beside the weights that a user of the model needs, copied byte for byte
+COMPANIONS = (  # files beside the weights that a user of the model needs, in any case, copied byte for byte
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab*",
     "merges.txt",
+    "bpe.codes",
     "*.tiktoken",
+    "tekken.json",
     "spiece.model",
     "sentencepiece*",
+    "*.spm",
     "chat_template*",
-    "LICENSE*",
-    "NOTICE*",
-    "USE_POLICY*",
+    "*.jinja",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "image_processor*",
+    "audio*.json",
+    "licen[cs]e*",
+    "copying*",
+    "notice*",
+    "*use_policy*",
+)
+WEIGHTS = (  # however such a file is called, it holds the layers that go
+    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
+    *(".h5", ".msgpack", ".tflite", ".ot", ".mlmodel", ".index.json"),
 )
 
 
@@ -87,9 +101,10 @@ def companion_files(folder: Path, *, code: bool = False) -> list[Path]:
 
 
 def _is_companion(name: str, *, code: bool) -> bool:
-    if name.endswith(".py"):
+    if "/" in name or name.endswith(".py"):
         return code and "/" not in name
-    return "/" not in name and any(fnmatch(name, pattern) for pattern in COMPANIONS)
+    lower = name.lower()
+    return not lower.endswith(WEIGHTS) and any(fnmatchcase(lower, pattern) for pattern in COMPANIONS)
 
 
 def find(
