@@ -33,6 +33,7 @@ from hf_prune.own_code import (
     read_trusted_config,
     refuse_own_model,
 )
+from hf_prune.quantised import quantised
 from hf_prune.records import Anatomy
 from hf_prune.weights import FLOATING, TORCH_DTYPES, StoredTensor, WeightIndex, read_index
 
@@ -121,22 +122,22 @@ class Skeleton:
         return conversion.stored[0] if conversion is not None and conversion.rule is None else None
 
 
-def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+def read_config(
+    folder: Path, *, trust_remote_code: bool = False, base_model: str | None = None
+) -> PreTrainedConfig:
     """The configuration in `folder`, if it is one of a decoder that can be cut.
 
     Args:
         folder: of the model.
         trust_remote_code: whether code that the model brings may be run.
+        base_model: what its card says that it was made from, to be named where that is to be cut instead.
 
     Raises:
         UnsupportedModel: transformers does not know it, or its weights are quantised.
     """
     config = read_trusted_config(folder) if trust_remote_code else _known_config(folder)
     if getattr(config, "quantization_config", None):
-        raise UnsupportedModel(
-            "the weights are quantised; layers are cut from full-precision weights, so name the "
-            "repository this model was quantised from"
-        )
+        raise quantised(config.quantization_config, base_model)
     if config.is_encoder_decoder:
         raise UnsupportedModel(
             f"{config.model_type} is an encoder with a decoder: what its decoder computes hangs on a "

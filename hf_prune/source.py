@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCard
@@ -73,6 +74,14 @@ class Found:
             return self.repository.repo_id.split("/")[-1]
         assert self.folder is not None
         return self.folder.resolve().name
+
+    @property
+    def base_model(self) -> str | None:
+        """The model that its card says it was made from."""
+        if self.repository is not None:
+            return self.repository.base_model
+        assert self.folder is not None
+        return hub.only_base(_own_card(self.folder))
 
     @property
     def identity(self) -> str:
@@ -281,7 +290,7 @@ def fetch_anatomy(found: Found, *, exact: bool) -> Anatomy:
         config.dtype = torch.bfloat16  # what the file is converted to
         return describe(skeleton_of(config, None))
     folder = _described(found)
-    config = read_config(folder, trust_remote_code=found.trust_remote_code)
+    config = read_config(folder, trust_remote_code=found.trust_remote_code, base_model=found.base_model)
     if not found.trust_remote_code:
         refuse_own_tokenizer(folder)
     index = None if found.pickled else _headers(found, exact=exact)
@@ -380,18 +389,25 @@ def _provenance(found: Found, folder: Path) -> Source:
             languages=repository.languages,
         )
     assert found.folder is not None
-    return _from_own_card(source, found.folder / "README.md")
+    return _from_own_card(source, found.folder)
 
 
-def _from_own_card(source: Source, card: Path) -> Source:
-    """A local folder's licence, language and base model, where its own card states them."""
+def _own_card(folder: Path) -> dict[str, Any]:
+    """What a local folder's own card says in its metadata."""
+    card = folder / "README.md"
     if not card.is_file():
-        return source
-    data = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
-    base, languages = data.get("base_model"), data.get("language") or ()
+        return {}
+    data: dict[str, Any] = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
+    return data
+
+
+def _from_own_card(source: Source, folder: Path) -> Source:
+    """A local folder's licence, language and base model, where its own card states them."""
+    data = _own_card(folder)
+    languages = data.get("language") or ()
     return replace(
         source,
-        repo_id=base if isinstance(base, str) else None,
+        repo_id=hub.only_base(data),
         license=data.get("license"),
         license_name=data.get("license_name"),
         license_link=data.get("license_link"),
