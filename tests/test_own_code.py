@@ -87,7 +87,8 @@ def with_code(model: Path, target: Path, trace: Path, *, model_type: str = "mine
     shutil.copytree(model, target)
     for name, code in CODE.items():
         (target / name).write_text(code.replace("TRACE", repr(str(trace))))
-    edit(target / "config.json", model_type=model_type, auto_map=AUTO_MAP, architectures=["MineForCausalLM"])
+    said = {"architectures": ["MineForCausalLM"], "_name_or_path": "acme/whose-code-is-not-meant"}
+    edit(target / "config.json", model_type=model_type, auto_map=AUTO_MAP, **said)
     return target
 
 
