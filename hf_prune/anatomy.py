@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.initialization import no_init_weights
 
 from hf_prune import loading
 from hf_prune.errors import UnsupportedModel, first_line
@@ -36,6 +37,9 @@ from hf_prune.own_code import (
 from hf_prune.quantised import quantised
 from hf_prune.records import Anatomy
 from hf_prune.weights import FLOATING, TORCH_DTYPES, StoredTensor, WeightIndex, read_index
+
+# Stored so that layers move by name alone, and that transformers reads as full precision on any machine.
+DEQUANTISED = ("fp8", "mxfp4")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,12 @@ class Skeleton:
     @cached_property
     def names(self) -> Names:
         """The rules by which the checkpoint's tensors are renamed."""
-        return loading.names_of(self.model)
+        return loading.names_of(self.model, self.quantization)
+
+    @property
+    def quantization(self) -> dict[str, Any] | None:
+        """What config.json says of quantised weights; None where there are none."""
+        return getattr(self.whole_config, "quantization_config", None)
 
     @cached_property
     def conversions(self) -> tuple[Conversion, ...]:
@@ -136,8 +145,9 @@ def read_config(
         UnsupportedModel: transformers does not know it, or its weights are quantised.
     """
     config = read_trusted_config(folder) if trust_remote_code else _known_config(folder)
-    if getattr(config, "quantization_config", None):
-        raise quantised(config.quantization_config, base_model)
+    quantization = getattr(config, "quantization_config", None)
+    if quantization and quantization.get("quant_method") not in DEQUANTISED:
+        raise quantised(quantization, base_model)
     if config.is_encoder_decoder:
         raise UnsupportedModel(
             f"{config.model_type} is an encoder with a decoder: what its decoder computes hangs on a "
@@ -237,7 +247,7 @@ def empty_model(model_class: type[PreTrainedModel], config: PreTrainedConfig) ->
     """
     if model_class.config_class is config.sub_configs.get("text_config"):
         config = config.get_text_config()
-    with init_empty_weights(include_buffers=False):
+    with init_empty_weights(include_buffers=False), no_init_weights():
         model = model_class._from_config(config)
     return model.eval().requires_grad_(False)
 
@@ -351,12 +361,8 @@ def _check_shape(skeleton: Skeleton, conversion: Conversion, name: str, shape: t
 def describe(skeleton: Skeleton) -> Anatomy:
     """The figures of a checkpoint, from its headers and configuration."""
     config, index = skeleton.config, skeleton.index
-    per_layer = [0] * skeleton.num_layers
-    for name, place in skeleton.places.items():
-        if place.layer < skeleton.num_layers:
-            per_layer[place.layer] += index.tensors[name].parameters
     dtype = stored_dtype(skeleton)
-    if dtype not in FLOATING:
+    if dtype not in FLOATING and skeleton.quantization is None:
         raise UnsupportedModel(
             f"the layers are stored as {dtype}; name a repository with full-precision weights"
         )
@@ -368,12 +374,29 @@ def describe(skeleton: Skeleton) -> Anatomy:
         hidden_size=_read_size(config, "hidden_size"),
         vocabulary_size=_read_size(config, "vocab_size"),
         dtype=dtype,
-        parameters=index.parameters,
-        parameters_per_layer=tuple(per_layer),
+        parameters=count_parameters(skeleton),
+        parameters_per_layer=_parameters_per_layer(skeleton),
         size_bytes=index.size_bytes,
         tied_embeddings=bool(getattr(skeleton.model.config, "tie_word_embeddings", False)),
         key_value_bytes_per_token=_key_value_bytes(skeleton, dtype),
     )
+
+
+def count_parameters(skeleton: Skeleton) -> int:
+    """How many numbers the checkpoint holds; of a quantised one, how many the model has."""
+    if skeleton.quantization is None:
+        return skeleton.index.parameters
+    return sum(parameter.numel() for parameter in skeleton.model.parameters())
+
+
+def _parameters_per_layer(skeleton: Skeleton) -> tuple[int, ...]:
+    if skeleton.quantization is not None:
+        return tuple(sum(p.numel() for p in layer.parameters()) for layer in skeleton.layers)
+    counts = [0] * skeleton.num_layers
+    for name, place in skeleton.places.items():
+        if place.layer < skeleton.num_layers:  # else it predicts a further token
+            counts[place.layer] += skeleton.index.tensors[name].parameters
+    return tuple(counts)
 
 
 def _read_size(config: PreTrainedConfig, field: str) -> int:
@@ -415,6 +438,6 @@ def _key_value_bytes(skeleton: Skeleton, dtype: str) -> int | None:
 
 def torch_dtype(stored: str, device: torch.device) -> torch.dtype:
     """What a checkpoint stored as `stored` is computed in; half precision overflows on a CPU."""
-    if stored == "BF16":
+    if stored == "BF16" or stored not in FLOATING:  # quantised
         return torch.bfloat16
     return torch.float16 if stored == "F16" and device.type != "cpu" else torch.float32

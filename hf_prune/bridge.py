@@ -156,11 +156,16 @@ def _close(decoder: StreamedDecoder, stream: _Stream, block: Block, target: Acti
     layer, entering, stream.entering = block.start - 1, stream.entering, None
     with decoder.layer(layer) as run:
         name = additive_projection(decoder.skeleton.layers[layer], run, entering[0])
+        kind = decoder.skeleton.config.model_type
         if name is None:
-            kind = decoder.skeleton.model.config.model_type
             stream.reasons.append(
                 f"no linear projection of {kind}'s layer {layer} reaches its output unchanged, so none "
                 f"can carry a bridge"
+            )
+        elif _stored(decoder, layer, name) is None:
+            stream.reasons.append(
+                f"{name} of {kind}'s layer {layer} is not stored as it is used (quantised, or with others "
+                f"in one tensor), so it cannot carry a bridge"
             )
         else:
             projection = decoder.skeleton.layers[layer].get_submodule(name)
@@ -171,13 +176,18 @@ def _close(decoder: StreamedDecoder, stream: _Stream, block: Block, target: Acti
         stream.states = run_layers(decoder, entering, [layer], stream.solved)
 
 
+def _stored(decoder: StreamedDecoder, layer: int, projection: str) -> str | None:
+    """The name on disk of a projection's weight."""
+    skeleton = decoder.skeleton
+    return skeleton.stored_name(f"{skeleton.layer_path}.{layer}.{projection}.weight")
+
+
 def _refit(
     decoder: StreamedDecoder, block: Block, projection: str, equations: _NormalEquations
 ) -> tuple[FoldedBridge, Tensor]:
     """The record of a bridge, and the new weight of the projection, float32 on the CPU."""
     layer = block.start - 1
-    skeleton = decoder.skeleton
-    stored = skeleton.stored_name(f"{skeleton.layer_path}.{layer}.{projection}.weight")
+    stored = _stored(decoder, layer, projection)
     assert stored is not None
     correction = equations.solve(RIDGE)
     transposed = isinstance(decoder.skeleton.layers[layer].get_submodule(projection), Conv1D)

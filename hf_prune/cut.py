@@ -10,13 +10,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hf_prune.anatomy import Skeleton, build_skeleton, empty_model, read_config
+from hf_prune.anatomy import Skeleton, build_skeleton, count_parameters, empty_model, read_config
 from hf_prune.errors import UnsupportedModel
 from hf_prune.layer_config import cut_config
 from hf_prune.progress import Progress
 from hf_prune.records import Checkpoint
 from hf_prune.source import companion_files
-from hf_prune.weights import TensorPart, read_index, write_weights
+from hf_prune.weights import TensorPart, write_weights
 
 
 def write_checkpoint(
@@ -60,13 +60,12 @@ def write_checkpoint(
         progress=progress,
     )
     # Every parameter of the shorter model has its tensor, of the right shape.
-    build_skeleton(target, trust_remote_code=trust_remote_code)
-    written = read_index(target)
+    written = build_skeleton(target, trust_remote_code=trust_remote_code)
     return Checkpoint(
         variant=variant,
         folder=target.name,
-        parameters=written.parameters,
-        size_bytes=written.size_bytes,
+        parameters=count_parameters(written),
+        size_bytes=written.index.size_bytes,
         weights=weights,
     )
 

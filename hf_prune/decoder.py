@@ -9,7 +9,7 @@ Sequences of one pass have equal length and no padding.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +78,7 @@ class _StateShape:
             laid = state.movedim(0, 2) if streams_first and state.dim() == 4 else state
             if laid.shape[:2] == tokens.shape and laid.dim() > 2:
                 return cls(streams_first=streams_first and state.dim() == 4, tail=tuple(laid.shape[2:]))
-        raise UnsupportedModel(_strange(skeleton))
+        raise UnsupportedModel(_strange(skeleton, "its hidden states are not one for each token"))
 
     def flat(self, state: Tensor) -> Tensor:
         """The state as (batch, length, width)."""
@@ -149,6 +149,7 @@ class StreamedDecoder:
 
             def run(batch: int, hidden: Tensor) -> Tensor:
                 arguments, keywords = self._calls[batch][number]
+                filled = _dictionaries(keywords)
                 try:
                     output = module(self._state.own(hidden), *arguments, **keywords)
                 except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -156,7 +157,7 @@ class StreamedDecoder:
                         f"layer {number} of {self.skeleton.config.model_type} cannot run on hidden states "
                         f"alone: {first_line(error)}"
                     ) from error
-                _check_alone(self.skeleton, number, keywords)
+                _check_alone(self.skeleton, number, filled, _dictionaries(keywords))
                 return self._state.flat(output[0] if isinstance(output, tuple | list) else output)
 
             yield run
@@ -208,7 +209,7 @@ class StreamedDecoder:
 
     def _take_notes(self, tokens: Tensor) -> _NoteTaker:
         """What the layers are called with; how many values they are expected to answer is tried."""
-        reason: Exception | None = None
+        reason, cause = "", None
         for answers in dict.fromkeys((self._answers, *range(MOST_ANSWERS + 1))):
             self._answers = answers
             for mark in (torch.empty(0, device=self.device), None) if answers > 1 else (None,):
@@ -220,11 +221,12 @@ class StreamedDecoder:
                         f"{kind} {error}; such models cannot be measured layer by layer"
                     ) from error
                 except UNLIKE as error:
-                    reason = reason or error
+                    reason, cause = reason or first_line(error), cause or error
                     continue
                 if len(notes.calls) == self.num_layers:
                     return notes
-        raise UnsupportedModel(_strange(self.skeleton)) from reason
+                reason = f"of a text, {len(notes.calls)} layers are run"
+        raise UnsupportedModel(_strange(self.skeleton, reason)) from cause
 
     def _notes_of(self, tokens: Tensor, mark: Tensor | None) -> _NoteTaker:
         notes = _NoteTaker(mark=mark)
@@ -291,14 +293,16 @@ class StreamedDecoder:
                 self._assign(name, value)
 
     def _made(self, conversion: Conversion, replacements: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        dtype = self._dtype_of(conversion.target)
-
         def read(stored: str) -> Tensor:
             replacement = replacements.get(stored)
             tensor = self.skeleton.index.tensors[stored].read() if replacement is None else replacement
-            return tensor.to(device=self.device, dtype=dtype if tensor.is_floating_point() else None)
+            return tensor.to(self.device)
 
-        return conversion.make(self.skeleton.model, read)
+        made = conversion.make(self.skeleton.model, read)
+        return {
+            name: tensor.to(self._dtype_of(name)) if tensor.is_floating_point() else tensor
+            for name, tensor in made.items()
+        }
 
     def _dtype_of(self, name: str) -> torch.dtype:
         """What transformers loads a parameter as: some stay in float32 whatever the rest is in."""
@@ -339,10 +343,15 @@ class StreamedDecoder:
         slots[attribute] = tensor
 
 
-def _check_alone(skeleton: Skeleton, number: int, keywords: Mapping[str, Any]) -> None:
-    """A dictionary that layers share must stay empty: one leaves keys and values to others there."""
-    for name, value in keywords.items():
-        if isinstance(value, dict) and any(isinstance(item, Tensor | tuple) for item in value.values()):
+def _dictionaries(keywords: Mapping[str, Any]) -> dict[str, int]:
+    """How much the dictionaries among a layer's arguments hold."""
+    return {name: len(value) for name, value in keywords.items() if isinstance(value, MutableMapping)}
+
+
+def _check_alone(skeleton: Skeleton, number: int, before: dict[str, int], after: dict[str, int]) -> None:
+    """A dictionary that a layer puts something into carries keys and values to later layers."""
+    for name, held in after.items():
+        if held > before[name]:
             raise UnsupportedModel(
                 f"layer {number} of {skeleton.config.model_type} leaves {name} to later layers; layers "
                 f"that depend on one another cannot be cut so far"
@@ -360,10 +369,10 @@ def _alike(first: Any, second: Any) -> bool:
     return first is second or bool(first == second)
 
 
-def _strange(skeleton: Skeleton) -> str:
+def _strange(skeleton: Skeleton, reason: str) -> str:
     return (
         f"{type(skeleton.model).__name__} does not pass one stream of hidden states through its "
-        f"{skeleton.num_layers} layers in order; such models cannot be cut so far"
+        f"{skeleton.num_layers} layers in order ({reason}); such models cannot be cut so far"
     )
 
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig
 
 from hf_prune.anatomy import Skeleton, decoder_config, empty_model, text_section
 from hf_prune.errors import UnsupportedModel
-from hf_prune.layer_kinds import Change, changes, kinds_of
+from hf_prune.layer_kinds import Change, Kind, changes, kinds_of
 
 Content = dict[str, Any]
 Edit = dict[str, Any]  # new values of fields in the part that describes the decoder
@@ -42,7 +42,29 @@ def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
     """
     content: Content = json.loads(text)
     shorter = _shorter(content, kept, skeleton)
+    if "quantization_config" in shorter:
+        shorter["quantization_config"] = _renumbered(shorter["quantization_config"], kept, skeleton)
     return json.dumps(shorter, indent=_indent(text), ensure_ascii=False) + "\n"
+
+
+def reason_against(removed: tuple[int, ...], skeleton: Skeleton) -> str | None:
+    """Why a model cannot lose these layers; None where it can.
+
+    Args:
+        removed: their numbers.
+        skeleton: of the original, on this disk.
+    """
+    kinds = kinds_of(skeleton.layers)
+    everywhere = tuple(range(skeleton.num_layers))
+    if not changes(kinds[:1] * len(kinds), kinds, everywhere) and not _per_layer(skeleton, everywhere):
+        return None  # every layer is like every other
+    kept = tuple(layer for layer in everywhere if layer not in removed)
+    text = (skeleton.index.folder / "config.json").read_text(encoding="utf-8")
+    try:
+        cut_config(text, kept, skeleton)
+    except UnsupportedModel as error:
+        return str(error)
+    return None
 
 
 def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
@@ -61,13 +83,21 @@ def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Con
                 better = edited, left
         if better is None:
             raise UnsupportedModel(
-                f"{skeleton.config.model_type} cannot lose these layers: {wrong[0]}, because its "
-                f"configuration has no words for the pattern that is left; try other layers, or as many "
-                f"as its pattern is long"
+                f"{skeleton.config.model_type} cannot lose these layers: {wrong[0]}{_why(before, wrong[0])}"
             )
         attempt, wrong = better
     _check_lists(attempt, kept, skeleton)
     return attempt
+
+
+def _why(before: tuple[Kind, ...], change: Change) -> str:
+    values = [repr(kind[change.trait]) for kind in before if change.trait in kind]
+    if len(values) > 2 and len(set(values)) == len(values):
+        return ", because it follows from the layer's number and nothing in config.json can set it"
+    return (
+        ", because its configuration has no words for the pattern that is left; try other layers, or as "
+        "many as its pattern is long"
+    )
 
 
 def _counted(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
@@ -239,6 +269,25 @@ def _groups(skeleton: Skeleton, wrong: set[int], kept: tuple[int, ...]) -> list[
         if others not in groups:
             groups.append(others)
     return groups
+
+
+def _renumbered(value: Any, kept: tuple[int, ...], skeleton: Skeleton) -> Any:
+    """What names single modules, such as those that stay in full precision, follows their layers."""
+    if isinstance(value, dict):
+        return {key: _renumbered(item, kept, skeleton) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    prefixes = {name[: place.start] for name, place in skeleton.places.items()} | {f"{skeleton.layer_path}."}
+    layer_of = re.compile(rf"^({'|'.join(map(re.escape, sorted(prefixes)))})(\d+)(?=\.|$)")
+    position = {layer: new for new, layer in enumerate(kept)}
+    renumbered = []
+    for item in value:
+        match = layer_of.match(item) if isinstance(item, str) else None
+        if match is None:
+            renumbered.append(item)
+        elif int(match[2]) in position:
+            renumbered.append(f"{match[1]}{position[int(match[2])]}{item[match.end() :]}")
+    return renumbered
 
 
 def _edited(content: Content, skeleton: Skeleton, edit: Mapping[str, Any]) -> Content:

@@ -18,6 +18,7 @@ Kind = Mapping[Trait, Any]
 
 PLAIN = (bool, int, float, str, type(None))
 ABSENT = object()
+NUMBERS = ("layer_idx", "layer_id", "layer_number", "layer_index")  # some layers hold two of a cache's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +51,14 @@ def changes(before: tuple[Kind, ...], after: tuple[Kind, ...], kept: tuple[int, 
         after: kinds of the layers of the shorter model.
         kept: the layers that stay, in order.
     """
-    numbers = _numberings(before)
+    numbers, counts = _numberings(before), _counts(before)
     found = []
     for layer, new in zip(kept, after, strict=True):
         old = before[layer]
         for trait in sorted((old.keys() | new.keys()) - numbers):
             was, becomes = old.get(trait, ABSENT), new.get(trait, ABSENT)
-            if not _carried(was, becomes, len(before), kept):
+            counted = trait in counts and becomes == len(kept)
+            if not counted and not _carried(was, becomes, len(before), kept):
                 found.append(Change(layer=layer, trait=trait, before=was, after=becomes))
     return found
 
@@ -65,8 +67,6 @@ def _carried(was: Any, becomes: Any, total: int, kept: tuple[int, ...]) -> bool:
     """Whether an attribute says of the shorter model what it said of the whole one."""
     if isinstance(was, float) and isinstance(becomes, float):
         return math.isclose(was, becomes, rel_tol=1e-6)
-    if type(was) is int and was == total:
-        return becomes in (total, len(kept))
     if isinstance(was, list | tuple) and len(was) == total:
         sliced = [was[layer] for layer in kept]
         return isinstance(becomes, list | tuple) and list(becomes) in (list(was), sliced)
@@ -101,16 +101,23 @@ def _of_buffer(buffer: Tensor | None, *, saved: bool) -> Any:
 
 
 def _numberings(kinds: tuple[Kind, ...]) -> set[Trait]:
-    """Attributes that merely number the layers: the layer's own number, from whatever they start at."""
+    """Attributes that merely number the layers, or the places in a cache that a layer takes."""
     found = set()
     for trait in {trait for kind in kinds for trait in kind}:
         values = [(layer, kind[trait]) for layer, kind in enumerate(kinds) if trait in kind]
         if not all(isinstance(value, int) and not isinstance(value, bool) for _, value in values):
             continue
         starts = {value - layer for layer, value in values}
-        if len(starts) == 1 and (len(values) > 1 or starts == {0}):
+        numbered = len(starts) == 1 and (len(values) > 1 or starts == {0})
+        if numbered or trait[1] in NUMBERS:
             found.add(trait)
     return found
+
+
+def _counts(kinds: tuple[Kind, ...]) -> set[Trait]:
+    """Attributes that say, in every layer that has them, how many layers there are."""
+    traits = {trait for kind in kinds for trait, value in kind.items() if type(value) is int}
+    return {t for t in traits if all(kind[t] == len(kinds) for kind in kinds if t in kind)}
 
 
 def _told(value: Any) -> str:

@@ -21,6 +21,7 @@ from transformers.core_model_loading import (
     dot_natural_key,
     rename_source_key,
 )
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from hf_prune.errors import UnsupportedModel, first_line
 
@@ -77,9 +78,18 @@ class Names:
         return renamed, pattern
 
 
-def names_of(model: PreTrainedModel) -> Names:
-    """The rules that transformers has for loading a model."""
-    rules = get_model_conversion_mapping(model)
+def names_of(model: PreTrainedModel, quantization: Mapping[str, Any] | None = None) -> Names:
+    """The rules that transformers has for loading a model.
+
+    Args:
+        model: on the meta device.
+        quantization: of its configuration: how the stored tensors become full-precision ones; None: they
+            are full precision.
+    """
+    quantizer = None
+    if quantization is not None:
+        quantizer = AutoHfQuantizer.from_config({**quantization, "dequantize": True}, pre_quantized=True)
+    rules = get_model_conversion_mapping(model, hf_quantizer=quantizer)
     return Names(
         renamings=[rule for rule in rules if isinstance(rule, WeightRenaming)],
         converters=[rule for rule in rules if isinstance(rule, WeightConverter)],

@@ -1,7 +1,8 @@
 """The original model and its texts, opened: each part is read when it is first needed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.environment import choose_device, free_memory
 from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.layer_config import reason_against
 from hf_prune.progress import Reporter
 from hf_prune.ranks import ALONE, Ranks
 from hf_prune.recipe import Recipe, check_recipe
@@ -54,6 +56,11 @@ class Original:
     def decoder(self) -> StreamedDecoder:
         """The model, ready to be run layer by layer."""
         return self.open(self.folder)
+
+    @cached_property
+    def reason_against(self) -> Callable[[tuple[int, ...]], str | None]:
+        """Why the model cannot lose some layers, or None: see `layer_config`."""
+        return cache(lambda removed: reason_against(removed, self.decoder.skeleton))
 
     @cached_property
     def dense(self) -> Anatomy:

@@ -23,12 +23,13 @@ from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import describe_environment
+from hf_prune.errors import UnsupportedModel
 from hf_prune.evaluate import perplexity
 from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
-from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
+from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, check_streaming, expected_logits, prove
 from hf_prune.ranks import join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.records import (
@@ -205,6 +206,17 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
     )
 
 
+def _check_possible(work: _Work, wanted: tuple[int, ...] | int | None) -> None:
+    """What can be known to fail before anything is measured."""
+    if isinstance(wanted, tuple) and (reason := work.original.reason_against(wanted)):
+        raise UnsupportedModel(reason)
+    check_streaming(work.original.decoder, _proof_tokens(work))
+
+
+def _proof_tokens(work: _Work) -> torch.Tensor:
+    return work.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
+
+
 def _told(plan: Plan) -> str:
     distance = f" {plan.distance:.3f}" if plan.distance is not None and plan.method == "angular" else ""
     return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
@@ -212,7 +224,12 @@ def _told(plan: Plan) -> str:
 
 def _select(work: _Work, wanted: tuple[int, ...] | int | None) -> Selected:
     scores = Scores(work.original, hub.kept_scores(), work.reporter)
-    similarity = work.folder.stage("measure", Similarity, work.inputs, scores.similarity)
+
+    def measure() -> Similarity:
+        _check_possible(work, wanted)
+        return scores.similarity()
+
+    similarity = work.folder.stage("measure", Similarity, work.inputs, measure)
 
     def compute() -> Selected:
         return Selection(work.original, scores, work.reporter).select(similarity, wanted)
@@ -289,7 +306,7 @@ def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.
 
 
 def _prove(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Proof:
-    tokens, decoder = work.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH], work.original.decoder
+    tokens, decoder = _proof_tokens(work), work.original.decoder
     expected = expected_logits(decoder, tokens, plan.kept, replacements)
     return prove(target, target.name, tokens, expected, decoder, work.reporter.progress)
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from hf_prune.anatomy import auto_class
+from hf_prune.anatomy import auto_class, build_skeleton, count_parameters
 from hf_prune.decoder import UNLIKE, StreamedDecoder, open_decoder, run_layers
 from hf_prune.environment import reason_not_to_load
 from hf_prune.errors import ProofFailed, UnsupportedModel, first_line
 from hf_prune.progress import Progress, silent
 from hf_prune.records import Check, Proof
-from hf_prune.weights import TORCH_DTYPES, read_index
+from hf_prune.weights import TORCH_DTYPES
 
 PROOF_SEQUENCES = 2
 PROOF_LENGTH = 48  # tokens
@@ -89,7 +89,8 @@ def prove(
     Raises:
         ProofFailed: at the first check that does not hold.
     """
-    size_bytes = read_index(folder).parameters * decoder.dtype.itemsize
+    written = build_skeleton(folder, trust_remote_code=decoder.skeleton.trust_remote_code)
+    size_bytes = count_parameters(written) * decoder.dtype.itemsize
     too_large = reason_not_to_load(size_bytes, decoder.device.type)
     make_checks = _checks_of_files if too_large else _checks_of_model
     makers = make_checks(folder, tokens.to(decoder.device), expected, decoder)
@@ -120,10 +121,10 @@ def check_streaming(decoder: StreamedDecoder, tokens: Tensor) -> None:
     """
     tokens = tokens.to(decoder.device)
     streamed = expected_logits(decoder, tokens, tuple(range(decoder.num_layers)), {})
-    index = decoder.skeleton.index
-    if reason_not_to_load(index.parameters * decoder.dtype.itemsize, decoder.device.type):
+    size_bytes = count_parameters(decoder.skeleton) * decoder.dtype.itemsize
+    if reason_not_to_load(size_bytes, decoder.device.type):
         return
-    model, _ = _reload(index.folder, decoder)
+    model, _ = _reload(decoder.skeleton.index.folder, decoder)
     difference = _difference(streamed, _plain_logits(model, tokens))
     if difference > TOLERANCE[decoder.dtype]:
         raise UnsupportedModel(

@@ -71,7 +71,11 @@ class Selection:
             protected=self.protected,
             contiguous=self.recipe.contiguous,
             seed=self.recipe.seed,
+            possible=self._possible,
         )
+
+    def _possible(self, removed: Removed) -> bool:
+        return self.original.reason_against(removed) is None
 
     def _tournament(self, similarity: Similarity, count: int) -> Selected:
         similarity = self._all_scores(similarity, count)
@@ -107,11 +111,14 @@ class Selection:
                 continue
             try:
                 removed = self._propose(method, similarity, count)
-            except RecipeError:  # this one protects too much to propose anything
+            except RecipeError:  # this one protects too much, or takes what the model cannot lose
                 continue
             proposals[removed] = (*proposals.get(removed, ()), method)
         if not proposals:
-            raise RecipeError(f"no criterion can propose {count} layers: protect fewer")
+            raise RecipeError(
+                f"no criterion can propose {count} layers: protect fewer, or try a number that fits the "
+                f"pattern of this family's layers"
+            )
         promise = similarity.scores("loss")
         assert promise is not None
         bridging = self._bridge_text()
@@ -126,6 +133,7 @@ class Selection:
             pass_tokens=self._pass_tokens,
             bridge_tokens=0 if bridging is None else bridging.ids.numel(),
             spent=self._spent(similarity, count),
+            possible=self._possible,
         )
 
     def _spent(self, similarity: Similarity, count: int) -> float:

@@ -39,6 +39,8 @@ TORCH_DTYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E8M0": torch.float8_e8m0fnu,
 }
 FLOATING = ("F64", "F32", "F16", "BF16")
 STORED_DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}

@@ -197,3 +197,54 @@ def _add_weights(writer: gguf.GGUFWriter) -> None:
     for name, shape in shapes.items():
         weights = drawn.normal(scale=0.15, size=shape).astype(np.float32)
         writer.add_tensor(f"{name}.weight", gguf.quantize(weights, packing), raw_dtype=packing)
+
+
+def store_as_fp8(folder: Path, full_precision: tuple[str, ...]) -> None:
+    """Store the projections of a saved model in 8 bits with a scale for each 16 x 16 block, as DeepSeek does.
+
+    Args:
+        folder: of the model; its widths are multiples of 16.
+        full_precision: projections that stay as they are, by name.
+    """
+    stored = {}
+    for name, value in load_file(folder / "model.safetensors").items():
+        module = name.removesuffix(".weight")
+        if ".layers." not in name or value.dim() != 2 or module in full_precision:
+            stored[name] = value
+            continue
+        blocks = value.float().unflatten(0, (-1, 16)).unflatten(2, (-1, 16))  # (rows, 16, columns, 16)
+        scale = blocks.abs().amax((1, 3)) / 448
+        scaled = blocks / scale[:, None, :, None]
+        stored[name] = scaled.reshape(value.shape).to(torch.float8_e4m3fn)
+        stored[f"{name}_scale_inv"] = scale
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    _say_quantised(folder, "fp8", full_precision, weight_block_size=[16, 16], activation_scheme="dynamic")
+
+
+def store_as_mxfp4(folder: Path) -> None:
+    """Store the experts of a saved gpt-oss in 4 bits, as it is published: random ones."""
+    torch.manual_seed(0)
+    stored = {}
+    for name, value in load_file(folder / "model.safetensors").items():
+        if not name.endswith(("gate_up_proj", "down_proj")):
+            stored[name] = value.bfloat16()
+            continue
+        experts, inner, outer = value.shape
+        packed = (experts, outer, inner // 32)
+        stored[f"{name}_blocks"] = torch.randint(256, (*packed, 16), dtype=torch.uint8)
+        stored[f"{name}_scales"] = torch.randint(122, 126, packed, dtype=torch.uint8)
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    _say_quantised(folder, "mxfp4", ("model.layers.*.self_attn", "lm_head"))
+
+
+def _say_quantised(folder: Path, method: str, full_precision: tuple[str, ...], **settings: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "dtype": "bfloat16",
+        "quantization_config": {
+            "quant_method": method,
+            "modules_to_not_convert": list(full_precision),
+            **settings,
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(config))

@@ -1,15 +1,17 @@
 """The shorter checkpoint on disk is the original with those layers left out, for whoever loads it."""
 
 import json
+import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from hf_prune.cut import write_checkpoint
 from hf_prune.errors import UnsupportedModel
 from hf_prune.progress import silent
+from tests.families import build
 from tests.plain import edit_json, plain_logits, plain_model, some_tokens
 
 FAMILIES = [
@@ -185,3 +187,43 @@ def test_refuses_a_configuration_that_cannot_be_carried_before_it_writes_a_weigh
             progress=silent,
         )
     assert not list((tmp_path / "cut").glob("*.safetensors"))
+
+
+def test_the_parts_of_an_embedding_that_belong_to_removed_layers_go_along(tmp_path):
+    build("gemma4_text", tmp_path / "source")
+    cut(tmp_path / "source", tmp_path / "cut", (0, 2, 5))
+    before = load_file(tmp_path / "source" / "model.safetensors")["model.embed_tokens_per_layer.weight"]
+    after = load_file(tmp_path / "cut" / "model.safetensors")["model.embed_tokens_per_layer.weight"]
+    layers = before.unflatten(1, (6, 8))
+    assert torch.equal(after, layers[:, (0, 2, 5)].flatten(1))
+
+
+def test_a_layer_that_predicts_further_tokens_is_left_out(tiny_models, tmp_path):
+    shutil.copytree(tiny_models("llama"), tmp_path / "source")
+    weights = load_file(tmp_path / "source" / "model.safetensors")
+    weights["model.layers.6.eh_proj.weight"] = torch.ones(2, 2)
+    save_file(weights, tmp_path / "source" / "model.safetensors", metadata={"format": "pt"})
+    edit_json(tmp_path / "source" / "config.json", num_nextn_predict_layers=1)
+    cut(tmp_path / "source", tmp_path / "cut", (0, 1, 4, 5))
+    assert not [name for name in load_file(tmp_path / "cut" / "model.safetensors") if "eh_proj" in name]
+    assert json.loads((tmp_path / "cut" / "config.json").read_text())["num_nextn_predict_layers"] == 0
+
+
+def test_weights_that_layers_share_pass_to_the_first_that_stays(tmp_path):
+    build("zamba", tmp_path / "source")
+    before = load_file(tmp_path / "source" / "model.safetensors")
+    stored = {name.split(".shared_transf.")[0] for name in before if ".shared_transf." in name}
+    assert stored == {"model.layers.2"}  # of the hybrid layers 2, 5 and 8
+    cut(tmp_path / "source", tmp_path / "cut", (0, 1, 3, 5, 6, 8))
+    after = load_file(tmp_path / "cut" / "model.safetensors")
+    for name in (name for name in before if ".shared_transf." in name):
+        assert torch.equal(after[name.replace("layers.2.", "layers.3.")], before[name])
+
+
+def test_what_the_model_does_not_use_is_copied_along(tmp_path):
+    build("llama4", tmp_path / "source")  # loaded as a language model, without its tower for pictures
+    cut(tmp_path / "source", tmp_path / "cut", (0, 1, 4, 5))
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("source", "cut"))
+    towers = [name for name in before if name.startswith("vision_model.")]
+    assert towers
+    assert all(torch.equal(before[name], after[name]) for name in towers)

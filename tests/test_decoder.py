@@ -199,3 +199,42 @@ def test_refuses_a_checkpoint_of_another_shape(tiny_models, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(content))
     with pytest.raises(UnsupportedModel, match=r"\[32, 64\], but it is \[32, 48\] by config.json"):
         open_decoder(tmp_path, CPU)
+
+
+def test_a_saved_buffer_is_read_with_its_layer(tmp_path):
+    build("deepseek_v3", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    biases = [name for name in weights if name.endswith("e_score_correction_bias")]
+    assert biases
+    save_file(
+        weights | {name: torch.randn_like(weights[name]) for name in biases}, tmp_path / "model.safetensors"
+    )
+    tokens = some_tokens()
+    expected = plain_logits(plain_model(tmp_path), tokens)
+    torch.testing.assert_close(streamed_logits(tmp_path, tokens), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_several_streams_side_by_side_are_one_wide_state(tmp_path):
+    build("deepseek_v4", tmp_path)
+    decoder = open_decoder(tmp_path, CPU)
+    (states,) = decoder.enter(some_tokens(2, 8))
+    assert states.shape == (2, 8, 4 * 32)
+    with decoder.layer(0) as run:
+        assert run(0, states).shape == states.shape
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        ("glm_moe_dsa", "hands more than hidden states from one layer to the next"),
+        ("gemma3n_text", "leaves shared_kv_states to later layers"),
+        ("mllama", "of a text, 4 layers are run"),
+        ("prophetnet", "its hidden states are not one for each token"),
+    ],
+)
+def test_refuses_a_family_whose_layers_are_more_than_one_stream(tmp_path, family, said):
+    build(family, tmp_path)
+    tokens = some_tokens(2, 8)
+    with pytest.raises(UnsupportedModel, match=said) as caught:
+        streamed_logits(tmp_path, tokens)
+    assert "\n" not in str(caught.value)

@@ -1,13 +1,17 @@
 """The proof holds for a right cut, and a wrong one is caught whatever is wrong with it."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from hf_prune import prove as proving
 from hf_prune.decoder import open_decoder
-from hf_prune.errors import ProofFailed
+from hf_prune.errors import ProofFailed, UnsupportedModel
 from hf_prune.prove import expected_logits, prove
+from tests.families import build
 from tests.plain import edit_json, plain_logits, plain_model, some_tokens
 from tests.test_cut import CUTS, cut
 
@@ -195,3 +199,29 @@ def test_a_wrong_cut_is_caught_from_its_files_alone(tiny_models, tmp_path, monke
     cut(source, tmp_path / "cut", (0, 1, 4, 5))
     with pytest.raises(ProofFailed, match=NAMES[1]):
         proof_of(source, tmp_path / "cut", kept=(0, 2, 4, 5))
+
+
+@pytest.mark.parametrize("family", ["qwen3_moe", "qwen2_moe"])
+def test_refuses_numbers_of_layers_that_were_not_remapped(tmp_path, family):
+    build(family, tmp_path / "source")
+    edit_json(tmp_path / "source" / "config.json", mlp_only_layers=[0, 3])
+    rebuilt = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path / "source"))
+    rebuilt.save_pretrained(tmp_path / "source")
+    cut(tmp_path / "source", tmp_path / "cut", (0, 2, 3, 5))
+    assert json.loads((tmp_path / "cut" / "config.json").read_text())["mlp_only_layers"] == [0, 2]
+    edit_json(tmp_path / "cut" / "config.json", mlp_only_layers=[0, 3])
+    with pytest.raises(ProofFailed):
+        proof_of(tmp_path / "source", tmp_path / "cut", (0, 2, 3, 5))
+
+
+def test_an_original_that_decodes_otherwise_with_its_cache_is_no_fault_of_the_cut(tmp_path):
+    build("moshi", tmp_path / "source")
+    cut(tmp_path / "source", tmp_path / "cut", KEPT)
+    proof = proof_of(tmp_path / "source", tmp_path / "cut")
+    assert "in the original" in proof.checks[2].detail
+
+
+def test_a_stream_that_is_not_the_model_is_found_before_anything_is_built_on_it(tmp_path):
+    build("inkling2_text", tmp_path)
+    with pytest.raises(UnsupportedModel, match="more goes from layer to layer than hidden states"):
+        proving.check_streaming(open_decoder(tmp_path, CPU), TOKENS)

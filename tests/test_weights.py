@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from hf_prune import weights
 from hf_prune.errors import NoSafetensors, UnsupportedModel
 from hf_prune.progress import silent
 from hf_prune.weights import INDEX_FILE, read_index, write_weights
@@ -113,3 +114,26 @@ def test_a_folder_without_weights_or_with_a_file_missing_is_refused(tmp_path):
     (tmp_path / INDEX_FILE).write_text(json.dumps({"weight_map": {"a": "gone.safetensors"}}))
     with pytest.raises(NoSafetensors, match=r"gone\.safetensors"):
         read_index(tmp_path)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("chunk", [7, 64, 1 << 20])
+def test_a_part_of_a_tensor_is_written_a_few_rows_at_a_time(tmp_path, monkeypatch, axis, chunk):
+    monkeypatch.setattr(weights, "COPY_CHUNK", chunk)
+    whole = torch.randn(5, 6, 4)
+    save_file(
+        {"each": whole, "other": torch.ones(2)}, tmp_path / "model.safetensors", metadata={"format": "pt"}
+    )
+    index, kept = read_index(tmp_path), (0, 2, 3)
+    (tmp_path / "new").mkdir()
+    write_weights(
+        index,
+        tmp_path / "new",
+        names={"each": "each", "other": "other"},
+        replacements={},
+        parts={"each": index.tensors["each"].part(axis, kept)},
+        progress=silent,
+    )
+    written = load_file(tmp_path / "new" / "model.safetensors")
+    assert torch.equal(written["each"], whole.index_select(axis, torch.tensor(kept)))
+    assert torch.equal(written["other"], torch.ones(2))

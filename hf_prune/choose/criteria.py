@@ -42,8 +42,14 @@ CRITERIA = {
     )
 }
 TAYLOR_PLUS_FIRST, TAYLOR_PLUS_LAST = 4, 2  # Shortened LLaMA, section 3.1
+Possible = Callable[[tuple[int, ...]], bool]  # whether a model can lose some layers
 CHANCE = ("random",)  # says nothing about the model
 CORNERSTONE = math.log(2)  # nats per token: without such a layer the perplexity more than doubles
+
+
+def always(_: tuple[int, ...]) -> bool:
+    """Every cut is possible where all layers are alike."""
+    return True
 
 
 def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> tuple[int, ...]:
@@ -66,6 +72,7 @@ def propose(
     protected: Collection[int] = (),
     contiguous: bool | None = None,
     seed: int = 0,
+    possible: Possible = always,
 ) -> tuple[int, ...]:
     """The layers that a criterion removes.
 
@@ -76,9 +83,11 @@ def propose(
         protected: layers that stay.
         contiguous: one block, or the best layers wherever they are; None: as the paper has it.
         seed: of `random`.
+        possible: whether the model can lose some layers.
 
     Raises:
-        RecipeError: that many unprotected layers, or such a block, do not exist.
+        RecipeError: that many unprotected layers, or such a block, do not exist, or the model cannot lose
+            what the criterion would take.
     """
     criterion, num_layers = CRITERIA[method], similarity.num_layers
     allowed = allowed_layers(method, num_layers, protected)
@@ -88,17 +97,51 @@ def propose(
             f"{num_layers}: the others are protected"
         )
     one_block = criterion.contiguous if contiguous is None else contiguous
-    if method == "greedy":
-        return _greedy(similarity, count, one_block)
-    if one_block and not block_starts(count, allowed, num_layers):
-        raise RecipeError(f"no {count} neighbouring layers are free of protection")
-    if method in ("reverse", "deepest"):
-        return _last(count, allowed, num_layers, one_block)
-    if method == "random":
-        return _random(count, allowed, num_layers, one_block, seed)
     if one_block:
-        start = ranked_blocks(method, similarity, count, allowed)[0]
-        return tuple(range(start, start + count))
+        candidates = _blocks(method, similarity, count, allowed, seed)
+    else:
+        candidates = [_scattered(method, similarity, count, allowed, seed)]
+    found = next((candidate for candidate in candidates if possible(candidate)), None)
+    if found is None:
+        what = "any such block" if one_block else "the layers that it takes"
+        raise RecipeError(
+            f"--method {method} finds no {count} layers to take: this family's pattern of layers does not "
+            f"allow it to lose {what}; try another number of layers, or --layers"
+        )
+    return found
+
+
+def _blocks(
+    method: str, similarity: Similarity, size: int, allowed: Sequence[int], seed: int
+) -> list[tuple[int, ...]]:
+    """The blocks that a criterion may take, the one that it likes best first."""
+    starts = block_starts(size, allowed, similarity.num_layers)
+    if method == "greedy":
+        raise RecipeError("--method greedy removes layers one at a time, not one block: leave --contiguous")
+    if not starts:
+        raise RecipeError(f"no {size} neighbouring layers are free of protection")
+    if method in ("reverse", "deepest"):
+        starts = starts[::-1]
+    elif method == "random":
+        starts = random.Random(seed).sample(starts, len(starts))
+    else:
+        starts = ranked_blocks(method, similarity, size, allowed)
+    return [tuple(range(start, start + size)) for start in starts]
+
+
+def _scattered(
+    method: str, similarity: Similarity, count: int, allowed: Sequence[int], seed: int
+) -> tuple[int, ...]:
+    """The layers that a criterion takes wherever they are."""
+    if method in ("reverse", "deepest"):
+        return tuple(allowed[len(allowed) - count :])
+    if method == "random":
+        return tuple(sorted(random.Random(seed).sample(allowed, count)))
+    if method == "greedy":
+        order = similarity.removal_order
+        if order is None or len(order.layers) < count:
+            raise ValueError("the greedy order was not measured far enough")
+        return tuple(sorted(order.layers[:count]))
     scores = layer_scores(method, similarity)
     return tuple(sorted(sorted(allowed, key=lambda layer: (scores[layer], layer))[:count]))
 
@@ -167,29 +210,3 @@ BLOCK_DISTANCES: dict[str, Callable[[Similarity], Matrix]] = {
     # Of a cosine the largest is the best; as a distance it is 1 - cosine.
     "cosine": lambda similarity: tuple(tuple(1 - v for v in row) for row in similarity.cosine_all_tokens),
 }
-
-
-def _last(count: int, allowed: Sequence[int], num_layers: int, one_block: bool) -> tuple[int, ...]:
-    if one_block:
-        start = block_starts(count, allowed, num_layers)[-1]
-        return tuple(range(start, start + count))
-    return tuple(allowed[len(allowed) - count :])
-
-
-def _greedy(similarity: Similarity, count: int, one_block: bool) -> tuple[int, ...]:
-    if one_block:
-        raise RecipeError("--method greedy removes layers one at a time, not one block: leave --contiguous")
-    order = similarity.removal_order
-    if order is None or len(order.layers) < count:
-        raise ValueError("the greedy order was not measured far enough")
-    return tuple(sorted(order.layers[:count]))
-
-
-def _random(
-    count: int, allowed: Sequence[int], num_layers: int, one_block: bool, seed: int
-) -> tuple[int, ...]:
-    drawn = random.Random(seed)
-    if one_block:
-        start = drawn.choice(block_starts(count, allowed, num_layers))
-        return tuple(range(start, start + count))
-    return tuple(sorted(drawn.sample(allowed, count)))

@@ -13,9 +13,10 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from hf_prune.choose.blocks import all_but, blocks_of
+from hf_prune.choose.criteria import always
 from hf_prune.records import CutLosses, TextTokens, Tournament, Trial
 
 Removed = tuple[int, ...]  # layers, in order; () is the original
@@ -41,6 +42,7 @@ class Field:
     pass_tokens: int
     bridge_tokens: int  # that each bridge is fitted on; 0: no bridges
     spent: float = 0.0  # of the budget, before the tournament
+    possible: Callable[[Removed], bool] = always  # whether the model can lose these layers
 
 
 @dataclass
@@ -123,8 +125,8 @@ def _search(state: _State, windows: int, total: int) -> None:
         if not best:
             return
         searched.add(best[0])
-        near = [cut for cut in neighbours(best[0], state.field) if cut not in state.tried]
-        near = near[:SEARCHED_AT_ONCE]
+        untried = (cut for cut in neighbours(best[0], state.field) if cut not in state.tried)
+        near = list(islice(filter(state.field.possible, untried), SEARCHED_AT_ONCE))
         while near and state.cost + _outlook(state, near, windows, total) > state.field.budget:
             near.pop()
         state.advance(near, windows)
@@ -166,7 +168,8 @@ def blocks_beside(removed: Removed, field: Field) -> list[Removed]:
     if len(blocks_of(removed)) > 1:
         return []
     moved = [tuple(layer + shift for layer in removed) for shift in (-1, 1, -2, 2)]
-    return [block for block in moved if all(layer in field.allowed for layer in block)]
+    free = (block for block in moved if all(layer in field.allowed for layer in block))
+    return [block for block in free if field.possible(block)]
 
 
 def layers_run(kept: Iterable[tuple[int, ...]], num_layers: int) -> int:
