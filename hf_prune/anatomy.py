@@ -27,6 +27,14 @@ from transformers.initialization import no_init_weights
 from hf_prune import loading
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.loading import Conversion, Names, Place
+from hf_prune.own_code import (
+    classes_named,
+    needs_trust,
+    own_model_class,
+    read_trusted_config,
+    refuse_own_model,
+)
+from hf_prune.quantised import quantised
 from hf_prune.records import Anatomy
 from hf_prune.weights import FLOATING, TORCH_DTYPES, StoredTensor, WeightIndex, read_index
 
@@ -43,6 +51,7 @@ class Skeleton:
     section: tuple[str, ...]  # of the configuration, where the decoder is described: ("text_config",)
     layer_path: str  # of the decoder layers among the model's modules: "model.layers"
     index: WeightIndex
+    trust_remote_code: bool = False  # whether code that the model brings may be run
 
     @cached_property
     def config(self) -> PreTrainedConfig:
@@ -122,25 +131,23 @@ class Skeleton:
         return conversion.stored[0] if conversion is not None and conversion.rule is None else None
 
 
-def read_config(folder: Path) -> PreTrainedConfig:
+def read_config(
+    folder: Path, *, trust_remote_code: bool = False, base_model: str | None = None
+) -> PreTrainedConfig:
     """The configuration in `folder`, if it is one of a decoder that can be cut.
+
+    Args:
+        folder: of the model.
+        trust_remote_code: whether code that the model brings may be run.
+        base_model: what its card says that it was made from, to be named where that is to be cut instead.
 
     Raises:
         UnsupportedModel: transformers does not know it, or its weights are quantised.
     """
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (ValueError, KeyError, OSError, StrictDataclassError) as error:
-        model_type = json.loads((folder / "config.json").read_text()).get("model_type", "unnamed")
-        raise UnsupportedModel(
-            f"the architecture {model_type!r} is not one that transformers can load here: {first_line(error)}"
-        ) from error
+    config = read_trusted_config(folder) if trust_remote_code else _known_config(folder)
     quantization = getattr(config, "quantization_config", None)
     if quantization and quantization.get("quant_method") not in DEQUANTISED:
-        raise UnsupportedModel(
-            "the weights are quantised; layers are cut from full-precision weights, so name the "
-            "repository this model was quantised from"
-        )
+        raise quantised(quantization, base_model)
     if config.is_encoder_decoder:
         raise UnsupportedModel(
             f"{config.model_type} is an encoder with a decoder: what its decoder computes hangs on a "
@@ -149,37 +156,54 @@ def read_config(folder: Path) -> PreTrainedConfig:
     return config
 
 
+def _known_config(folder: Path) -> PreTrainedConfig:
+    refuse_own_model(folder)
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, KeyError, OSError, StrictDataclassError) as error:
+        model_type = json.loads((folder / "config.json").read_text()).get("model_type", "unnamed")
+        raise UnsupportedModel(
+            f"the architecture {model_type!r} is not one that transformers can load here: {first_line(error)}"
+        ) from error
+
+
 def auto_class(config: PreTrainedConfig) -> Any:
     """The class of transformers that loads a model of this configuration as its users do."""
-    causal = type(config) in AutoModelForCausalLM._model_mapping
+    own = {} if type(config).__module__.startswith("transformers.") else classes_named(config)
+    causal = type(config) in AutoModelForCausalLM._model_mapping or AutoModelForCausalLM.__name__ in own
     return AutoModelForCausalLM if causal else AutoModelForImageTextToText
 
 
-def build_skeleton(folder: Path) -> Skeleton:
+def build_skeleton(folder: Path, *, trust_remote_code: bool = False) -> Skeleton:
     """The model in `folder` without its weights, and its decoder layers.
+
+    Args:
+        folder: of the model.
+        trust_remote_code: whether code that the model brings may be run.
 
     Raises:
         UnsupportedModel: there is no module list of that length, or more than one.
     """
-    return skeleton_of(read_config(folder), read_index(folder))
+    config = read_config(folder, trust_remote_code=trust_remote_code)
+    return skeleton_of(config, read_index(folder), trust_remote_code=trust_remote_code)
 
 
-def skeleton_of(config: PreTrainedConfig, index: WeightIndex | None) -> Skeleton:
+def skeleton_of(
+    config: PreTrainedConfig, index: WeightIndex | None, *, trust_remote_code: bool = False
+) -> Skeleton:
     """The model of a configuration without its weights, and its decoder layers.
 
     Args:
         config: of the model.
         index: of its files; None: the tensors are those that the architecture has, in the configuration's
             dtype, and cannot be read.
+        trust_remote_code: whether code that the model brings may be run.
 
     Raises:
         UnsupportedModel: there is no module list of that length, or more than one; or the tensors are not
             those of this architecture.
     """
-    try:
-        model_class = auto_class(config)._model_mapping[type(config)]
-    except KeyError as error:
-        raise UnsupportedModel(f"{config.model_type} has no causal language model in transformers") from error
+    model_class = _model_class(config, trust_remote_code=trust_remote_code)
     try:
         model = empty_model(model_class, config)
     except (ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
@@ -193,9 +217,25 @@ def skeleton_of(config: PreTrainedConfig, index: WeightIndex | None) -> Skeleton
         section=section,
         layer_path=find_layers(model, decoder_config(config, section)),
         index=index or _presumed_index(model),
+        trust_remote_code=trust_remote_code,
     )
     _check_complete(skeleton)
     return skeleton
+
+
+def _model_class(config: PreTrainedConfig, *, trust_remote_code: bool) -> type[PreTrainedModel]:
+    """The class that transformers loads: the model's own where it brings one that may be run."""
+    auto = auto_class(config)
+    own = own_model_class(config, auto) if trust_remote_code else None
+    if own is not None:
+        return own
+    try:
+        known: type[PreTrainedModel] = auto._model_mapping[type(config)]
+    except KeyError as error:
+        if not trust_remote_code and AutoModelForCausalLM.__name__ in classes_named(config):
+            raise needs_trust(Path(str(config.name_or_path))) from error
+        raise UnsupportedModel(f"{config.model_type} has no causal language model in transformers") from error
+    return known
 
 
 def empty_model(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:

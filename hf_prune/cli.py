@@ -82,6 +82,11 @@ SOURCE = (
         is_flag=True,
         help="Read pytorch_model.bin where there is no safetensors file; code in it is refused, not run.",
     ),
+    click.option(
+        "--trust-remote-code",
+        is_flag=True,
+        help="Load MODEL by the Python code that it brings, which is run here: read it first.",
+    ),
 )
 TARGET = (
     click.option("--ratio", type=float, help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]"),

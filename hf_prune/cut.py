@@ -27,6 +27,7 @@ def write_checkpoint(
     variant: str,
     replacements: Mapping[str, Tensor],
     progress: Progress,
+    trust_remote_code: bool = False,
 ) -> Checkpoint:
     """Write the layers `kept` of the model in `source` as a model of its own into `target`.
 
@@ -40,14 +41,15 @@ def write_checkpoint(
         variant: "cut" or "bridged".
         replacements: new values by the tensor's name in `source`.
         progress: shows the tensors going by.
+        trust_remote_code: whether code that the model brings may be run, and is copied along.
 
     Raises:
         UnsupportedModel: the configuration cannot describe the shorter model.
     """
-    original = build_skeleton(source)
+    original = build_skeleton(source, trust_remote_code=trust_remote_code)
     config = cut_config((source / "config.json").read_text(encoding="utf-8"), kept, original)
     (target / "config.json").write_text(config, encoding="utf-8")
-    for path in companion_files(source):
+    for path in companion_files(source, code=trust_remote_code):
         shutil.copyfile(path, target / path.name)
     weights = write_weights(
         original.index,
@@ -57,7 +59,8 @@ def write_checkpoint(
         parts=layer_parts(original, target, kept),
         progress=progress,
     )
-    written = build_skeleton(target)  # every parameter of it has its tensor, of the right shape
+    # Every parameter of the shorter model has its tensor, of the right shape.
+    written = build_skeleton(target, trust_remote_code=trust_remote_code)
     return Checkpoint(
         variant=variant,
         folder=target.name,
@@ -108,7 +111,7 @@ def layer_parts(original: Skeleton, target: Path, kept: tuple[int, ...]) -> dict
     Raises:
         UnsupportedModel: one of them changes in another way.
     """
-    config = read_config(target)
+    config = read_config(target, trust_remote_code=original.trust_remote_code)
     wanted = empty_model(type(original.model), config).state_dict()
     parts: dict[str, TensorPart] = {}
     for name, tensor in original.names.wanted.items():

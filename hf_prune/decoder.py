@@ -377,7 +377,11 @@ def _strange(skeleton: Skeleton, reason: str) -> str:
 
 
 def open_decoder(
-    folder: Path, device: torch.device, memory: ActivationMemory | None = None
+    folder: Path,
+    device: torch.device,
+    memory: ActivationMemory | None = None,
+    *,
+    trust_remote_code: bool = False,
 ) -> StreamedDecoder:
     """The decoder in `folder`, ready to be run layer by layer.
 
@@ -385,11 +389,12 @@ def open_decoder(
         folder: a model in safetensors form.
         device: where the layers are computed and the hidden states are kept.
         memory: how much the hidden states may take; None: no limit.
+        trust_remote_code: whether code that the model brings may be run.
 
     Raises:
         UnsupportedModel: its structure is not one that can be run so.
     """
-    skeleton = build_skeleton(folder)
+    skeleton = build_skeleton(folder, trust_remote_code=trust_remote_code)
     for module in skeleton.model.modules():
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else buffer.to(device)

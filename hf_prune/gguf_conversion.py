@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
@@ -17,7 +18,7 @@ def read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
         UnsupportedModel: transformers cannot read this file.
     """
     try:
-        return AutoConfig.from_pretrained(folder, gguf_file=gguf_file)
+        return AutoConfig.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
         raise _unreadable(gguf_file, error) from error
 
@@ -40,8 +41,9 @@ def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
     size = (folder / gguf_file).stat().st_size
     check_room(target.parent, 4 * size, f"converting {gguf_file}")
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.bfloat16)
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
+        told: dict[str, Any] = {"gguf_file": gguf_file, "trust_remote_code": False}
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **told)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **told)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
         raise _unreadable(gguf_file, error) from error
     for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):

@@ -5,7 +5,7 @@ the one of `hf auth login` or HF_TOKEN; it is never an argument.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ class Repository:
     license_name: str | None
     license_link: str | None
     languages: tuple[str, ...]
+    base_model: str | None = None  # that its card says it was made from
 
 
 @contextmanager
@@ -146,7 +147,16 @@ def look_up(repo_id: str, revision: str | None) -> Repository:
         license_name=card.get("license_name"),
         license_link=card.get("license_link"),
         languages=(languages,) if isinstance(languages, str) else tuple(languages),
+        base_model=only_base(card),
     )
+
+
+def only_base(card: Mapping[str, Any]) -> str | None:
+    """The model that a card says its own was made from; None where it names none, or several."""
+    base = card.get("base_model")
+    if isinstance(base, list) and len(base) == 1:
+        base = base[0]
+    return base if isinstance(base, str) else None
 
 
 def exists(repo_id: str) -> bool:

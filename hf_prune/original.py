@@ -90,13 +90,15 @@ class Original:
 
     def open(self, folder: Path) -> StreamedDecoder:
         """A decoder on this device that shares the memory for hidden states."""
-        return open_decoder(folder, self.device, self.memory)
+        trusted = self.recipe.trust_remote_code
+        return open_decoder(folder, self.device, self.memory, trust_remote_code=trusted)
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         try:
-            return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
-        except (ValueError, OSError, KeyError) as error:
+            trusted = self.recipe.trust_remote_code
+            return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=trusted)
+        except (ValueError, OSError, KeyError, ImportError, AttributeError, TypeError) as error:
             raise UnsupportedModel(
                 f"the tokenizer in {self.folder} cannot be loaded: {first_line(error)}"
             ) from error
@@ -122,7 +124,13 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     """
     check_recipe(recipe)
     device = choose_device(recipe.device)
-    found = source.find(recipe.model, recipe.revision, recipe.gguf_file, allow_pickle=recipe.allow_pickle)
+    found = source.find(
+        recipe.model,
+        recipe.revision,
+        recipe.gguf_file,
+        allow_pickle=recipe.allow_pickle,
+        trust_remote_code=recipe.trust_remote_code,
+    )
     (reporter or Reporter()).tell(found.notice or source.announce(found))
     texts = _read_texts(recipe)
     described = source.fetch_anatomy(found, exact=exact)

@@ -181,7 +181,9 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
-    written = anatomy.describe(anatomy.build_skeleton(work.folder.checkpoints / result.variant))
+    written = anatomy.build_skeleton(
+        work.folder.checkpoints / result.variant, trust_remote_code=work.recipe.trust_remote_code
+    )
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -193,7 +195,7 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
         similarity=selected.similarity,
         plan=plan,
         result=result,
-        result_anatomy=written,
+        result_anatomy=anatomy.describe(written),
         proofs=(cut.proof, bridged.proof) if bridged.proof else (cut.proof,),
         bridge=bridged.bridge,
         perplexities=perplexities,
@@ -298,6 +300,7 @@ def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.
             variant=target.name,
             replacements=replacements,
             progress=work.reporter.progress,
+            trust_remote_code=work.recipe.trust_remote_code,
         )
     return checkpoint
 
@@ -319,7 +322,11 @@ def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
 def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
     def compute() -> SpeedTrial:
         return measure_speeds(
-            folders, work.dense.size_bytes, str(work.original.device), work.reporter.progress
+            folders,
+            work.dense.size_bytes,
+            str(work.original.device),
+            work.reporter.progress,
+            trust_remote_code=work.recipe.trust_remote_code,
         )
 
     return work.folder.stage("speed", SpeedTrial, work.inputs, compute)

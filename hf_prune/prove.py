@@ -89,7 +89,8 @@ def prove(
     Raises:
         ProofFailed: at the first check that does not hold.
     """
-    size_bytes = count_parameters(build_skeleton(folder)) * decoder.dtype.itemsize
+    written = build_skeleton(folder, trust_remote_code=decoder.skeleton.trust_remote_code)
+    size_bytes = count_parameters(written) * decoder.dtype.itemsize
     too_large = reason_not_to_load(size_bytes, decoder.device.type)
     make_checks = _checks_of_files if too_large else _checks_of_model
     makers = make_checks(folder, tokens.to(decoder.device), expected, decoder)
@@ -146,7 +147,8 @@ def _checks_of_model(
 def _checks_of_files(
     folder: Path, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
 ) -> tuple[Callable[[], Check], ...]:
-    written = open_decoder(folder, decoder.device)  # refuses a folder that lacks a tensor
+    trusted = decoder.skeleton.trust_remote_code
+    written = open_decoder(folder, decoder.device, trust_remote_code=trusted)  # refuses a missing tensor
     return (
         lambda: _check_logits(
             _streamed_logits(written, tokens, range(written.num_layers), {}), expected, decoder.dtype
@@ -156,8 +158,12 @@ def _checks_of_files(
 
 def _reload(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, Any]]:
     """The checkpoint as a user of the Hub would load it, and what transformers noticed on the way."""
-    loaded: Any = auto_class(decoder.skeleton.whole_config).from_pretrained(
-        folder, dtype=decoder.dtype, output_loading_info=True, trust_remote_code=False
+    skeleton = decoder.skeleton
+    loaded: Any = auto_class(skeleton.whole_config).from_pretrained(
+        folder,
+        dtype=decoder.dtype,
+        output_loading_info=True,
+        trust_remote_code=skeleton.trust_remote_code,
     )
     model, loading = loaded
     return model.to(decoder.device).eval(), loading

@@ -14,6 +14,7 @@ ANALYSED = (
     "revision",
     "gguf_file",
     "allow_pickle",
+    "trust_remote_code",
     "calibration",
     "samples",
     "sequence_length",
@@ -41,6 +42,7 @@ class Recipe:
     revision: str | None = None
     gguf_file: str | None = None
     allow_pickle: bool = False  # read pytorch_model.bin where there is no safetensors file
+    trust_remote_code: bool = False  # run the code that the model brings
     ratio: float | None = None
     drop_layers: int | None = None
     layers: str | None = None  # "21-28,30": 0-based, inclusive

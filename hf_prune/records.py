@@ -27,6 +27,7 @@ class Source:
     folder: str
     gguf_file: str | None = None
     pickled: bool = False  # its weights were read from pytorch_model.bin
+    own_code: tuple[str, ...] = ()  # files of code that its settings refer to, where it was loaded by them
     license: str | None = None
     license_name: str | None = None
     license_link: str | None = None

@@ -7,35 +7,51 @@ refused before the weights are on their way.
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCard
 
 from hf_prune import hub
-from hf_prune.anatomy import build_skeleton, describe, read_config, skeleton_of
+from hf_prune.anatomy import describe, read_config, skeleton_of
 from hf_prune.disk import gigabytes
 from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
+from hf_prune.own_code import code_files, refuse_own_tokenizer
 from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pickle, pickled_files
 from hf_prune.records import Anatomy, Source, fingerprint
-from hf_prune.weights import INDEX_FILE, SINGLE_FILE
+from hf_prune.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
 
-COMPANIONS = (  # files beside the weights that a user of the model needs, copied byte for byte
+COMPANIONS = (  # files beside the weights that a user of the model needs, in any case, copied byte for byte
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab*",
     "merges.txt",
+    "bpe.codes",
     "*.tiktoken",
+    "tekken.json",
     "spiece.model",
     "sentencepiece*",
+    "*.spm",
     "chat_template*",
-    "LICENSE*",
-    "NOTICE*",
-    "USE_POLICY*",
+    "*.jinja",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "image_processor*",
+    "audio*.json",
+    "licen[cs]e*",
+    "copying*",
+    "notice*",
+    "*use_policy*",
+)
+WEIGHTS = (  # however such a file is called, it holds the layers that go
+    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
+    *(".h5", ".msgpack", ".tflite", ".ot", ".mlmodel", ".index.json"),
 )
 
 
@@ -48,6 +64,7 @@ class Found:
     folder: Path | None
     gguf_file: str | None
     pickled: bool  # its weights are in pytorch_model.bin, and may be read from there
+    trust_remote_code: bool  # code that it brings may be run
     notice: str | None
 
     @property
@@ -59,8 +76,20 @@ class Found:
         return self.folder.resolve().name
 
     @property
+    def base_model(self) -> str | None:
+        """The model that its card says it was made from."""
+        if self.repository is not None:
+            return self.repository.base_model
+        assert self.folder is not None
+        return hub.only_base(_own_card(self.folder))
+
+    @property
     def identity(self) -> str:
-        """Changes when the model does: the commit, or the files' names, sizes and times."""
+        """Changes when the model does: the commit, or the files' names, sizes and times; and its code."""
+        return f"{self._files} with its code" if self.trust_remote_code else self._files
+
+    @property
+    def _files(self) -> str:
         if self.repository is not None:
             return self.repository.commit
         assert self.folder is not None
@@ -69,20 +98,42 @@ class Found:
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def companion_files(folder: Path) -> list[Path]:
-    """The files of a local model that are copied along, in order of their names."""
+def companion_files(folder: Path, *, code: bool = False) -> list[Path]:
+    """The files of a local model that are copied along, in order of their names.
+
+    Args:
+        folder: of the model.
+        code: whether Python files are among them.
+    """
     files = (path for path in sorted(folder.iterdir()) if path.is_file())
-    return [path for path in files if _is_companion(path.name)]
+    return [path for path in files if _is_companion(path.name, code=code)]
 
 
-def _is_companion(name: str) -> bool:
-    return "/" not in name and any(fnmatch(name, pattern) for pattern in COMPANIONS)
+def _is_companion(name: str, *, code: bool) -> bool:
+    if "/" in name or name.endswith(".py"):
+        return code and "/" not in name
+    lower = name.lower()
+    return not lower.endswith(WEIGHTS) and any(fnmatchcase(lower, pattern) for pattern in COMPANIONS)
 
 
-def find(model: str, revision: str | None, gguf_file: str | None, *, allow_pickle: bool = False) -> Found:
+def find(
+    model: str,
+    revision: str | None,
+    gguf_file: str | None,
+    *,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Found:
     """Locate a model and make sure that it has weights in a form that can be cut.
 
     A repository in Meta's original format stands for its sibling `MODEL-hf`, where there is one.
+
+    Args:
+        model: a Hub id or a folder.
+        revision: branch, tag or commit on the Hub.
+        gguf_file: take this file of it.
+        allow_pickle: whether pickled weights may be read.
+        trust_remote_code: whether code that the model brings may be fetched and run.
 
     Raises:
         ModelNotFound: neither a folder nor a model on the Hub.
@@ -98,6 +149,7 @@ def find(model: str, revision: str | None, gguf_file: str | None, *, allow_pickl
             folder=folder,
             gguf_file=gguf_file,
             pickled=gguf_file is None and not _has_weights(names),
+            trust_remote_code=trust_remote_code,
             notice=None,
         )
     if model.startswith((".", "/", "~")) or folder.is_file():
@@ -121,6 +173,7 @@ def find(model: str, revision: str | None, gguf_file: str | None, *, allow_pickl
         folder=None,
         gguf_file=gguf_file,
         pickled=gguf_file is None and not _has_weights(names),
+        trust_remote_code=trust_remote_code,
         notice=notice,
     )
 
@@ -236,14 +289,27 @@ def fetch_anatomy(found: Found, *, exact: bool) -> Anatomy:
         config = read_gguf_config(_folder_with_gguf(found), found.gguf_file)
         config.dtype = torch.bfloat16  # what the file is converted to
         return describe(skeleton_of(config, None))
+    folder = _described(found)
+    config = read_config(folder, trust_remote_code=found.trust_remote_code, base_model=found.base_model)
+    if not found.trust_remote_code:
+        refuse_own_tokenizer(folder)
+    index = None if found.pickled else _headers(found, exact=exact)
+    return describe(skeleton_of(config, index, trust_remote_code=found.trust_remote_code))
+
+
+def _described(found: Found) -> Path:
+    """The folder with the small files of a model."""
     if found.repository is not None:
-        config = read_config(hub.download(found.repository, _small(found)))
-        index = hub.weight_headers(found.repository) if exact and not found.pickled else None
-        return describe(skeleton_of(config, index))
+        return hub.download(found.repository, _small(found))
     assert found.folder is not None
-    if found.pickled:
-        return describe(skeleton_of(read_config(found.folder), None))
-    return describe(build_skeleton(found.folder))
+    return found.folder
+
+
+def _headers(found: Found, *, exact: bool) -> WeightIndex | None:
+    if found.repository is not None:
+        return hub.weight_headers(found.repository) if exact else None
+    assert found.folder is not None
+    return read_index(found.folder)
 
 
 def fetch_weights(found: Found, workspace: Path) -> Source:
@@ -258,19 +324,17 @@ def fetch_weights(found: Found, workspace: Path) -> Source:
         folder = convert_gguf(_folder_with_gguf(found), found.gguf_file, converted)
     elif found.pickled:
         folder = _convert_pickle(found, converted)
-    elif found.repository is not None:
-        folder = hub.download(found.repository, _small(found))
-        hub.download(found.repository, (*_small(found), *_weight_names(folder)))
     else:
-        assert found.folder is not None
-        folder = found.folder
+        folder = _described(found)
+        if found.repository is not None:
+            hub.download(found.repository, (*_small(found), *_weight_names(folder)))
     return _provenance(found, folder)
 
 
 def _small(found: Found) -> tuple[str, ...]:
     assert found.repository is not None
     names = found.repository.files
-    small = [name for name in names if _is_companion(name)]
+    small = [name for name in names if _is_companion(name, code=found.trust_remote_code)]
     index = PICKLED_INDEX if found.pickled else INDEX_FILE
     return (*small, *(name for name in ("config.json", index) if name in names))
 
@@ -284,14 +348,11 @@ def _folder_with_gguf(found: Found) -> Path:
 
 
 def _convert_pickle(found: Found, target: Path) -> Path:
+    folder, trusted = _described(found), found.trust_remote_code
     if found.repository is not None:
-        folder = hub.download(found.repository, _small(found))
         hub.download(found.repository, (*_small(found), *pickled_files(folder)))
-    else:
-        assert found.folder is not None
-        folder = found.folder
-    skeleton = skeleton_of(read_config(folder), None)
-    beside = (folder / "config.json", *companion_files(folder))
+    skeleton = skeleton_of(read_config(folder, trust_remote_code=trusted), None, trust_remote_code=trusted)
+    beside = (folder / "config.json", *companion_files(folder, code=trusted))
     return convert_pickle(folder, target, beside=beside, tied=skeleton.model.all_tied_weights_keys)
 
 
@@ -311,6 +372,7 @@ def _provenance(found: Found, folder: Path) -> Source:
         folder=str(folder),
         gguf_file=found.gguf_file,
         pickled=found.pickled,
+        own_code=code_files(folder) if found.trust_remote_code else (),
         notice=found.notice,
     )
     repository = found.repository
@@ -327,18 +389,25 @@ def _provenance(found: Found, folder: Path) -> Source:
             languages=repository.languages,
         )
     assert found.folder is not None
-    return _from_own_card(source, found.folder / "README.md")
+    return _from_own_card(source, found.folder)
 
 
-def _from_own_card(source: Source, card: Path) -> Source:
-    """A local folder's licence, language and base model, where its own card states them."""
+def _own_card(folder: Path) -> dict[str, Any]:
+    """What a local folder's own card says in its metadata."""
+    card = folder / "README.md"
     if not card.is_file():
-        return source
-    data = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
-    base, languages = data.get("base_model"), data.get("language") or ()
+        return {}
+    data: dict[str, Any] = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
+    return data
+
+
+def _from_own_card(source: Source, folder: Path) -> Source:
+    """A local folder's licence, language and base model, where its own card states them."""
+    data = _own_card(folder)
+    languages = data.get("language") or ()
     return replace(
         source,
-        repo_id=base if isinstance(base, str) else None,
+        repo_id=hub.only_base(data),
         license=data.get("license"),
         license_name=data.get("license_name"),
         license_link=data.get("license_link"),

@@ -1,8 +1,8 @@
 """What models cost to run: tokens per second and peak memory, each in a process of its own, in turn.
 
-`python -m hf_prune.speed DEVICE FOLDER...` imports what is needed once, then forks for each turn, loads a
-model as its users do, generates, and prints one JSON object. A process of its own is what makes a model's
-peak memory its own; turns make what else the machine does fall on all models.
+`python -m hf_prune.speed [--trust-remote-code] DEVICE FOLDER...` imports what is needed once, then forks
+for each turn, loads a model as its users do, generates, and prints one JSON object. A process of its own
+is what makes a model's peak memory its own; turns make what else the machine does fall on all models.
 """
 
 import json
@@ -28,10 +28,16 @@ PROMPT_TOKENS = 128
 NEW_TOKENS = 32
 TURNS = 2
 RUNS = 3  # in each turn
+TRUST = "--trust-remote-code"
 
 
 def measure_speeds(
-    folders: Mapping[str, Path], largest_bytes: int, device: str, progress: Progress
+    folders: Mapping[str, Path],
+    largest_bytes: int,
+    device: str,
+    progress: Progress,
+    *,
+    trust_remote_code: bool = False,
 ) -> SpeedTrial:
     """Generate with each model, turn by turn.
 
@@ -40,12 +46,14 @@ def measure_speeds(
         largest_bytes: the weights of the largest of them.
         device: "cpu", "cuda" or the like.
         progress: shows the turns going by.
+        trust_remote_code: whether code that the models bring may be run.
     """
     if reason := reason_not_to_load(largest_bytes, device):
         return SpeedTrial(speeds=(), reason=reason)
     turns = [variant for _ in range(TURNS) for variant in folders]
     figures: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
-    command = [sys.executable, "-m", "hf_prune.speed", device, *map(str, folders.values())]
+    words = [*([TRUST] if trust_remote_code else []), device, *map(str, folders.values())]
+    command = [sys.executable, "-m", "hf_prune.speed", *words]
     with (
         tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads meanwhile could fill up
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
@@ -89,7 +97,7 @@ def _summary(variant: str, turns: list[dict[str, Any]]) -> Speed:
     )
 
 
-def _take_turns(device: str, folders: list[str]) -> None:
+def _take_turns(device: str, folders: list[str], *, trust_remote_code: bool) -> None:
     import transformers
 
     for heavy in ("transformers.modeling_utils", "transformers.generation.utils"):
@@ -100,22 +108,26 @@ def _take_turns(device: str, folders: list[str]) -> None:
     context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
     for folder in folders * TURNS:
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_send_figures, args=(sender, Path(folder), device))
+        process = context.Process(
+            target=_send_figures, args=(sender, Path(folder), device, trust_remote_code)
+        )
         process.start()
         sender.close()  # so that a turn that dies ends the wait
         print(json.dumps(receiver.recv()), flush=True)
         process.join()
 
 
-def _send_figures(sender: Connection, folder: Path, device: str) -> None:
-    sender.send(_run(folder, device))
+def _send_figures(sender: Connection, folder: Path, device: str, trust_remote_code: bool) -> None:
+    sender.send(_run(folder, device, trust_remote_code=trust_remote_code))
 
 
-def _run(folder: Path, device: str) -> dict[str, Any]:
+def _run(folder: Path, device: str, *, trust_remote_code: bool) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="auto", trust_remote_code=trust_remote_code
+    )
     model = loaded.to(device).eval()
     generator = torch.Generator().manual_seed(0)
     prompt = torch.randint(model.config.vocab_size, (1, PROMPT_TOKENS), generator=generator)
@@ -163,4 +175,5 @@ def _peak_memory(device: str) -> int:
 
 
 if __name__ == "__main__":
-    _take_turns(sys.argv[1], sys.argv[2:])
+    given = [word for word in sys.argv[1:] if word != TRUST]
+    _take_turns(given[0], given[1:], trust_remote_code=TRUST in sys.argv)

@@ -27,6 +27,7 @@ OTHER_VALUES = {
     "revision": "refs/pr/1",
     "gguf_file": "a b.gguf",
     "allow_pickle": True,
+    "trust_remote_code": True,
     "ratio": 0.1,
     "drop_layers": 3,
     "layers": "1-2,5",
