@@ -10,12 +10,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hf_prune.anatomy import Skeleton, build_skeleton, count_parameters, empty_model, read_config
+from hf_prune.anatomy import count_parameters
+from hf_prune.companions import companion_files
 from hf_prune.errors import UnsupportedModel
 from hf_prune.layer_config import cut_config
 from hf_prune.progress import Progress
 from hf_prune.records import Checkpoint
-from hf_prune.source import companion_files
+from hf_prune.skeleton import Skeleton, build_skeleton, empty_model, read_config
 from hf_prune.weights import TensorPart, write_weights
 
 

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_prune.activations import ActivationMemory, Activations
-from hf_prune.anatomy import Skeleton, build_skeleton, describe, torch_dtype
+from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.loading import Conversion
+from hf_prune.skeleton import Skeleton, build_skeleton
 
 TOKENS_AT_ONCE = 2048  # through one layer in one call
 # What the code of a model raises when it is called otherwise than it expects.

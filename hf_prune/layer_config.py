@@ -17,9 +17,9 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig
 
-from hf_prune.anatomy import Skeleton, decoder_config, empty_model, text_section
 from hf_prune.errors import UnsupportedModel
 from hf_prune.layer_kinds import Change, Kind, changes, kinds_of
+from hf_prune.skeleton import Skeleton, decoder_config, empty_model, text_section
 
 Content = dict[str, Any]
 Edit = dict[str, Any]  # new values of fields in the part that describes the decoder

@@ -51,6 +51,7 @@ from hf_prune.records import (
 from hf_prune.report import SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
 from hf_prune.selection import Selection
+from hf_prune.skeleton import build_skeleton
 from hf_prune.speed import measure_speeds
 
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
@@ -181,7 +182,7 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
-    written = anatomy.build_skeleton(
+    written = build_skeleton(
         work.folder.checkpoints / result.variant, trust_remote_code=work.recipe.trust_remote_code
     )
     return Run(

@@ -7,7 +7,7 @@ refused before the weights are on their way.
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch, fnmatchcase
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +15,16 @@ import torch
 from huggingface_hub import ModelCard
 
 from hf_prune import hub
-from hf_prune.anatomy import describe, read_config, skeleton_of
+from hf_prune.anatomy import describe
+from hf_prune.companions import companion_files, is_companion
 from hf_prune.disk import gigabytes
 from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
 from hf_prune.own_code import code_files, refuse_own_tokenizer
 from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pickle, pickled_files
 from hf_prune.records import Anatomy, Source, fingerprint
+from hf_prune.skeleton import read_config, skeleton_of
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
-
-COMPANIONS = (  # files beside the weights that a user of the model needs, in any case, copied byte for byte
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "bpe.codes",
-    "*.tiktoken",
-    "tekken.json",
-    "spiece.model",
-    "sentencepiece*",
-    "*.spm",
-    "chat_template*",
-    "*.jinja",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "video_preprocessor_config.json",
-    "image_processor*",
-    "audio*.json",
-    "licen[cs]e*",
-    "copying*",
-    "notice*",
-    "*use_policy*",
-)
-WEIGHTS = (  # however such a file is called, it holds the layers that go
-    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
-    *(".h5", ".msgpack", ".tflite", ".ot", ".mlmodel", ".index.json"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,24 +68,6 @@ class Found:
         files = sorted(path for path in self.folder.iterdir() if path.is_file())
         facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-
-def companion_files(folder: Path, *, code: bool = False) -> list[Path]:
-    """The files of a local model that are copied along, in order of their names.
-
-    Args:
-        folder: of the model.
-        code: whether Python files are among them.
-    """
-    files = (path for path in sorted(folder.iterdir()) if path.is_file())
-    return [path for path in files if _is_companion(path.name, code=code)]
-
-
-def _is_companion(name: str, *, code: bool) -> bool:
-    if "/" in name or name.endswith(".py"):
-        return code and "/" not in name
-    lower = name.lower()
-    return not lower.endswith(WEIGHTS) and any(fnmatchcase(lower, pattern) for pattern in COMPANIONS)
 
 
 def find(
@@ -334,7 +288,7 @@ def fetch_weights(found: Found, workspace: Path) -> Source:
 def _small(found: Found) -> tuple[str, ...]:
     assert found.repository is not None
     names = found.repository.files
-    small = [name for name in names if _is_companion(name, code=found.trust_remote_code)]
+    small = [name for name in names if is_companion(name, code=found.trust_remote_code)]
     index = PICKLED_INDEX if found.pickled else INDEX_FILE
     return (*small, *(name for name in ("config.json", index) if name in names))
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hf_prune.companions import companion_files
 from hf_prune.cut import write_checkpoint
 from hf_prune.progress import silent
-from hf_prune.source import companion_files, fetch_anatomy, fetch_weights, find
+from hf_prune.source import fetch_anatomy, fetch_weights, find
 from tests.hub import LoopbackHub
 from tests.tool import bytes_of
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from transformers import AutoConfig, PreTrainedConfig
 
-from hf_prune.anatomy import skeleton_of
 from hf_prune.errors import UnsupportedModel
 from hf_prune.layer_config import cut_config
+from hf_prune.skeleton import skeleton_of
 from tests.families import tiny_config
 
 KEPT = (0, 1, 4, 5)

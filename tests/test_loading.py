@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hf_prune.anatomy import build_skeleton
 from hf_prune.errors import UnsupportedModel
+from hf_prune.skeleton import build_skeleton
 from tests.families import build
 from tests.plain import plain_model
 

@@ -13,9 +13,10 @@ import torch
 from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load_file
 
+from hf_prune.companions import companion_files
 from hf_prune.errors import HfPruneError, NoSafetensors, UnsupportedModel
 from hf_prune.pickle_conversion import convert_pickle
-from hf_prune.source import companion_files, fetch_weights, find
+from hf_prune.source import fetch_weights, find
 from hf_prune.weights import read_index
 from tests.hub import LoopbackHub
 from tests.tool import FEW, bytes_of, hf_prune, times_of

@@ -218,7 +218,7 @@ def test_an_original_that_decodes_otherwise_with_its_cache_is_no_fault_of_the_cu
     build("moshi", tmp_path / "source")
     cut(tmp_path / "source", tmp_path / "cut", KEPT)
     proof = proof_of(tmp_path / "source", tmp_path / "cut")
-    assert "in the original" in proof.checks[2].detail
+    assert "in the original, at most" in proof.checks[2].detail
 
 
 def test_a_stream_that_is_not_the_model_is_found_before_anything_is_built_on_it(tmp_path):

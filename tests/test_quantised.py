@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hf_prune.anatomy import build_skeleton, describe
+from hf_prune.anatomy import describe
 from hf_prune.bridge import build_bridges
 from hf_prune.decoder import open_decoder
 from hf_prune.progress import silent
 from hf_prune.prove import check_streaming, expected_logits, prove
 from hf_prune.records import Block
+from hf_prune.skeleton import build_skeleton
 from tests.families import build
 from tests.models import store_as_fp8, store_as_mxfp4
 from tests.plain import some_tokens, windows_of

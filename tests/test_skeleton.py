@@ -6,8 +6,9 @@ import pytest
 from torch import nn
 from transformers import LlamaConfig
 
-from hf_prune.anatomy import build_skeleton, describe, find_layers
+from hf_prune.anatomy import describe
 from hf_prune.errors import UnsupportedModel
+from hf_prune.skeleton import build_skeleton, find_layers
 from tests.plain import edit_json
 
 

@@ -1,0 +1,53 @@
+"""The files beside the weights: tokenizer, processors, templates, licences."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+COMPANIONS = (  # files beside the weights that a user of the model needs, in any case, copied byte for byte
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "bpe.codes",
+    "*.tiktoken",
+    "tekken.json",
+    "spiece.model",
+    "sentencepiece*",
+    "*.spm",
+    "chat_template*",
+    "*.jinja",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "image_processor*",
+    "audio*.json",
+    "licen[cs]e*",
+    "copying*",
+    "notice*",
+    "*use_policy*",
+)
+WEIGHTS = (  # however such a file is called, it holds the layers that go
+    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
+    *(".h5", ".msgpack", ".tflite", ".ot", ".mlmodel", ".index.json"),
+)
+
+
+def companion_files(folder: Path, *, code: bool = False) -> list[Path]:
+    """The files of a local model that are copied along, in order of their names.
+
+    Args:
+        folder: of the model.
+        code: whether Python files are among them.
+    """
+    files = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return [path for path in files if is_companion(path.name, code=code)]
+
+
+def is_companion(name: str, *, code: bool) -> bool:
+    """Whether a file of this name is copied along; Python files are where `code` says so."""
+    if "/" in name or name.endswith(".py"):
+        return code and "/" not in name
+    lower = name.lower()
+    return not lower.endswith(WEIGHTS) and any(fnmatchcase(lower, pattern) for pattern in COMPANIONS)
