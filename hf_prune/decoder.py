@@ -8,9 +8,8 @@ the final norm, the head and whatever a family does to its logits are the family
 Sequences of one pass have equal length and no padding.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,75 +21,25 @@ from transformers import PreTrainedModel
 from hf_prune.activations import ActivationMemory, Activations
 from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.errors import UnsupportedModel, first_line
-from hf_prune.loading import Conversion
+from hf_prune.in_place import in_place
 from hf_prune.skeleton import Skeleton, build_skeleton
+from hf_prune.stream import (
+    UNLIKE,
+    Entered,
+    Meddled,
+    NoteTaker,
+    StateShape,
+    alike,
+    check_alone,
+    dictionaries,
+    strange,
+)
 
 TOKENS_AT_ONCE = 2048  # through one layer in one call
-# What the code of a model raises when it is called otherwise than it expects.
-UNLIKE = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 MOST_ANSWERS = 3  # values that a layer hands back
 POSITIONS_AT_ONCE = 256  # through the head in one call: the logits of a large vocabulary are wide
 
 RunLayer = Callable[[int, Tensor], Tensor]  # (batch number, hidden) -> hidden
-
-
-class _Entered(Exception):
-    """Raised inside the last layer once its arguments are known."""
-
-
-class _Meddled(Exception):
-    """Raised where something besides the layers has a part in the stream; the message says what."""
-
-
-@dataclass
-class _NoteTaker:
-    """Stands in for the layers while the model enters: notes each one's arguments."""
-
-    hidden: Tensor | None = None
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
-    mark: Tensor | None = None  # answered beside the state, to see who gets it
-
-    def add(self, state: Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        """Note a call with a state and further arguments."""
-        self.hidden = state if self.hidden is None else self.hidden
-        if state.shape != self.hidden.shape:  # the model took a part of what a layer answered
-            raise ValueError("another shape")
-        if state is not self.hidden and not torch.equal(state, self.hidden):
-            raise _Meddled("changes the hidden states between one layer and the next")
-        if self.mark is not None and any(value is self.mark for value in (*arguments, *keywords.values())):
-            raise _Meddled("hands more than hidden states from one layer to the next")
-        self.calls.append((arguments, keywords))
-
-
-@dataclass(frozen=True)
-class _StateShape:
-    """How a family lays out its stream, which everybody else sees as (batch, length, width).
-
-    Some run several streams side by side: (batch, length, streams, hidden), or the streams first.
-    """
-
-    streams_first: bool = False
-    tail: tuple[int, ...] = ()  # beyond batch and length
-
-    @classmethod
-    def of(cls, state: Tensor, tokens: Tensor, skeleton: Skeleton) -> "_StateShape":
-        """Read off a state that stands for tokens, (batch, length)."""
-        for streams_first in (False, True):
-            laid = state.movedim(0, 2) if streams_first and state.dim() == 4 else state
-            if laid.shape[:2] == tokens.shape and laid.dim() > 2:
-                return cls(streams_first=streams_first and state.dim() == 4, tail=tuple(laid.shape[2:]))
-        raise UnsupportedModel(_strange(skeleton, "its hidden states are not one for each token"))
-
-    def flat(self, state: Tensor) -> Tensor:
-        """The state as (batch, length, width)."""
-        return (state.movedim(0, 2) if self.streams_first else state).flatten(2)
-
-    def own(self, flat: Tensor) -> Tensor:
-        """The state as the family has it."""
-        if len(self.tail) == 1:
-            return flat
-        state = flat.unflatten(2, self.tail)
-        return state.movedim(2, 0) if self.streams_first else state
 
 
 @dataclass
@@ -104,7 +53,7 @@ class StreamedDecoder:
     _calls: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=list)
     _answers: int = 0  # how many values this family's layers answer in a tuple; 0: a tensor alone
     _by_ids: bool = False  # whether the model takes tokens alone, not what they are embedded as
-    _state: _StateShape = field(default_factory=lambda: _StateShape())
+    _state: StateShape = field(default_factory=lambda: StateShape())
 
     @property
     def num_layers(self) -> int:
@@ -127,10 +76,10 @@ class StreamedDecoder:
             for batch in batches:
                 notes = self._take_notes(batch.to(self.device))
                 assert notes.hidden is not None
-                self._state = _StateShape.of(notes.hidden, batch, self.skeleton)
+                self._state = StateShape.of(notes.hidden, batch, self.skeleton)
                 hidden.append(self._state.flat(notes.hidden))
                 # Masks and rotary embeddings are the same for every batch of a shape: keep them once.
-                known = next((calls for calls in self._calls if _alike(calls, notes.calls)), None)
+                known = next((calls for calls in self._calls if alike(calls, notes.calls)), None)
                 self._calls.append(known or notes.calls)
         return hidden
 
@@ -150,7 +99,7 @@ class StreamedDecoder:
 
             def run(batch: int, hidden: Tensor) -> Tensor:
                 arguments, keywords = self._calls[batch][number]
-                filled = _dictionaries(keywords)
+                filled = dictionaries(keywords)
                 try:
                     output = module(self._state.own(hidden), *arguments, **keywords)
                 except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -158,7 +107,7 @@ class StreamedDecoder:
                         f"layer {number} of {self.skeleton.config.model_type} cannot run on hidden states "
                         f"alone: {first_line(error)}"
                     ) from error
-                _check_alone(self.skeleton, number, filled, _dictionaries(keywords))
+                check_alone(self.skeleton, number, filled, dictionaries(keywords))
                 return self._state.flat(output[0] if isinstance(output, tuple | list) else output)
 
             yield run
@@ -208,7 +157,7 @@ class StreamedDecoder:
         """The state as a layer of this family would answer it."""
         return (state, *[beside] * (self._answers - 1)) if self._answers else state
 
-    def _take_notes(self, tokens: Tensor) -> _NoteTaker:
+    def _take_notes(self, tokens: Tensor) -> NoteTaker:
         """What the layers are called with; how many values they are expected to answer is tried."""
         reason, cause = "", None
         for answers in dict.fromkeys((self._answers, *range(MOST_ANSWERS + 1))):
@@ -216,7 +165,7 @@ class StreamedDecoder:
             for mark in (torch.empty(0, device=self.device), None) if answers > 1 else (None,):
                 try:
                     notes = self._notes_of(tokens, mark)
-                except _Meddled as error:
+                except Meddled as error:
                     kind = type(self.skeleton.model).__name__
                     raise UnsupportedModel(
                         f"{kind} {error}; such models cannot be measured layer by layer"
@@ -227,23 +176,23 @@ class StreamedDecoder:
                 if len(notes.calls) == self.num_layers:
                     return notes
                 reason = f"of a text, {len(notes.calls)} layers are run"
-        raise UnsupportedModel(_strange(self.skeleton, reason)) from cause
+        raise UnsupportedModel(strange(self.skeleton, reason)) from cause
 
-    def _notes_of(self, tokens: Tensor, mark: Tensor | None) -> _NoteTaker:
-        notes = _NoteTaker(mark=mark)
+    def _notes_of(self, tokens: Tensor, mark: Tensor | None) -> NoteTaker:
+        notes = NoteTaker(mark=mark)
         last = self.skeleton.layers[-1]
 
         def note(layer: nn.Module, *arguments: Any, **keywords: Any) -> Any:
             state = keywords.pop("hidden_states") if not arguments else arguments[0]
             notes.add(state, arguments[1:], keywords)
             if layer is last:
-                raise _Entered
+                raise Entered
             return self._answer(state, mark)
 
         try:
             with self._replaced(note):
                 self.skeleton.model(input_ids=tokens, use_cache=False)
-        except _Entered:
+        except Entered:
             pass
         return notes
 
@@ -276,42 +225,8 @@ class StreamedDecoder:
         with self._in_place([name for name in outer if wanted(name)], {}):
             yield
 
-    @contextmanager
-    def _in_place(self, names: Iterable[str], replacements: Mapping[str, Tensor]) -> Iterator[None]:
-        """Parameters and saved buffers of the model, read and put in place; afterwards it is empty again."""
-        skeleton = self.skeleton
-        origins = {name: origin for name in names if (origin := skeleton.origin(name)) is not None}
-        made: dict[str, Tensor] = {}  # what several names are tied to is read once
-        empty = {name: self._slot(name)[0][self._slot(name)[1]] for name in origins}
-        try:
-            for name, origin in origins.items():
-                if origin not in made:
-                    made |= self._made(skeleton.made_by[origin], replacements)
-                self._assign(name, made[origin])
-            yield
-        finally:
-            for name, value in empty.items():
-                self._assign(name, value)
-
-    def _made(self, conversion: Conversion, replacements: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        def read(stored: str) -> Tensor:
-            replacement = replacements.get(stored)
-            tensor = self.skeleton.index.tensors[stored].read() if replacement is None else replacement
-            return tensor.to(self.device)
-
-        made = conversion.make(self.skeleton.model, read)
-        return {
-            name: tensor.to(self._dtype_of(name)) if tensor.is_floating_point() else tensor
-            for name, tensor in made.items()
-        }
-
-    def _dtype_of(self, name: str) -> torch.dtype:
-        """What transformers loads a parameter as: some stay in float32 whatever the rest is in."""
-        model, own = self.skeleton.model, self.skeleton.names.wanted[name].dtype
-        for pattern, dtype in model._get_dtype_plan(self.dtype).items():
-            if re.search(rf"(^|\.){re.escape(pattern)}(\.|$)", name):
-                return dtype
-        return self.dtype if own == (model.config.dtype or torch.get_default_dtype()) else own
+    def _in_place(self, names: list[str], replacements: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        return in_place(self.skeleton, names, replacements, device=self.device, dtype=self.dtype)
 
     def _embedding_only_names(self) -> frozenset[str]:
         """The embedding, where the head does not share it."""
@@ -328,53 +243,6 @@ class StreamedDecoder:
         if path is None or module is None:
             return frozenset()
         return frozenset(f"{path}.{name}" for name, _ in module.named_parameters())
-
-    def _slot(self, name: str) -> tuple[dict[str, Any], str]:
-        """Where the module tree keeps a parameter or buffer, and its own name there."""
-        path, _, attribute = name.rpartition(".")
-        owner = self.skeleton.model.get_submodule(path)
-        slots: Any = owner._buffers if attribute in owner._buffers else owner._parameters
-        return slots, attribute
-
-    def _assign(self, name: str, tensor: Tensor) -> None:
-        slots, attribute = self._slot(name)
-        module_parameter = isinstance(slots[attribute], nn.Parameter)
-        if module_parameter and not isinstance(tensor, nn.Parameter):
-            tensor = nn.Parameter(tensor, requires_grad=False)
-        slots[attribute] = tensor
-
-
-def _dictionaries(keywords: Mapping[str, Any]) -> dict[str, int]:
-    """How much the dictionaries among a layer's arguments hold."""
-    return {name: len(value) for name, value in keywords.items() if isinstance(value, MutableMapping)}
-
-
-def _check_alone(skeleton: Skeleton, number: int, before: dict[str, int], after: dict[str, int]) -> None:
-    """A dictionary that a layer puts something into carries keys and values to later layers."""
-    for name, held in after.items():
-        if held > before[name]:
-            raise UnsupportedModel(
-                f"layer {number} of {skeleton.config.model_type} leaves {name} to later layers; layers "
-                f"that depend on one another cannot be cut so far"
-            )
-
-
-def _alike(first: Any, second: Any) -> bool:
-    """Whether two nests of arguments hold the same values."""
-    if isinstance(first, Tensor):
-        return isinstance(second, Tensor) and first.shape == second.shape and torch.equal(first, second)
-    if isinstance(first, dict) and isinstance(second, dict):
-        return first.keys() == second.keys() and all(_alike(first[key], second[key]) for key in first)
-    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
-        return len(first) == len(second) and all(map(_alike, first, second))
-    return first is second or bool(first == second)
-
-
-def _strange(skeleton: Skeleton, reason: str) -> str:
-    return (
-        f"{type(skeleton.model).__name__} does not pass one stream of hidden states through its "
-        f"{skeleton.num_layers} layers in order ({reason}); such models cannot be cut so far"
-    )
 
 
 def open_decoder(

@@ -13,12 +13,13 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from hf_prune.anatomy import count_parameters
-from hf_prune.decoder import UNLIKE, StreamedDecoder, open_decoder, run_layers
+from hf_prune.decoder import StreamedDecoder, open_decoder, run_layers
 from hf_prune.environment import reason_not_to_load
 from hf_prune.errors import ProofFailed, UnsupportedModel, first_line
 from hf_prune.progress import Progress, silent
 from hf_prune.records import Check, Proof
 from hf_prune.skeleton import auto_class
+from hf_prune.stream import UNLIKE
 from hf_prune.weights import TORCH_DTYPES, read_index
 
 PROOF_SEQUENCES = 2

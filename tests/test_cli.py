@@ -18,10 +18,20 @@ PACKAGE = Path(__file__).parent.parent / "hf_prune"
 HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
 LIGHT = ("cli", "recipe", "records", "errors", "report", "progress", "__init__", "__main__")
 LIGHT_FOLDERS = ("choose",)
-HEAVY_HOMES = {"measure", "decoder", "activations", "original", "trials", "weights", "anatomy", "bridge"}
+HEAVY_HOMES = {
+    "measure",
+    "decoder",
+    "activations",
+    "original",
+    "trials",
+    "weights",
+    "anatomy",
+    "skeleton",
+    "bridge",
+}
 OUTSIDE = {"cli", "pipeline", "analysis", "console"}
 MAY_IMPORT_THE_HUB = {
-    "anatomy",
+    "skeleton",
     "hub",
     "card",
     "source",
