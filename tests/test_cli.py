@@ -28,6 +28,9 @@ HEAVY_HOMES = {
     "anatomy",
     "skeleton",
     "bridge",
+    "loading",
+    "stream",
+    "in_place",
 }
 OUTSIDE = {"cli", "pipeline", "analysis", "console"}
 MAY_IMPORT_THE_HUB = {
