@@ -4,11 +4,11 @@
 
 Writes a random Llama of 5.4 GB in files of about a gigabyte, takes a quarter of its layers out of the middle
 with `write_checkpoint` in a process of its own, and copies the files that this gave with `cp`. Both end with
-the bytes on the disk: the cut with `fsync` of every file, `cp` with `sync FILE...`. They take turns; before each
-turn that starts cold the kernel is asked to forget the input (`posix_fadvise`, which needs no rights), before
-each that starts warm the input is read once. The time of the cut is that of `write_checkpoint`: its checks,
-renumbering and sha256 of every file are in it, the start of the interpreter is not. Its memory is the peak of
-its process above the interpreter and its libraries; the kernel's cache of files does not count.
+the bytes on the disk: the cut with `fsync` of every file, `cp` with `sync FILE...`. They take turns; before
+each turn that starts cold the kernel is asked to forget the input (`posix_fadvise`, which needs no rights),
+before each that starts warm the input is read once. The time of the cut is that of `write_checkpoint`: its
+checks, renumbering and sha256 of every file are in it, the start of the interpreter is not. Its memory is the
+peak of its process above the interpreter and its libraries; the kernel's cache of files does not count.
 """
 
 import argparse
@@ -97,7 +97,8 @@ def measure(folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
                     forget(other)
                 prepare(origin)
                 target.mkdir()
-                turns.setdefault(f"{name} {start}", []).append(run(origin, target))
+                turns.setdefault(f"{name} {start}", []).append(told := run(origin, target))
+                print(f"{name} {start}: {told['seconds']:.2f} s", file=sys.stderr, flush=True)
                 shutil.rmtree(target)
                 subprocess.run(["sync", str(folder)], check=True)
     return turns
