@@ -7,7 +7,7 @@ with `write_checkpoint` in a process of its own, and copies the files that this 
 the bytes on the disk: the cut with `fsync` of every file, `cp` with `sync FILE...`. They take turns; before
 each turn that starts cold the kernel is asked to forget the input (`posix_fadvise`, which needs no rights),
 before each that starts warm the input is read once. The time of the cut is that of `write_checkpoint`: its
-checks, renumbering and sha256 of every file are in it, the start of the interpreter is not. Its memory is the
+checks, renumbering and sha256 of every file are in it, the loading of libraries is not. Its memory is the
 peak of its process above the interpreter and its libraries; the kernel's cache of files does not count.
 "processor" is the time of a core that each took, in all its threads; other work on the machine moves it less.
 """
@@ -43,6 +43,7 @@ def cut_here(source: Path, target: Path) -> None:
     from hf_prune.progress import silent
 
     kept = kept_of(json.loads((source / "config.json").read_text())["num_hidden_layers"])
+    build_skeleton(source)  # the architecture's module loads on first use
     before, spent, start = peak_memory(), time.process_time(), time.perf_counter()
     cut = write_checkpoint(source, target, kept=kept, variant="cut", replacements={}, progress=silent)
     seconds, after, spent = time.perf_counter() - start, peak_memory(), time.process_time() - spent
