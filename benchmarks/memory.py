@@ -30,8 +30,8 @@ SEQUENCES, LENGTH = 4, 512
 CONTROL_GROUP = Path("/sys/fs/cgroup/memory/hf-prune-benchmark")
 
 
-def write_random_llama(folder: Path, layers: int, hidden: int) -> None:
-    """A bfloat16 checkpoint in one file for each layer, never more than one layer of it in memory."""
+def write_random_llama(folder: Path, layers: int, hidden: int, layers_per_file: int = 1) -> None:
+    """A bfloat16 checkpoint in files of some layers each, never more than one tensor of it in memory."""
     config = LlamaConfig(
         num_hidden_layers=layers,
         hidden_size=hidden,
@@ -47,7 +47,8 @@ def write_random_llama(folder: Path, layers: int, hidden: int) -> None:
     parts: dict[str, list[str]] = {}
     for name in shapes:
         number = re.search(r"layers\.(\d+)\.", name)
-        parts.setdefault(f"model-{int(number[1]) if number else layers:05d}.safetensors", []).append(name)
+        file_number = (int(number[1]) if number else layers) // layers_per_file
+        parts.setdefault(f"model-{file_number:05d}.safetensors", []).append(name)
     generator = torch.Generator().manual_seed(0)
     for file_name, names in parts.items():
         header, offset = {}, 0

@@ -10,10 +10,12 @@ import json
 import math
 import os
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from hf_prune.records import WeightFile
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
-COPY_CHUNK = 8 << 20  # bytes
+COPY_CHUNK = 4 << 20  # bytes
+COPY_BUFFERS = 3  # one is read into and written while the others are hashed
 
 TORCH_DTYPES = {
     "F64": torch.float64,
@@ -83,14 +86,16 @@ class StoredTensor:
         """What stays of it where only some places along an axis do."""
         return TensorPart(whole=self, axis=axis, kept=kept)
 
-    def chunks(self) -> Iterator[bytes]:
-        """Its bytes, a few at a time."""
+    def chunks(self) -> Iterator[memoryview]:
+        """Its bytes, a few at a time; a chunk lasts until the one that comes `COPY_BUFFERS` later."""
+        length = min(COPY_CHUNK, self.size_bytes)
+        buffers = cycle([np.empty(length, dtype=np.uint8) for _ in range(COPY_BUFFERS)])
         with self.path.open("rb") as file:
             file.seek(self.start)
             left = self.size_bytes
             while left:
-                chunk = file.read(min(COPY_CHUNK, left))
-                if not chunk:
+                chunk = next(buffers)[:left].data
+                if file.readinto(chunk) != len(chunk):
                     raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
                 left -= len(chunk)
                 yield chunk
@@ -229,14 +234,19 @@ def write_weights(
     moving = groupby(progress(kept, "writing", len(kept), "tensor"), key=lambda tensor: tensor.path)
     files: list[WeightFile] = []
     weight_map: dict[str, str] = {}
-    for number, (path, tensors) in enumerate(moving, start=1):
-        file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        target = folder / (file_name if len(shards) > 1 else SINGLE_FILE)
-        header = _header(shards[path], names, parts, source.metadata)
-        sha256 = _write_file(target, header, tensors, replacements, parts)
-        size_bytes = target.stat().st_size
-        files.append(WeightFile(name=target.name, size_bytes=size_bytes, sha256=sha256))
-        weight_map |= {names[tensor.name]: target.name for tensor in shards[path]}
+    with ThreadPoolExecutor(max_workers=1) as disk:  # it takes one file while the next is copied
+        settled: list[Future[None]] = []
+        for number, (path, tensors) in enumerate(moving, start=1):
+            file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+            target = folder / (file_name if len(shards) > 1 else SINGLE_FILE)
+            header = _header(shards[path], names, parts, source.metadata)
+            sha256 = _write_file(target, _content(header, tensors, replacements, parts))
+            settled.append(disk.submit(_settle, target))
+            size_bytes = target.stat().st_size
+            files.append(WeightFile(name=target.name, size_bytes=size_bytes, sha256=sha256))
+            weight_map |= {names[tensor.name]: target.name for tensor in shards[path]}
+        for file in settled:
+            file.result()
     if len(shards) > 1:
         total_size = sum(parts.get(tensor.name, tensor).size_bytes for tensor in kept)
         index = {
@@ -274,7 +284,9 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[Stor
             )
         )
         offset += size_bytes
-    _write_file(path, _header(stored, {name: name for name in names}, {}, {}), stored, tensors, {})
+    header = _header(stored, {name: name for name in names}, {}, {})
+    _write_file(path, _content(header, stored, tensors, {}))
+    _settle(path)
     return tuple(stored)
 
 
@@ -299,31 +311,39 @@ def _header(
     return header + b" " * (-len(header) % 8)  # the format aligns the data to eight bytes
 
 
-def _write_file(
-    path: Path,
+def _content(
     header: bytes,
     tensors: Iterable[StoredTensor],
     replacements: Mapping[str, torch.Tensor],
     parts: Mapping[str, TensorPart],
-) -> str:
+) -> Iterator[bytes | memoryview]:
+    yield struct.pack("<Q", len(header)) + header
+    for tensor in tensors:
+        if tensor.name in replacements:
+            yield _bytes(replacements[tensor.name], tensor)
+        else:
+            yield from parts.get(tensor.name, tensor).chunks()
+
+
+def _write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
+    """Write chunks one after another; their sha256, which another thread computes meanwhile."""
     digest = hashlib.sha256()
-    with path.open("wb") as file:
-
-        def write(chunk: bytes) -> None:
-            digest.update(chunk)
+    behind: deque[Future[None]] = deque()
+    with path.open("wb") as file, ThreadPoolExecutor(max_workers=1) as hashing:
+        for chunk in chunks:
+            behind.append(hashing.submit(digest.update, chunk))
             file.write(chunk)
-
-        write(struct.pack("<Q", len(header)))
-        write(header)
-        for tensor in tensors:
-            if tensor.name in replacements:
-                write(_bytes(replacements[tensor.name], tensor))
-            else:
-                for chunk in parts.get(tensor.name, tensor).chunks():
-                    write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+            if len(behind) == COPY_BUFFERS:  # the next chunk takes the place of the first of these
+                behind.popleft().result()
+        for chunk_hashed in behind:
+            chunk_hashed.result()
     return digest.hexdigest()
+
+
+def _settle(path: Path) -> None:
+    """Wait until what was written to a file is on the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _bytes(replacement: torch.Tensor, stored: StoredTensor) -> bytes:
