@@ -54,10 +54,9 @@ def reason_against(removed: tuple[int, ...], skeleton: Skeleton) -> str | None:
         removed: their numbers.
         skeleton: of the original, on this disk.
     """
-    kinds = kinds_of(skeleton.layers)
     everywhere = tuple(range(skeleton.num_layers))
-    if not changes(kinds[:1] * len(kinds), kinds, everywhere) and not _per_layer(skeleton, everywhere):
-        return None  # every layer is like every other
+    if _all_alike(skeleton):
+        return None
     kept = tuple(layer for layer in everywhere if layer not in removed)
     text = (skeleton.index.folder / "config.json").read_text(encoding="utf-8")
     try:
@@ -65,6 +64,15 @@ def reason_against(removed: tuple[int, ...], skeleton: Skeleton) -> str | None:
     except UnsupportedModel as error:
         return str(error)
     return None
+
+
+def _all_alike(skeleton: Skeleton) -> bool:
+    """Whether every layer is like every other, and whatever the configuration says of each."""
+    kinds = kinds_of(skeleton.layers)
+    everywhere = tuple(range(skeleton.num_layers))
+    lists = _per_layer(skeleton, everywhere).values()
+    one_word = all(isinstance(said, list) and len({repr(item) for item in said}) == 1 for said in lists)
+    return one_word and not changes(kinds[:1] * len(kinds), kinds, everywhere)
 
 
 def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:

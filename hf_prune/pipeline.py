@@ -29,7 +29,7 @@ from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
-from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, check_streaming, expected_logits, prove
+from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
 from hf_prune.ranks import join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.records import (
@@ -207,13 +207,6 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
     )
 
 
-def _check_possible(work: _Work, wanted: tuple[int, ...] | int | None) -> None:
-    """What can be known to fail before anything is measured."""
-    if isinstance(wanted, tuple) and (reason := work.original.reason_against(wanted)):
-        raise UnsupportedModel(reason)
-    check_streaming(work.original.decoder, _proof_tokens(work))
-
-
 def _proof_tokens(work: _Work) -> torch.Tensor:
     return work.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
 
@@ -227,7 +220,8 @@ def _select(work: _Work, wanted: tuple[int, ...] | int | None) -> Selected:
     scores = Scores(work.original, hub.kept_scores(), work.reporter)
 
     def measure() -> Similarity:
-        _check_possible(work, wanted)
+        if isinstance(wanted, tuple) and (reason := work.original.reason_against(wanted)):
+            raise UnsupportedModel(reason)
         return scores.similarity()
 
     similarity = work.folder.stage("measure", Similarity, work.inputs, measure)

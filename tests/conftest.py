@@ -6,17 +6,22 @@ anything else, for the tests that run the tool as it is; each test gets it empty
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tests.hub import LoopbackHub
 
+# Many tests start the tool in a process of its own: where the libraries are compiled anew it takes long.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 HOME_HUB = LoopbackHub()
 HOME_HUB.__enter__()
 os.environ.pop("HF_TOKEN", None)
-# Idle threads sleep: on a busy machine their spinning makes tiny models ten times slower.
+# Two processes share the cores; idle threads that spin would make tiny models ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(
     HF_ENDPOINT=HOME_HUB.url,
     HF_HOME=tempfile.mkdtemp(prefix="hf-prune-tests-"),

@@ -18,6 +18,7 @@ from hf_prune.measure.similarity import measure
 from hf_prune.measure.taylor import taylor
 from hf_prune.original import Original
 from hf_prune.progress import Reporter
+from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, check_streaming
 from hf_prune.ranks import ALONE, Ranks
 from hf_prune.records import LayerScores, Record, RemovalOrder, Similarity, fingerprint, from_data, to_json
 
@@ -37,11 +38,12 @@ class Scores:
         key = self._key("similarity", windows.record.sha256)
         if self.ranks.agree(self._read(key, Similarity) is not None):
             self.reporter.tell("measured before on the same text: no pass needed")
-        return self._kept(
-            key,
-            Similarity,
-            lambda: measure(self.original.decoder, windows, self.reporter.progress, self.ranks),
-        )
+
+        def compute() -> Similarity:
+            check_streaming(self.original.decoder, windows.ids[:PROOF_SEQUENCES, :PROOF_LENGTH])
+            return measure(self.original.decoder, windows, self.reporter.progress, self.ranks)
+
+        return self._kept(key, Similarity, compute)
 
     def of_layers(self, criterion: str, *, permutations: int = 0) -> LayerScores:
         """The scores of a criterion that takes passes of its own: "taylor", "loss" or "shapley".
