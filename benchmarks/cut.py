@@ -38,7 +38,7 @@ def kept_of(layers: int) -> tuple[int, ...]:
 
 def cut_here(source: Path, target: Path) -> None:
     """Cut in this process; print the seconds and the peak memory before and after, as JSON."""
-    from hf_prune.anatomy import build_skeleton
+    from hf_prune.skeleton import build_skeleton
     from hf_prune.cut import write_checkpoint
     from hf_prune.progress import silent
 
