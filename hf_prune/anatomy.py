@@ -5,7 +5,7 @@ from transformers import PreTrainedConfig
 
 from hf_prune.errors import UnsupportedModel
 from hf_prune.records import Anatomy
-from hf_prune.skeleton import Skeleton
+from hf_prune.skeleton import Skeleton, auto_class
 from hf_prune.weights import FLOATING
 
 
@@ -19,6 +19,7 @@ def describe(skeleton: Skeleton) -> Anatomy:
         )
     return Anatomy(
         architecture=type(skeleton.model).__name__,
+        auto_class=auto_class(skeleton.whole_config).__name__,
         model_type=skeleton.model.config.model_type,
         num_layers=skeleton.num_layers,
         layer_path=skeleton.layer_path,

@@ -31,6 +31,10 @@ DROP_EFFECTS = "plots/drop_effects.png"
 TOURNAMENT = "plots/tournament.png"
 SHOWN_TRIALS = 8
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
+PIPELINE_TAGS = {
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForImageTextToText": "image-text-to-text",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,7 @@ def card_metadata(run: Run) -> "ModelCardData":
         license=run.source.license,
         license_name=run.source.license_name,
         license_link=run.source.license_link,
-        pipeline_tag="text-generation",
+        pipeline_tag=PIPELINE_TAGS[run.result_anatomy.auto_class],
         tags=["pruned", "layer-pruning", "depth-pruning", "hf-prune"],
         model_name=run.name,
         eval_results=results,

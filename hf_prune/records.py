@@ -41,6 +41,7 @@ class Anatomy:
     """What the files of a checkpoint say about its decoder layers."""
 
     architecture: str
+    auto_class: str  # of transformers, that loads it: "AutoModelForCausalLM"
     model_type: str
     num_layers: int
     layer_path: str  # of the decoder layers among the model's modules: "model.layers"

@@ -100,7 +100,7 @@ def _summary(variant: str, turns: list[dict[str, Any]]) -> Speed:
 def _take_turns(device: str, folders: list[str], *, trust_remote_code: bool) -> None:
     import transformers
 
-    for heavy in ("transformers.modeling_utils", "transformers.generation.utils"):
+    for heavy in ("transformers.modeling_utils", "transformers.generation.utils", "hf_prune.skeleton"):
         import_module(heavy)  # once, before the forks: it takes seconds
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -123,14 +123,18 @@ def _send_figures(sender: Connection, folder: Path, device: str, trust_remote_co
 
 def _run(folder: Path, device: str, *, trust_remote_code: bool) -> dict[str, Any]:
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoConfig, GenerationConfig
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
+    from hf_prune.skeleton import auto_class
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    loaded: Any = auto_class(config).from_pretrained(
         folder, dtype="auto", trust_remote_code=trust_remote_code
     )
     model = loaded.to(device).eval()
     generator = torch.Generator().manual_seed(0)
-    prompt = torch.randint(model.config.vocab_size, (1, PROMPT_TOKENS), generator=generator)
+    vocabulary = config.get_text_config().vocab_size
+    prompt = torch.randint(vocabulary, (1, PROMPT_TOKENS), generator=generator)
     prompt = prompt.to(device)
     mask = torch.ones_like(prompt)
 

@@ -58,7 +58,8 @@ def field_names(config_class: type[PreTrainedConfig]) -> set[str]:
 def build(model_type: str, folder: Path) -> None:
     """Save a tiny random model of a family in float32, with weights wide enough that each layer counts."""
     config = tiny_config(model_type)
-    maker = AutoModelForImageTextToText if model_type in WITH_TOWERS else AutoModelForCausalLM
+    whole = model_type in WITH_TOWERS or model_type not in CAUSAL_TYPES
+    maker = AutoModelForImageTextToText if whole else AutoModelForCausalLM
     torch.manual_seed(0)
     model = maker.from_config(config, dtype=torch.float32)
     with torch.no_grad():

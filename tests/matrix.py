@@ -28,10 +28,11 @@ CPU = torch.device("cpu")
 INTRODUCTION = """# Which families can be cut
 
 Nothing in hf-prune goes by a family's name. Where the layers are, which fields of `config.json` speak of
-them, and which tensors belong to them is found by structure, and every cut is proved (see below). This table
-is what comes of it for every causal language model type of transformers {version}: a tiny random model of
-each is built and saved, a block from the middle and three scattered layers are cut from it, and both results
-are proved as in every run. `python -m tests.matrix` writes it; the tests marked slow check it line by line.
+them, and which tensors belong to them is found by structure, and every cut is proved ([how](cutting.md)).
+This table is what comes of it for every causal language model type of transformers {version}: a tiny
+random model of each is built and saved, a block from the middle and three scattered layers are cut from
+it, and both results are proved as in every run. `python -m tests.matrix` writes it; the tests marked slow
+check it line by line.
 
 Of {total} types: {told}.
 

@@ -163,6 +163,7 @@ def sample_anatomy(num_layers: int) -> Anatomy:
     parameters = OTHER_PARAMETERS + num_layers * PARAMETERS_PER_LAYER
     return Anatomy(
         architecture="LlamaForCausalLM",
+        auto_class="AutoModelForCausalLM",
         model_type="llama",
         num_layers=num_layers,
         layer_path="model.layers",

@@ -22,3 +22,9 @@ def test_the_table_has_every_causal_type_and_most_of_them_are_exact():
 @pytest.mark.parametrize("model_type", CAUSAL_TYPES)
 def test_what_the_table_says_of_a_family_is_what_happens(tmp_path: Path, model_type: str):
     assert outcome_of(model_type, tmp_path).line == written_table()[model_type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["llava", "qwen3_vl", "mistral3", "paligemma", "internvl", "smolvlm"])
+def test_the_text_decoder_inside_a_multimodal_model_is_cut_exactly(tmp_path: Path, model_type: str):
+    assert outcome_of(model_type, tmp_path).verdict == "exact"

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 import hf_prune as api
+from tests.families import build
 from tests.hub import LoopbackHub
-from tests.models import write_tiny_gguf
+from tests.models import small_tokenizer, write_tiny_gguf
 from tests.tool import BASE, FEW, NOT_NEEDED, Finished, bytes_of, finished_push, hf_prune, times_of
 
 TinyModels = Callable[..., Path]
@@ -252,3 +254,23 @@ def test_a_gguf_file_on_the_hub_is_pruned(home_hub: LoopbackHub, tmp_path: Path)
     data = ModelCard.load("tester/packed-4L").data
     assert (data.base_model, data.license) == ("acme/packed", "apache-2.0")
     generates_alike_with_and_without_cache("tester/packed-4L")
+
+
+def test_the_text_decoder_of_a_multimodal_model_is_pruned_and_the_rest_stays(tmp_path: Path) -> None:
+    build("llava", tmp_path / "llava")
+    small_tokenizer().save_pretrained(tmp_path / "llava")
+    words = ("run", str(tmp_path / "llava"), "--layers", "2-3", *FEW, "--output", str(tmp_path / "run"))
+    outcome = hf_prune(*words)
+    assert outcome.code == 0, outcome.err
+    model = tmp_path / "run" / "model"
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert len(run["speeds"]) == 2
+    card = (model / "README.md").read_text()
+    assert "model = AutoModelForImageTextToText.from_pretrained(model_id)" in card
+    assert ModelCard(card).data.pipeline_tag == "image-text-to-text"
+    before, after = (load_file(path / "model.safetensors") for path in (tmp_path / "llava", model))
+    towers = [name for name in before if "language_model" not in name]
+    assert towers
+    assert all(torch.equal(before[name], after[name]) for name in towers)
+    loaded = AutoModelForImageTextToText.from_pretrained(model)
+    assert loaded.config.text_config.num_hidden_layers == 4
