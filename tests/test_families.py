@@ -17,8 +17,8 @@ def test_the_table_has_every_causal_type_and_most_of_them_are_exact():
     assert set(verdicts) == {"exact", "refused", "cannot build"}
     assert verdicts.count("exact") >= 150
     readme = " ".join((TABLE.parent.parent / "README.md").read_text().split())
-    told = f"of the {len(verdicts)} causal types of transformers 5.23, [{verdicts.count('exact')} are cut exactly]"
-    assert told in readme
+    exact = verdicts.count("exact")
+    assert f"of the {len(verdicts)} causal types of transformers 5.23, [{exact} are cut exactly]" in readme
 
 
 @pytest.mark.slow
