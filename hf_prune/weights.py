@@ -5,6 +5,7 @@ against a memory limit as a whole, and a tensor that points into one keeps it th
 knows what a decoder layer is.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -13,9 +14,10 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import cycle, groupby
+from io import FileIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from hf_prune.records import WeightFile
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 COPY_CHUNK = 4 << 20  # bytes
-COPY_BUFFERS = 3  # one is read into and written while the others are hashed
+PIECES_BEHIND = 4  # written and not yet hashed
+# Where two files cannot be copied without passing through this process: another disk, another system.
+NOT_IN_THE_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 TORCH_DTYPES = {
     "F64": torch.float64,
@@ -87,14 +91,13 @@ class StoredTensor:
         return TensorPart(whole=self, axis=axis, kept=kept)
 
     def chunks(self) -> Iterator[memoryview]:
-        """Its bytes, a few at a time; a chunk lasts until the one that comes `COPY_BUFFERS` later."""
-        length = min(COPY_CHUNK, self.size_bytes)
-        buffers = cycle([np.empty(length, dtype=np.uint8) for _ in range(COPY_BUFFERS)])
+        """Its bytes, a few at a time; a chunk lasts until the next."""
+        buffer = memoryview(bytearray(min(COPY_CHUNK, self.size_bytes)))
         with self.path.open("rb") as file:
             file.seek(self.start)
             left = self.size_bytes
             while left:
-                chunk = next(buffers)[:left].data
+                chunk = buffer[:left]
                 if file.readinto(chunk) != len(chunk):
                     raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
                 left -= len(chunk)
@@ -316,28 +319,70 @@ def _content(
     tensors: Iterable[StoredTensor],
     replacements: Mapping[str, torch.Tensor],
     parts: Mapping[str, TensorPart],
-) -> Iterator[bytes | memoryview]:
+) -> Iterator[bytes | StoredTensor]:
     yield struct.pack("<Q", len(header)) + header
     for tensor in tensors:
         if tensor.name in replacements:
             yield _bytes(replacements[tensor.name], tensor)
+        elif tensor.name in parts:
+            yield from parts[tensor.name].chunks()
         else:
-            yield from parts.get(tensor.name, tensor).chunks()
+            yield tensor
 
 
-def _write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
-    """Write chunks one after another; their sha256, which another thread computes meanwhile."""
+def _write_file(path: Path, pieces: Iterable[bytes | StoredTensor]) -> str:
+    """Write pieces one after another; their sha256, which another thread computes meanwhile.
+
+    Tensors that stay as they are pass from file to file inside the kernel, as `cp` does it; the thread that
+    hashes reads them from the kernel's cache.
+    """
     digest = hashlib.sha256()
     behind: deque[Future[None]] = deque()
-    with path.open("wb") as file, ThreadPoolExecutor(max_workers=1) as hashing:
-        for chunk in chunks:
-            behind.append(hashing.submit(digest.update, chunk))
-            file.write(chunk)
-            if len(behind) == COPY_BUFFERS:  # the next chunk takes the place of the first of these
+    with path.open("wb", buffering=0) as file, ThreadPoolExecutor(max_workers=1) as hashing:
+        for piece in pieces:
+            if len(behind) == PIECES_BEHIND:
                 behind.popleft().result()
-        for chunk_hashed in behind:
-            chunk_hashed.result()
+            behind.append(hashing.submit(_hash, digest, piece))
+            if isinstance(piece, StoredTensor):
+                _copy(piece, file)
+            else:  # in memory: one at a time
+                _write(piece, file)
+                behind.pop().result()
+        for hashed in behind:
+            hashed.result()
     return digest.hexdigest()
+
+
+def _hash(digest: Any, piece: bytes | StoredTensor) -> None:
+    for chunk in piece.chunks() if isinstance(piece, StoredTensor) else (piece,):
+        digest.update(chunk)
+
+
+def _copy(tensor: StoredTensor, file: FileIO) -> None:
+    done = 0
+    with tensor.path.open("rb") as source:
+        while done < tensor.size_bytes and hasattr(os, "copy_file_range"):
+            try:
+                moved = os.copy_file_range(
+                    source.fileno(), file.fileno(), tensor.size_bytes - done, tensor.start + done
+                )
+            except OSError as error:
+                if error.errno not in NOT_IN_THE_KERNEL:
+                    raise
+                break
+            if not moved:
+                raise UnsupportedModel(f"{tensor.path} ends in the middle of {tensor.name}")
+            done += moved
+    if done < tensor.size_bytes:
+        rest = replace(tensor, start=tensor.start + done, size_bytes=tensor.size_bytes - done)
+        for chunk in rest.chunks():
+            _write(chunk, file)
+
+
+def _write(chunk: bytes | memoryview, file: FileIO) -> None:
+    left = memoryview(chunk)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _settle(path: Path) -> None:

@@ -52,7 +52,7 @@ def pickled_copy(model: Path, target: Path, *, shards: int = 1, **settings: obje
 def tensors_of(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     """Every tensor of a folder as it lies on disk."""
     index = read_index(folder)
-    return {n: (t.dtype, t.shape, b"".join(t.chunks())) for n, t in index.tensors.items()}
+    return {n: (t.dtype, t.shape, b"".join(map(bytes, t.chunks()))) for n, t in index.tensors.items()}
 
 
 def without_layers_2_and_3(tensors: dict[str, object]) -> dict[str, object]:

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import shutil
-import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,26 +68,6 @@ def test_the_same_tensors_give_the_same_bytes_and_the_hash_that_is_told(single, 
     assert first == second
     content = (tmp_path / "one" / first.name).read_bytes()
     assert (hashlib.sha256(content).hexdigest(), len(content)) == (first.sha256, first.size_bytes)
-
-
-def test_a_chunk_is_hashed_before_another_takes_its_place(single, tmp_path, monkeypatch):
-    class Slow:
-        def __init__(self):
-            self.digest = hashlib.sha256()
-
-        def update(self, chunk):
-            time.sleep(0.005)
-            self.digest.update(chunk)
-
-        def hexdigest(self):
-            return self.digest.hexdigest()
-
-    monkeypatch.setattr(weights, "COPY_CHUNK", 8)
-    monkeypatch.setattr(weights, "hashlib", SimpleNamespace(sha256=Slow))
-    (file,) = write(single, tmp_path / "new", {"a": "a", "b": "b", "ids": "ids"})
-    assert hashlib.sha256((tmp_path / "new" / file.name).read_bytes()).hexdigest() == file.sha256
-    before, after = load_file(single / "model.safetensors"), load_file(tmp_path / "new" / file.name)
-    assert all(torch.equal(after[name], before[name]) for name in after)
 
 
 def test_a_replacement_takes_the_place_of_what_is_stored_in_its_dtype(single, tmp_path):
