@@ -342,14 +342,15 @@ def _write_file(path: Path, pieces: Iterable[bytes | StoredTensor]) -> str:
         for piece in pieces:
             if len(behind) == PIECES_BEHIND:
                 behind.popleft().result()
-            behind.append(hashing.submit(_hash, digest, piece))
             if isinstance(piece, StoredTensor):
                 _copy(piece, file)
+                behind.append(hashing.submit(_hash, digest, piece))  # read now, and so in the cache
             else:  # in memory: one at a time
+                hashed = hashing.submit(_hash, digest, piece)
                 _write(piece, file)
-                behind.pop().result()
-        for hashed in behind:
-            hashed.result()
+                hashed.result()
+        for late in behind:
+            late.result()
     return digest.hexdigest()
 
 
