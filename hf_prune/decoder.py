@@ -8,6 +8,7 @@ the final norm, the head and whatever a family does to its logits are the family
 Sequences of one pass have equal length and no padding.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class StreamedDecoder:
     memory: ActivationMemory = field(default_factory=ActivationMemory)
     _calls: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=list)
     _answers: int = 0  # how many values this family's layers answer in a tuple; 0: a tensor alone
-    _by_ids: bool = False  # whether the model takes tokens alone, not what they are embedded as
+    _by_ids: bool | None = None  # whether the model takes tokens alone, not what they are embedded as
     _state: StateShape = field(default_factory=lambda: StateShape())
 
     @property
@@ -117,20 +118,19 @@ class StreamedDecoder:
         """The final norm and head, as a function from hidden (1, positions, hidden) to logits."""
         if not self._by_ids:
             with self._outer_weights(lambda name: name not in self._embedding_only_names()):
-                if self._takes_embeddings():
+                if self._by_ids is None:
+                    self._by_ids = not self._takes_embeddings()
+                if not self._by_ids:
                     yield self._logits
                     return
-            self._by_ids = True
         with self._outer_weights(lambda name: True):
             yield self._logits
 
     def _takes_embeddings(self) -> bool:
         """Whether the model runs from embedded tokens, so that its embedding need not be read."""
-        width = 1
-        for length in self._state.tail:
-            width *= length
+        state = torch.zeros(1, 1, math.prod(self._state.tail), dtype=self.dtype, device=self.device)
         try:
-            self._logits(torch.zeros(1, 1, width, dtype=self.dtype, device=self.device))
+            self._logits(state)
         except UNLIKE:
             return False
         return True

@@ -93,43 +93,38 @@ def find(
         ModelNotFound: neither a folder nor a model on the Hub.
         NoSafetensors: its weights are in another form; the message says how to convert them.
     """
-    folder = Path(model).expanduser()
+    folder, repository, notice = Path(model).expanduser(), None, None
     if folder.is_dir():
-        names = {path.name for path in folder.iterdir()}
-        _check_form(model, names, gguf_file, allow_pickle)
-        return Found(
-            model=model,
-            repository=None,
-            folder=folder,
-            gguf_file=gguf_file,
-            pickled=gguf_file is None and not _has_weights(names),
-            trust_remote_code=trust_remote_code,
-            notice=None,
-        )
-    if model.startswith((".", "/", "~")) or folder.is_file():
+        name, names = model, {path.name for path in folder.iterdir()}
+    elif model.startswith((".", "/", "~")) or folder.is_file():
         raise ModelNotFound(f"there is no folder {model}: give a folder that holds a model")
-    repository, notice = hub.look_up(model, revision), None
-    names = set(repository.files)
-    if _in_original_format(names, allow_pickle) and gguf_file is None:
-        sibling = f"{repository.repo_id}-hf"
-        if not hub.exists(sibling):
-            raise NoSafetensors(_conversion(repository.repo_id, names))
-        notice = (
-            f"{repository.repo_id} is in Meta's original format; using {sibling}, the same model in "
-            f"transformers' format"
-        )
-        repository = hub.look_up(sibling, None)
-        names = set(repository.files)
-    _check_form(repository.repo_id, names, gguf_file, allow_pickle)
+    else:
+        repository = hub.look_up(model, revision)
+        if _in_original_format(set(repository.files), allow_pickle) and gguf_file is None:
+            repository, notice = _sibling(repository)
+        name, names = repository.repo_id, set(repository.files)
+    _check_form(name, names, gguf_file, allow_pickle)
     return Found(
         model=model,
         repository=repository,
-        folder=None,
+        folder=None if repository else folder,
         gguf_file=gguf_file,
         pickled=gguf_file is None and not _has_weights(names),
         trust_remote_code=trust_remote_code,
         notice=notice,
     )
+
+
+def _sibling(repository: hub.Repository) -> tuple[hub.Repository, str]:
+    """The same model in transformers' format, and what is said of it."""
+    sibling = f"{repository.repo_id}-hf"
+    if not hub.exists(sibling):
+        raise NoSafetensors(_conversion(repository.repo_id, set(repository.files)))
+    notice = (
+        f"{repository.repo_id} is in Meta's original format; using {sibling}, the same model in "
+        f"transformers' format"
+    )
+    return hub.look_up(sibling, None), notice
 
 
 def _has_weights(names: set[str]) -> bool:
