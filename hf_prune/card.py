@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
 HERE = Path(__file__).parent
-TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged"}
+TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged", "healed": "Healed"}
 LAYER_MAP = "plots/layer_map.png"
 SIMILARITY = "plots/similarity.png"
 BLOCK_SIZES = "plots/block_sizes.png"

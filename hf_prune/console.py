@@ -1,6 +1,7 @@
 """The terminal: the result on stdout, everything else on stderr, bars only where someone watches."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -57,6 +58,7 @@ def quieten_libraries(*, quiet: bool) -> None:
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     hub_logging.set_verbosity_error()

@@ -285,6 +285,65 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealingPlan:
+    """What is trained after the cut, by what, and how; decided before it begins."""
+
+    method: str  # "lora", "qlora", "partial", "replace" or "none"
+    reason: str | None  # why it is this one, or none, where that was not asked for
+    objective: str = ""  # what is learnt: "predictions", "text" or "states"
+    objective_reason: str | None = None  # why it is not the original's predictions
+    boundary_loss: float = 0.0  # weight of the distance to the original's states after each gap
+    targets: str = ""  # of LoRA
+    rank: int = 0
+    last_layers: int = 0  # of `partial`
+    train_head: bool = False
+    learning_rate: float = 0.0
+    num_tokens: int = 0  # to train on, those seen again counted again
+    sequence_length: int = 0
+    batch: int = 0  # windows a step
+    micro_batch: int = 0  # windows at once in each process; what a step needs beyond is accumulated
+    gradient_checkpointing: bool = False
+    memory_bytes: int = 0  # an estimate
+    seconds: float = 0.0  # an estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealingStep:
+    """A point of the curve of a training."""
+
+    step: int
+    loss: float | None  # of what is learnt, the mean since the last point; None before the first step
+    watched_loss: float | None  # nats per token on text that is not trained on; None where not measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healing:
+    """How a training went, and whether what it learnt was kept."""
+
+    plan: HealingPlan
+    text: TextTokens | None  # that was trained on
+    watched: TextTokens | None  # windows of the same text that were set aside
+    trained_parameters: int
+    tensors: int  # of the checkpoint that changed
+    curve: tuple[HealingStep, ...]
+    loss_before: float | None  # nats per token on the watched windows
+    loss_after: float | None  # of the best step
+    best_step: int | None
+    kept: bool
+    reason: str | None  # why it was not kept
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedHealing:
+    """What the heal stage leaves behind; no checkpoint where nothing was trained or kept."""
+
+    healing: Healing
+    checkpoint: Checkpoint | None
+    proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProvedCut:
     """What the cut stage leaves behind."""
 

@@ -9,6 +9,7 @@ from hf_prune.records import (
     Bridge,
     Checkpoint,
     Environment,
+    Healing,
     Perplexity,
     Plan,
     Proof,
@@ -17,7 +18,7 @@ from hf_prune.records import (
     Speed,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +39,10 @@ class Run:
     plan: Plan
     result: Checkpoint  # what is published
     result_anatomy: Anatomy
-    proofs: tuple[Proof, ...]  # of the cut, and of the bridged checkpoint where there is one
+    proofs: tuple[Proof, ...]  # of the cut, and of the bridged and healed checkpoints where there are such
     bridge: Bridge
-    perplexities: tuple[Perplexity, ...]  # dense, cut, bridged where there is one
+    healing: Healing
+    perplexities: tuple[Perplexity, ...]  # dense, cut, bridged and healed where there are such
     speeds: tuple[Speed, ...]  # dense and the result; empty where they could not be loaded
     speed_reason: str | None  # why speeds were not measured
     started: str  # ISO 8601, UTC
