@@ -133,7 +133,7 @@ def load_student(
     else:
         _free(model, skeleton, _trained_modules(model, layers, plan, carriers))
     if plan.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return Student(model, [layers[number] for number in carriers], plan)
 
 
