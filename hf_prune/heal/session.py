@@ -52,6 +52,7 @@ def train_together(session: Session, progress: Progress) -> Trained:
     if device.type == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     skeleton = build_skeleton(Path(session.checkpoint), trust_remote_code=session.trust_remote_code)
+    torch.manual_seed(session.seed)  # adapters begin at random
     student = load_student(skeleton, session.plan, session.carriers, device)
     folder = Path(session.folder)
     learnt, watched = part_to_watch(read_text(folder / TEXT_FILE))

@@ -38,7 +38,8 @@ class Student(nn.Module):
         self.plan = plan
         self._no_split_modules = list(getattr(model, "_no_split_modules", None) or ())  # FSDP asks for it
         nn.Module.register_state_dict_post_hook(self, _leave_out_what_is_frozen)
-        self._keys_to_ignore_on_save = None  # the Trainer asks for it
+        # What the Trainer need not find in a state that was saved.
+        self._keys_to_ignore_on_save = [n for n, p in self.named_parameters() if not p.requires_grad]
         self._states: list[Tensor] = []
         if plan.boundary_loss:
             for carrier in carriers:
@@ -78,6 +79,9 @@ class Student(nn.Module):
             apart = torch.stack([state_loss(reached, wished) for reached, wished in pairs])
             losses.append(self.plan.boundary_loss * apart.mean())
         return {"loss": torch.stack(losses).sum()}
+
+    def tie_weights(self) -> None:
+        """Nothing that is trained is tied; the Trainer asks for this once it has loaded a state."""
 
     def _note(self, _: nn.Module, __: Any, output: Any) -> None:
         if self.training:
