@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from hf_prune.calibration import Text
 from hf_prune.disk import gigabytes
 from hf_prune.errors import RecipeError
-from hf_prune.estimate import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.heal.cost import (
+    ELEMENT_BYTES,
+    SHARE_OF_RATE,
     STATE_BYTES,
     TOP_BYTES,
     trained_numbers,
@@ -88,6 +89,21 @@ def plan_healing(
 def approximate_tokens(text: Text | None) -> int:
     """Of a text that nobody has a tokenizer for yet: four characters of English are about one."""
     return 0 if text is None else sum(map(len, text.documents)) // 4
+
+
+def lessons_bytes(objective: str, boundary_loss: float, left: Anatomy, gaps: int, tokens: int) -> int:
+    """What the file takes that holds what the original says.
+
+    Args:
+        objective: "predictions", "text" or "states".
+        boundary_loss: weight of the distance to the original's states after each gap.
+        left: the shorter model.
+        gaps: how many of its gaps have a layer before them.
+        tokens: that it says something of.
+    """
+    predictions = TOP_TOKENS * TOP_BYTES if objective == "predictions" else 0
+    states = gaps * STATE_BYTES * left.hidden_size if boundary_loss else 0
+    return tokens * (predictions + states)
 
 
 def _fitting(
@@ -178,8 +194,7 @@ def _objective(
         return "text", None
     if method == "replace" and recipe.distill is None:
         return "states", None  # LLM-Streamline (2403.19135), its first form
-    states = gaps * STATE_BYTES * left.hidden_size if recipe.boundary_loss else 0
-    needed = tokens * (TOP_TOKENS * TOP_BYTES + states)
+    needed = lessons_bytes("predictions", recipe.boundary_loss, left, gaps, tokens)
     if recipe.distill is None and needed > DISK_SHARE * machine.free_disk:
         return "text", (
             f"the original's predictions would take {gigabytes(needed)} of disk, and "
