@@ -155,7 +155,7 @@ def _planned(
 
 
 def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -> HealingPlan:
-    """The plan with as many windows at once as the memory takes, and what that costs."""
+    """The plan with as many windows at once as the memory takes, in whole steps, and what that costs."""
     element = ELEMENT_BYTES.get(left.dtype, 2)
     trained = trained_numbers(
         plan.method, left, rank=plan.rank, last_layers=plan.last_layers, train_head=plan.train_head
@@ -169,16 +169,21 @@ def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -
     micro = _power_below(max(1, plan.batch // machine.processes))
     while micro > 1 and memory(micro) > FREE_SHARE * machine.free_memory:
         micro //= 2
+    together = micro * machine.processes
+    batch = together * max(1, plan.batch // together)
+    num_tokens = batch * plan.sequence_length * max(1, plan.num_tokens // plan.sequence_length // batch)
     operations = training_operations(
         plan.method,
         dense,
         left,
-        plan.num_tokens,
+        num_tokens,
         distilled=plan.objective == "predictions",
         checkpointing=checkpointing,
     )
     return replace(
         plan,
+        num_tokens=num_tokens,
+        batch=batch,
         micro_batch=micro,
         gradient_checkpointing=checkpointing,
         memory_bytes=memory(micro),
