@@ -288,7 +288,7 @@ def _prune(options: dict[str, Any], publication: Publication | None, command: st
     if dry_run:
         from hf_prune.dry_run import estimate_run
 
-        console.show_estimate(estimate_run(recipe, reporter), as_json=as_json)
+        console.show_estimate(estimate_run(recipe, reporter, places["output"]), as_json=as_json)
         return
     from hf_prune.pipeline import prune
     from hf_prune.ranks import leave

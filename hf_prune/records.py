@@ -214,14 +214,17 @@ class Estimate:
     choosing_seconds: float
     repairing_seconds: float
     evaluating_seconds: float
+    healing_method: str  # what would be trained, as --heal names it; "none"
+    healing_reason: str | None  # why it is this, or nothing, where that was not asked for
+    healing_memory_bytes: int
+    healing_seconds: float
     operations_per_second: float  # of this machine, tried out for a moment
 
     @property
     def seconds(self) -> float:
         """Of the whole run, without the download."""
-        return (
-            self.measuring_seconds + self.choosing_seconds + self.repairing_seconds + self.evaluating_seconds
-        )
+        repairing = self.repairing_seconds + self.healing_seconds
+        return self.measuring_seconds + self.choosing_seconds + repairing + self.evaluating_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +240,7 @@ class WeightFile:
 class Checkpoint:
     """A complete model folder that a stage wrote."""
 
-    variant: str  # "cut" or "bridged"
+    variant: str  # "cut", "bridged" or "healed"
     folder: str
     parameters: int
     size_bytes: int
@@ -364,7 +367,7 @@ class ProvedBridge:
 class Perplexity:
     """How well one variant predicts held-out text."""
 
-    variant: str  # "dense", "cut" or "bridged"
+    variant: str  # "dense", "cut", "bridged" or "healed"
     perplexity: float
     loss: float  # nats per token
     loss_stderr: float  # of the mean over sequences

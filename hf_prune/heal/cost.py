@@ -2,6 +2,10 @@
 
 from hf_prune.records import Anatomy
 
+SHARE_OF_RATE = (
+    0.6  # of a bare matrix product's rate that whole layers are taken to reach; a guess, measured nowhere
+)
+ELEMENT_BYTES = {"F64": 4, "F32": 4}  # float64 is computed in float32
 MASTER_BYTES = 16  # a trained number: itself, its gradient and two moments of Adam, in float32
 NF4_BYTES = 0.57  # a number in 4 bits with its share of doubly quantised scales, and some slack
 LOGIT_BYTES = 14  # a logit: in two bytes, in float32, its exponential and its gradient

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from hf_prune.calibration import Text
 from hf_prune.disk import gigabytes
 from hf_prune.errors import RecipeError
-from hf_prune.estimate import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.heal.cost import (
+    ELEMENT_BYTES,
+    SHARE_OF_RATE,
     STATE_BYTES,
     TOP_BYTES,
     trained_numbers,
@@ -90,6 +91,21 @@ def approximate_tokens(text: Text | None) -> int:
     return 0 if text is None else sum(map(len, text.documents)) // 4
 
 
+def lessons_bytes(objective: str, boundary_loss: float, left: Anatomy, gaps: int, tokens: int) -> int:
+    """What the file takes that holds what the original says.
+
+    Args:
+        objective: "predictions", "text" or "states".
+        boundary_loss: weight of the distance to the original's states after each gap.
+        left: the shorter model.
+        gaps: how many of its gaps have a layer before them.
+        tokens: that it says something of.
+    """
+    predictions = TOP_TOKENS * TOP_BYTES if objective == "predictions" else 0
+    states = gaps * STATE_BYTES * left.hidden_size if boundary_loss else 0
+    return tokens * (predictions + states)
+
+
 def _fitting(
     lora: HealingPlan,
     recipe: Recipe,
@@ -139,7 +155,7 @@ def _planned(
 
 
 def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -> HealingPlan:
-    """The plan with as many windows at once as the memory takes, and what that costs."""
+    """The plan with as many windows at once as the memory takes, in whole steps, and what that costs."""
     element = ELEMENT_BYTES.get(left.dtype, 2)
     trained = trained_numbers(
         plan.method, left, rank=plan.rank, last_layers=plan.last_layers, train_head=plan.train_head
@@ -153,16 +169,21 @@ def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -
     micro = _power_below(max(1, plan.batch // machine.processes))
     while micro > 1 and memory(micro) > FREE_SHARE * machine.free_memory:
         micro //= 2
+    together = micro * machine.processes
+    batch = together * max(1, plan.batch // together)
+    num_tokens = batch * plan.sequence_length * max(1, plan.num_tokens // plan.sequence_length // batch)
     operations = training_operations(
         plan.method,
         dense,
         left,
-        plan.num_tokens,
+        num_tokens,
         distilled=plan.objective == "predictions",
         checkpointing=checkpointing,
     )
     return replace(
         plan,
+        num_tokens=num_tokens,
+        batch=batch,
         micro_batch=micro,
         gradient_checkpointing=checkpointing,
         memory_bytes=memory(micro),
@@ -178,8 +199,7 @@ def _objective(
         return "text", None
     if method == "replace" and recipe.distill is None:
         return "states", None  # LLM-Streamline (2403.19135), its first form
-    states = gaps * STATE_BYTES * left.hidden_size if recipe.boundary_loss else 0
-    needed = tokens * (TOP_TOKENS * TOP_BYTES + states)
+    needed = lessons_bytes("predictions", recipe.boundary_loss, left, gaps, tokens)
     if recipe.distill is None and needed > DISK_SHARE * machine.free_disk:
         return "text", (
             f"the original's predictions would take {gigabytes(needed)} of disk, and "

@@ -94,6 +94,18 @@ def test_several_processes_share_a_step():
     assert shared.seconds == pytest.approx(alone.seconds / 4)
 
 
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("heal_batch", [None, 5, 6, 16])
+def test_the_plan_tells_the_tokens_and_the_windows_a_step_that_are_trained_on(processes, heal_batch):
+    decided = plan(
+        replace(GPU, processes=processes), heal="lora", heal_batch=heal_batch, text_tokens=1001 * 2048
+    )
+    step = decided.batch * decided.sequence_length
+    assert decided.num_tokens % step == 0
+    assert 1001 * 2048 - step < decided.num_tokens <= 1001 * 2048
+    assert decided.batch % (decided.micro_batch * processes) == 0
+
+
 def test_a_short_text_is_learnt_in_small_steps():
     assert plan(text_tokens=300 * 2048, heal="lora").batch == 2
     assert plan(text_tokens=300 * 2048, heal="lora", heal_batch=16).batch == 16
