@@ -90,10 +90,10 @@ class Original:
         """Windows that are only measured on."""
         return self._windows(self.texts[1], self.recipe.eval_samples, seed=None)
 
-    def healing_windows(self, most_tokens: int) -> Windows:
-        """Windows of the text to train on, of so many tokens at most."""
+    def healing_windows(self, count: int) -> Windows:
+        """So many windows of the text to train on, or as many as it has."""
         assert self.healing_text is not None
-        return self._windows(self.healing_text, max(2, most_tokens // self.window_length), seed=None)
+        return self._windows(self.healing_text, count, seed=None)
 
     def open(self, folder: Path) -> StreamedDecoder:
         """A decoder on this device that shares the memory for hidden states."""

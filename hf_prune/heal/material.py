@@ -6,7 +6,7 @@ from hf_prune.calibration import Text, windows_of
 from hf_prune.heal.lessons import Lessons, write_lessons
 from hf_prune.heal.responses import answer, prompts_from
 from hf_prune.heal.settings import MOST_TOKENS, TOP_TOKENS
-from hf_prune.heal.text import WATCHED_WINDOWS, HealingText, of_windows, pack, read_text, save_text
+from hf_prune.heal.text import HealingText, of_windows, pack, read_text, save_text, watched_beside
 from hf_prune.original import Original
 from hf_prune.progress import Progress
 from hf_prune.recipe import SELF
@@ -33,8 +33,8 @@ def healing_text(original: Original, folder: Path, progress: Progress) -> Healin
 def _made_text(original: Original, progress: Progress) -> HealingText:
     recipe, length = original.recipe, original.window_length
     if recipe.heal_data != SELF:
-        most = (recipe.heal_tokens or MOST_TOKENS) + WATCHED_WINDOWS * length
-        return of_windows(original.healing_windows(most))
+        windows = max(1, (recipe.heal_tokens or MOST_TOKENS) // length)
+        return of_windows(original.healing_windows(windows + watched_beside(windows)))
     assert original.healing_text is not None
     documents = original.healing_text.documents
     prompts = documents if recipe.prompts else prompts_from(documents)

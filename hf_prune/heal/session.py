@@ -40,10 +40,16 @@ class Session:
 class Verdict:
     """What was trained, beside what was there before; both with all weights in full precision."""
 
-    loss_before: float  # nats per token on the watched text
-    loss_after: float
+    loss_before: float | None  # nats per token on the watched text; None: no number
+    loss_after: float | None
     logits: Tensor  # of the trained model on some tokens, float32
     folded: Folded
+
+    @property
+    def better(self) -> bool:
+        """Whether what was trained is to be kept."""
+        before, after = self.loss_before, self.loss_after
+        return before is not None and after is not None and after < before
 
 
 def train_together(session: Session, progress: Progress) -> Trained:
@@ -99,11 +105,11 @@ def judge(
 
 
 @torch.inference_mode()
-def _loss(student: Student, watched: HealingText, device: torch.device) -> float:
+def _loss(student: Student, watched: HealingText, device: torch.device) -> float | None:
     """Nats per token, the mean over windows."""
     losses = [
         student(ids[None].to(device), wanted[None].to(device))["loss"].item()
         for ids, wanted in zip(watched.ids, watched.wanted, strict=True)
     ]
     mean = statistics.fmean(losses)
-    return mean if math.isfinite(mean) else math.inf
+    return mean if math.isfinite(mean) else None

@@ -131,7 +131,8 @@ def _planned(
     length = recipe.sequence_length
     tokens = recipe.heal_tokens or min(text_tokens, MOST_TOKENS)
     windows = max(tokens // length, 1)
-    batch = recipe.heal_batch or _power_below(max(1, min(LARGEST_BATCH, windows // STEPS_WANTED)))
+    short = _power_below(max(1, min(LARGEST_BATCH, windows // STEPS_WANTED)))
+    batch = min(recipe.heal_batch or short, windows)
     objective, why = _objective(recipe, method, left, gaps, min(tokens, text_tokens), machine)
     rank = (recipe.rank or RANKS[recipe.heal_targets]) if method in ("lora", "qlora") else 0
     last_layers = min(recipe.last_layers, left.num_layers) if method == "partial" else 0
@@ -166,11 +167,11 @@ def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -
         tokens = windows * plan.sequence_length
         return training_memory(plan.method, left, trained, tokens, element, checkpointing=checkpointing)
 
-    micro = _power_below(max(1, plan.batch // machine.processes))
-    while micro > 1 and memory(micro) > FREE_SHARE * machine.free_memory:
-        micro //= 2
-    together = micro * machine.processes
-    batch = together * max(1, plan.batch // together)
+    each = max(1, plan.batch // machine.processes)
+    fitting = [
+        n for n in range(1, each + 1) if each % n == 0 and memory(n) <= FREE_SHARE * machine.free_memory
+    ]
+    micro, batch = max(fitting, default=1), each * machine.processes
     num_tokens = batch * plan.sequence_length * max(1, plan.num_tokens // plan.sequence_length // batch)
     operations = training_operations(
         plan.method,

@@ -3,7 +3,6 @@
 A run that was killed goes on from there; the training itself goes on from the last state it saved.
 """
 
-import math
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -134,7 +133,6 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
     trained = train_together(stage.ranks.tell(session), progress)
     tokens = original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
     verdict = judge(session, trained, watched, tokens, original.device)
-    kept = verdict.loss_after < verdict.loss_before
     healing = Healing(
         plan=plan,
         text=record_of(learnt, original),
@@ -143,13 +141,13 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
         tensors=len(verdict.folded),
         curve=trained.curve,
         loss_before=verdict.loss_before,
-        loss_after=verdict.loss_after if math.isfinite(verdict.loss_after) else None,
+        loss_after=verdict.loss_after,
         best_step=trained.best_step,
-        kept=kept,
-        reason=None if kept else _told_failure(trained, verdict),
+        kept=verdict.better,
+        reason=_told_outcome(trained, verdict),
         seconds=round(time.monotonic() - began, 1),
     )
-    if not kept:
+    if not verdict.better:
         return ProvedHealing(healing=healing, checkpoint=None, proof=None)
     return _written(stage, healing, verdict)
 
@@ -158,7 +156,9 @@ def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHe
     from hf_prune.heal.folding import write_healed
 
     skeleton, progress = stage.skeleton, stage.reporter.progress
-    check_room(stage.target.parent, skeleton.index.size_bytes, f"writing the {HEALED} checkpoint")
+    new = [name for name in verdict.folded if name not in skeleton.index.tensors]  # an untied head
+    needed = skeleton.index.size_bytes + sum(verdict.folded[name].nbytes for name in new)
+    check_room(stage.target.parent, needed, f"writing the {HEALED} checkpoint")
     with whole_folder(stage.target) as partial:
         checkpoint = write_healed(skeleton, partial, verdict.folded, progress)
     tokens = stage.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
@@ -167,15 +167,18 @@ def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHe
     return ProvedHealing(healing=healing, checkpoint=checkpoint, proof=proof)
 
 
-def _told_failure(trained: "Trained", verdict: "Verdict") -> str:
+def _told_outcome(trained: "Trained", verdict: "Verdict") -> str | None:
+    """What went wrong; None where nothing did."""
+    diverged = None
     if trained.diverged_at is not None:
-        why = f"the training diverged: its loss was no number after step {trained.diverged_at}"
-    else:
-        why = (
-            f"on the watched text it raised the loss from {verdict.loss_before:.3f} to "
-            f"{verdict.loss_after:.3f}"
-        )
-    return f"what was trained was left out, and the model is as before; {why}"
+        diverged = f"the training diverged: its loss was no number after step {trained.diverged_at}"
+    if verdict.better:
+        return diverged and f"{diverged}; what is kept is step {trained.best_step}"
+    if diverged is None:
+        losses = (verdict.loss_before, verdict.loss_after)
+        told = [f"{loss:.4f}" if loss is not None else "no number" for loss in losses]
+        diverged = f"the loss on the watched text was {told[0]} before and is {told[1]} after"
+    return f"what was trained was left out, and the model is as before: {diverged}"
 
 
 def _nothing(plan: HealingPlan) -> Healing:

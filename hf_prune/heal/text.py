@@ -60,6 +60,11 @@ def pack(sequences: Iterable[tuple[list[int], list[bool]]], length: int, name: s
     return HealingText(windows, counting)
 
 
+def watched_beside(windows: int) -> int:
+    """How many windows have to be set aside beside so many that are trained on."""
+    return max(1, min(WATCHED_WINDOWS, windows // 9))
+
+
 def part_to_watch(text: HealingText) -> tuple[HealingText, HealingText]:
     """Part the last windows, at most a tenth, from those that are trained on."""
     total = len(text.ids)

@@ -99,7 +99,7 @@ def test_a_model_in_two_files_gets_its_head_beside_its_embedding(tiny_models, tm
 
 
 def test_a_model_trained_in_4_bits_is_published_in_full_precision(tiny_models, tmp_path):
-    """The base is what the cut wrote, not what 4 bits made of it; what is added has the rank of the adapter."""
+    """The base is what the cut wrote, not what 4 bits made of it; what is added has the adapter's rank."""
     source = tiny_models("llama", **WIDE)
     skeleton = build_skeleton(source)
     student = load_student(skeleton, replace(LORA, method="qlora"), (2,), CPU)
@@ -115,5 +115,5 @@ def test_a_model_trained_in_4_bits_is_published_in_full_precision(tiny_models, t
     for path, _ in adapters(student.model):
         added = (after[f"{path}.weight"] - before[f"{path}.weight"]).double()
         ranks = torch.linalg.svdvals(added)
-        assert 0 < ranks[0]
+        assert ranks[0] > 0
         assert ranks[4] < 1e-3 * ranks[0]  # rank 4, and what float32 rounds

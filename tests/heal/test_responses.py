@@ -13,7 +13,9 @@ from hf_prune.progress import silent
 from tests.heal.material import CPU
 from tests.plain import plain_logits, plain_model
 
-TEMPLATE = "{% for m in messages %}<q>{{ m['content'] }}</q>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<q>{{ m['content'] }}</q>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+)
 PROMPTS = ["Why is the sky blue?", "A", "Tell me of the sea, and of what lives in it."]
 
 
