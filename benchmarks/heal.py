@@ -46,40 +46,30 @@ class Method:
 
     options: Sequence[str]
     heals: bool = True  # whether it takes text and a number of tokens
-    one_more: bool = False  # whether it removes one layer more, to put one that it trains in the gap
 
 
-# What was published is in brackets; only what these options say was taken from there.
+# What the papers say is in brackets; where a setting is not among the options, all methods share this tool's.
 METHODS = {
-    "cut alone": Method(["--bridge", "none"], heals=False),
-    "bridge alone": Method(["--bridge", "refit"], heals=False),
+    "cut alone": Method(["--bridge", "none", "--heal", "none"], heals=False),
+    "bridge alone": Method(["--heal", "none"], heals=False),
     # 2403.17887: LoRA on the feed-forward parts, rank 64 (2 to 64), alpha = rank, dropout 0.05, 3e-4 (3e-6 to
     # 3e-4), cosine, 100 of 5,000 steps of warm-up, 16 sequences a step, loss of the language model
     "LoRA (Gromov)": Method(
-        ["--bridge", "none", "--heal", "lora", "--no-distill", "--rank", "64", "--lr", "3e-4"]
+        ["--bridge", "none", "--heal", "lora", "--heal-targets", "ffn", "--no-distill", "--lr", "3e-4"]
     ),
     # 2411.15558: the head, the final norm and the last three layers, 1e-5, 100 steps of warm-up, 64 a step
     "partial (Reassessing)": Method(
-        ["--bridge", "none", "--heal", "partial", "--no-distill", "--lr", "1e-5"]
+        ["--bridge", "none", "--heal", "partial", "--train-head", "--no-distill", "--lr", "1e-5"]
+    ),
+    "partial, ten times the rate": Method(
+        ["--bridge", "none", "--heal", "partial", "--train-head", "--no-distill", "--lr", "1e-4"]
     ),
     # 2403.19135: one layer, begun as the first of those removed, alone trained, 2e-4 to 5e-5 cosine, 1 % of
-    # warm-up; the layer before the cut is removed with the others, so that as many layers are left
-    "layer (LLM-Streamline)": Method(
-        ["--bridge", "none", "--heal", "replace", "--no-distill", "--lr", "2e-4"], one_more=True
-    ),
-    "hf-prune's default": Method([]),
+    # warm-up, by the loss of the language model, which its authors found better. One more layer removed and
+    # put back is the layer before the cut: --heal replace
+    "layer (LLM-Streamline)": Method(["--bridge", "none", "--heal", "replace", "--no-distill"]),
+    "hf-prune's default": Method(["--heal", "lora"]),
 }
-
-
-def longest_block(layers: Sequence[int]) -> list[int]:
-    """The longest run of numbers without a gap; of several, the first."""
-    blocks: list[list[int]] = []
-    for layer in layers:
-        if blocks and blocks[-1][-1] == layer - 1:
-            blocks[-1].append(layer)
-        else:
-            blocks.append([layer])
-    return max(blocks, key=len)
 
 
 def parsed_layers(text: str) -> list[int]:
@@ -175,8 +165,7 @@ def healed(bench: Bench, name: str, removed: list[int], texts: tuple[Path, Path]
         )
         return heal_with_soup.run(job, bench.folder(name), bench.threads)
     method = METHODS[name]
-    layers = sorted([*removed, longest_block(removed)[0] - 1]) if method.one_more else removed
-    options = ["--layers", ",".join(map(str, layers)), *method.options]
+    options = ["--layers", ",".join(map(str, removed)), *method.options]
     if method.heals:
         options += ["--heal-data", str(heal), "--heal-tokens", str(bench.tokens)]
     return pruned(bench, name, options)
