@@ -1,5 +1,6 @@
 """The original model and its texts, opened: each part is read when it is first needed."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -13,7 +14,7 @@ from hf_prune.activations import ActivationMemory
 from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.environment import choose_device, free_memory
-from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.errors import RecipeError, UnsupportedModel, first_line
 from hf_prune.layer_config import reason_against
 from hf_prune.progress import Reporter
 from hf_prune.ranks import ALONE, Ranks
@@ -136,6 +137,11 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     """
     check_recipe(recipe)
     device = choose_device(recipe.device)
+    if recipe.heal != "none" and device.index and "LOCAL_RANK" not in os.environ:
+        raise RecipeError(
+            f"healing takes the first GPU that it sees, not {device}: set CUDA_VISIBLE_DEVICES={device.index} "
+            f"and leave --device out, or give --heal none"
+        )
     found = source.find(
         recipe.model,
         recipe.revision,

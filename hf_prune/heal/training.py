@@ -130,6 +130,8 @@ def train(
         run_name=name,
         **MANNER,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # of several GPUs one process would make a slow use: docs/distributed.md
     trainer = Trainer(
         model=student,
         args=arguments,
