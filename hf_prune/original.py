@@ -139,8 +139,8 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     device = choose_device(recipe.device)
     if recipe.heal != "none" and device.index and "LOCAL_RANK" not in os.environ:
         raise RecipeError(
-            f"healing takes the first GPU that it sees, not {device}: set CUDA_VISIBLE_DEVICES={device.index} "
-            f"and leave --device out, or give --heal none"
+            f"healing takes the first GPU that it sees, not {device}: set "
+            f"CUDA_VISIBLE_DEVICES={device.index} and leave --device out, or give --heal none"
         )
     found = source.find(
         recipe.model,

@@ -26,7 +26,7 @@ from hf_prune.heal.text import HealingText
 from hf_prune.progress import Progress
 from hf_prune.records import HealingPlan, HealingStep
 
-LOOKS = 20  # how often the watched text is looked at, and the state saved
+LOOKS = 10  # how often the watched text is looked at, and the state saved
 LEAST_SHARE = {"replace": 0.25}  # of the learning rate, at the end: LLM-Streamline's 2e-4 to 5e-5
 WARM_UP = {"replace": 0.01}  # of the steps; elsewhere a twentieth, at most Gromov's hundred
 MOST_WARM_UP = 100
