@@ -21,7 +21,7 @@ ANALYSED = (
     "seed",
     "device",
 )
-BRIDGES = ("auto", "refit", "none")
+BRIDGES = ("auto", "lstsq", "cosine", "scale", "refit", "relay", "none")
 DEFAULT_RATIO = 0.25
 TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
 QUANTITY = r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*(?:([kmgt]i?)b?|(b?))\s*"
