@@ -25,10 +25,10 @@ SMALLEST_RIDGE = 1e-9  # of the mean diagonal: only so that a singular matrix ha
 
 @dataclass(frozen=True)
 class Passage:
-    """What passes through a projection of a layer, batch by batch, and where the layer should land."""
+    """What passes through a projection of a layer, batch by batch, and where it should take the stream."""
 
     projection: nn.Module
-    run: RunLayer
+    run: RunLayer  # from the stream at the layer's input to the stream once the projection has added to it
     entering: Activations
     target: Activations
 

@@ -12,7 +12,13 @@ from torch import Tensor
 from hf_prune.activations import Activations
 from hf_prune.bridge.equations import Passage
 from hf_prune.bridge.forms import Form
-from hf_prune.bridge.projections import additive_projections, as_stored, read_weight, stored_weight
+from hf_prune.bridge.projections import (
+    additive_projections,
+    as_stored,
+    read_weight,
+    stored_weight,
+    up_to,
+)
 from hf_prune.calibration import Windows
 from hf_prune.decoder import StreamedDecoder, run_layers, states_after
 from hf_prune.progress import Progress
@@ -104,7 +110,7 @@ def _pass_layer(
             else:
                 stream.states = states_after(run, stream.states)
     for stream, block in repaired:
-        _fit_layer(decoder, stream, block, layer, stream.states, reached)
+        _fit_layer(decoder, stream, block, layer, stream.states, reached, original)
     return reached
 
 
@@ -125,6 +131,7 @@ def _fit_layer(
     layer: int,
     entering: Activations,
     target: Activations,
+    beside: Activations | None = None,
 ) -> str | None:
     """Fit a layer to land on `target` and let the stream through it; the reason if it cannot be fitted.
 
@@ -135,17 +142,25 @@ def _fit_layer(
         layer: its number.
         entering: the states at its input.
         target: the states wanted at its output.
+        beside: the original's states at its input; None: the layer has to make up for the gap alone. Else
+            each of its projections has to take the stream to where the original's was after it.
     """
     kind = decoder.skeleton.config.model_type
+    module = decoder.skeleton.layers[layer]
     with decoder.layer(layer) as run:
-        names = additive_projections(decoder.skeleton.layers[layer], run, entering[0])
-    names = names[-1:] if layer < block.start else names  # before a gap more of them gain nothing
-    stored = {name: found for name in names if (found := stored_weight(decoder, layer, name)) is not None}
+        names = additive_projections(module, run, entering[0])
+        carriers = names[-1:] if beside is None else names  # before a gap more of them gain nothing
+        targets = {name: target for name in carriers[-1:]}
+        if beside is not None:
+            for place, name in enumerate(names[:-1], start=1):
+                targets[name] = states_after(up_to(module, run, names[:place]), beside)
+    stored = {name: found for name in carriers if (found := stored_weight(decoder, layer, name)) is not None}
     for name, tensor in stored.items():
         weight = read_weight(decoder, layer, name)
         with decoder.layer(layer, stream.solved) as run:
-            projection = decoder.skeleton.layers[layer].get_submodule(name)
-            fitted = stream.form.fit(Passage(projection, run, entering, target), weight)
+            part = run if name == names[-1] else up_to(module, run, names[: names.index(name) + 1])
+            passage = Passage(module.get_submodule(name), part, entering, targets.pop(name))
+            fitted = stream.form.fit(passage, weight)
         equations = fitted.equations
         folded = FoldedBridge(
             block=block,

@@ -1,6 +1,6 @@
 """Which linear projections of a layer write to the residual stream: found by trying, not by name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -46,6 +46,24 @@ def additive_projections(layer: nn.Module, run: RunLayer, entering: Tensor) -> t
         if arrived.square().mean().sqrt() < ADDITIVE_TOLERANCE * scale:
             found.insert(0, name)
     return tuple(found)
+
+
+def up_to(layer: nn.Module, run: RunLayer, names: Sequence[str]) -> RunLayer:
+    """A layer as a function that ends where the last of some of its additive projections has added.
+
+    Args:
+        layer: with its weights in place.
+        run: the layer as a function.
+        names: of additive projections, from the first.
+    """
+
+    def run_part(batch: int, hidden: Tensor) -> Tensor:
+        with ExitStack() as watching:
+            seen = [watching.enter_context(_outputs(layer.get_submodule(name))) for name in names]
+            run(batch, hidden)
+        return hidden + sum(outputs[0].reshape(hidden.shape) for outputs in seen)
+
+    return run_part
 
 
 def width(module: Any) -> int | None:

@@ -118,3 +118,24 @@ def test_a_gap_at_the_very_start_stays_open_and_says_so(tiny_models):
     _, bridge, _ = build(tiny_models("llama"), without(0, 3))
     assert [folded.layer for folded in bridge.folded] == [2]
     assert "0" in bridge.reason
+
+
+def test_after_a_gap_each_projection_is_fitted_to_where_the_originals_stream_was_after_it(tiny_models):
+    folder = tiny_models("llama")
+    _, bridge, solved = build(folder, without(2), RELAY)
+    original, pruned = plain_model(folder), plain_model(folder)
+    name = "model.layers.1.mlp.down_proj.weight"
+    pruned.get_parameter(name).data.copy_(solved[name])
+    del pruned.model.layers[2]
+    after, inner = [], []
+    for model, layer in ((original, original.model.layers[3]), (pruned, pruned.model.layers[2])):
+        norm = layer.post_attention_layernorm
+        norm.register_forward_pre_hook(lambda _, inputs: after.append(inputs[0].detach().double()))
+        layer.self_attn.o_proj.register_forward_pre_hook(lambda _, x: inner.append(x[0].detach().double()))
+        model(input_ids=TOKENS, use_cache=False)
+    missing, rows = (after[0] - after[1]).flatten(0, 1), inner[1].flatten(0, 1)
+    ridge = bridge.folded[1].ridge * inner[1][:, 1:].flatten(0, 1).square().sum(0).mean()
+    correction = torch.linalg.solve(rows.T @ rows + ridge * torch.eye(32), rows.T @ missing).T
+    projection = original.model.layers[3].self_attn.o_proj.weight
+    new = solved["model.layers.3.self_attn.o_proj.weight"]
+    torch.testing.assert_close(new, (projection + correction).float(), rtol=0, atol=1e-4)
