@@ -3,12 +3,13 @@
 from hf_prune.choose.criteria import AUTO, CRITERIA, probe_passes
 from hf_prune.measure.similarity import SAMPLED_TOKENS
 from hf_prune.original import PROBE_TOKENS, SELECTION_SEQUENCES
-from hf_prune.recipe import Recipe
+from hf_prune.recipe import BRIDGES, Recipe
 from hf_prune.records import Anatomy, Estimate
 
 SHARE_OF_RATE = (
     0.6  # of a bare matrix product's rate that whole layers are taken to reach; a guess, measured nowhere
 )
+BRIDGE_PASSES = {"none": 0.0, "auto": 4.0}  # of the calibration text; two for any other
 ELEMENT_BYTES = {"F64": 4, "F32": 4}  # float64 is computed in float32
 
 
@@ -41,6 +42,7 @@ def estimate(
     head = 2 * dense.vocabulary_size * dense.hidden_size / rate  # seconds a token
     evaluated = recipe.eval_samples * recipe.sequence_length
     depth = 1 if left is None else left / dense.parameters
+    contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if recipe.bridge == AUTO else 0
     return Estimate(
         model=model,
         num_layers=dense.num_layers,
@@ -54,7 +56,8 @@ def estimate(
         memory_bytes=_memory(recipe, dense),
         measuring_seconds=one_pass,
         choosing_seconds=one_pass * choosing_passes(recipe, dense.num_layers, count),
-        repairing_seconds=0.0 if recipe.bridge == "none" else one_pass,
+        repairing_seconds=one_pass * BRIDGE_PASSES.get(recipe.bridge, 2.0)
+        + contest * (one_pass / tokens + head),
         evaluating_seconds=(1 + 2 * depth) * one_pass * evaluated / tokens + 3 * head * evaluated,
         operations_per_second=operations_per_second,
     )
