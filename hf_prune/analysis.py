@@ -57,7 +57,7 @@ def analyze(
     """
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     reporter = reporter or Reporter()
-    located = locate(recipe, reporter)
+    located = locate(replace(recipe, heal="none"), reporter)
     ranks = join(located.device)
     folder = RunFolder(output or Path(f"{located.found.name}-analysis"))
     if ranks.leads:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hf_prune.records import TextTokens
 
 BUILT_IN_CALIBRATION = "c4_calibration"
 BUILT_IN_HELDOUT = "c4_heldout"
+BUILT_IN_HEALING = "c4_healing"
 BUILT_IN_DATASET = "allenai/c4"
 TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 
@@ -39,15 +40,19 @@ class Windows:
 
 
 def built_in_text(name: str) -> Text:
-    """One of the two texts that come with hf-prune: documents of C4, no document in both."""
+    """One of the texts that come with hf-prune: documents of C4, none of them in two texts."""
     packed = resources.files("hf_prune").joinpath(f"texts/{name}.jsonl.gz").read_bytes()
     lines = gzip.decompress(packed).decode().splitlines()
     documents = tuple(json.loads(line)["text"] for line in lines)
     return Text(name=name, dataset=BUILT_IN_DATASET, documents=documents)
 
 
-def read_text(path: Path) -> Text:
-    """Documents from a file: .txt (parted by blank lines) or .jsonl (field "text"), also .gz.
+def read_text(path: Path, field: str = "text") -> Text:
+    """Documents from a file: .txt (parted by blank lines) or .jsonl (an object a line), also .gz.
+
+    Args:
+        path: the file.
+        field: of an object, that holds its document.
 
     Raises:
         UnusableText: the file is missing, has another ending, or a line that is not such an object.
@@ -62,23 +67,23 @@ def read_text(path: Path) -> Text:
     except (UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise UnusableText(f"{path} is not UTF-8 text: {error}") from error
     if ".jsonl" in path.suffixes:
-        documents = [_document(path, n, line) for n, line in enumerate(content.splitlines(), 1)]
+        documents = [_document(path, n, line, field) for n, line in enumerate(content.splitlines(), 1)]
     else:
         documents = [paragraph.strip() for paragraph in content.split("\n\n")]
     return Text(name=path.name, dataset=None, documents=tuple(filter(None, documents)))
 
 
-def _document(path: Path, number: int, line: str) -> str:
+def _document(path: Path, number: int, line: str, field: str) -> str:
     if not line.strip():
         return ""
     try:
-        return str(json.loads(line)["text"])
+        return str(json.loads(line)[field])
     except (ValueError, KeyError, TypeError):
-        raise UnusableText(f'{path}, line {number}, is not a JSON object with a field "text"') from None
+        raise UnusableText(f'{path}, line {number}, is not a JSON object with a field "{field}"') from None
 
 
 def check_disjoint(first: Text, second: Text) -> None:
-    """No document may be both calibrated on and evaluated on.
+    """No document may serve two of calibration, healing and evaluation.
 
     Raises:
         UnusableText: a document, white space folded, is in both.
@@ -88,8 +93,14 @@ def check_disjoint(first: Text, second: Text) -> None:
     if shared:
         raise UnusableText(
             f"{len(shared)} documents of {second.name} are in {first.name} too, the first begins "
-            f"{shared[0][:40]!r}: figures on text that was calibrated on mean nothing; give other texts"
+            f"{shared[0][:40]!r}: figures on text that a model was fitted to mean nothing; give other texts"
         )
+
+
+def leave_out(text: Text, others: Sequence[Text]) -> Text:
+    """A text without the documents, white space folded, that others hold."""
+    seen = {_fold(document) for other in others for document in other.documents}
+    return replace(text, documents=tuple(d for d in text.documents if _fold(d) not in seen))
 
 
 def _fold(document: str) -> bytes:

@@ -15,20 +15,32 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.criteria import CRITERIA, cornerstones
-from hf_prune.records import Anatomy, Bridge, LayerScores, Perplexity, Source, Speed
+from hf_prune.records import Anatomy, Bridge, Healing, LayerScores, Perplexity, Source, Speed
 from hf_prune.report import Run
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
 HERE = Path(__file__).parent
-TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged"}
+TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged", "healed": "Healed"}
+HEALERS = {
+    "lora": "LoRA",
+    "qlora": "QLoRA",
+    "partial": "training its last layers",
+    "replace": "training the layers before the gaps",
+}
+LESSONS = {
+    "predictions": "the original's predictions",
+    "text": "the text",
+    "states": "the original's states after each gap",
+}
 LAYER_MAP = "plots/layer_map.png"
 SIMILARITY = "plots/similarity.png"
 BLOCK_SIZES = "plots/block_sizes.png"
 LAYER_SCORES = "plots/layer_scores.png"
 DROP_EFFECTS = "plots/drop_effects.png"
 TOURNAMENT = "plots/tournament.png"
+HEALING = "plots/healing.png"
 SHOWN_TRIALS = 8
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
 PIPELINE_TAGS = {
@@ -47,6 +59,14 @@ class _Column:
     cache_bytes: int | None  # of CACHED_TOKENS
     perplexity: Perplexity
     speed: Speed | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A head that healing parted from the embedding."""
+
+    parameters: int
+    size_bytes: int
 
 
 def render_card(run: Run, repo_id: str | None = None) -> str:
@@ -75,6 +95,8 @@ def render_pictures(run: Run) -> dict[str, bytes]:
         pictures[DROP_EFFECTS] = plots.drop_effects(run.similarity, run.plan)
     if run.plan.tournament is not None:
         pictures[TOURNAMENT] = plots.tournament(run.plan.tournament)
+    if _has_curve(run.healing):
+        pictures[HEALING] = plots.healing_curve(run.healing)
     return pictures
 
 
@@ -97,6 +119,7 @@ def card_metadata(run: Run) -> "ModelCardData":
         ]
     metadata = ModelCardData(
         base_model=run.source.repo_id,
+        datasets=_datasets(run) or None,
         language=list(run.source.languages) or None,
         library_name="transformers",
         license=run.source.license,
@@ -131,7 +154,9 @@ def _environment() -> Environment:
         count=count,
         duration=duration,
         figure=figure,
+        grouped=grouped,
         ranges=ranges,
+        sentence=sentence,
         size=size,
         with_error=with_error,
     )
@@ -163,11 +188,19 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "cut": measured.get("cut"),
         "bridged": measured.get("bridged"),
         "result": result,
-        "result_is_bridged": run.result.variant == "bridged",
+        "result_is_bridged": _carries_bridge(run),
+        "healing": run.healing,
+        "healers": HEALERS,
+        "lessons": LESSONS,
+        "healing_steps": run.healing.curve[-1].step if run.healing.curve else 0,
+        "head": _untied_head(run),
+        "healed": measured.get("healed"),
+        "start": measured.get("bridged", measured.get("cut")),
         "perplexity_ratio": result.perplexity / dense.perplexity,
         "loss_increase": result.loss - dense.loss,
         "has_error": dense.text.num_sequences > 1,
-        "bridge_effect": _bridge_effect(measured),
+        "bridge_effect": _effect(measured.get("cut"), measured.get("bridged")),
+        "healing_effect": _effect(measured.get("bridged", measured.get("cut")), measured.get("healed")),
         "criterion": CRITERIA.get(run.plan.method),
         "tournament": run.plan.tournament,
         "shown_trials": SHOWN_TRIALS,
@@ -186,6 +219,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
             "layer_scores": LAYER_SCORES,
             "tournament": TOURNAMENT,
             "drop_effects": drop_effects,
+            "healing": HEALING if _has_curve(run.healing) else None,
         },
     }
 
@@ -202,8 +236,7 @@ def _columns(run: Run) -> list[_Column]:
     speeds = {speed.variant: speed for speed in run.speeds}
     columns = []
     for measured in run.perplexities:
-        # A bridge changes the values of a tensor, never its shape: cut and bridged are one size.
-        anatomy = run.dense if measured.variant == "dense" else run.result_anatomy
+        anatomy = run.anatomy_of(measured.variant)
         per_token = anatomy.key_value_bytes_per_token
         column = _Column(
             title=TITLES[measured.variant],
@@ -219,17 +252,40 @@ def _columns(run: Run) -> list[_Column]:
 
 def _published_bridge(run: Run) -> Bridge:
     """The bridge that the published checkpoint carries, if it carries one."""
-    return run.bridge if run.result.variant == "bridged" else replace(run.bridge, folded=())
+    return run.bridge if _carries_bridge(run) else replace(run.bridge, folded=())
 
 
-def _bridge_effect(measured: dict[str, Perplexity]) -> str | None:
-    """Whether the bridge helped: "better", "worse", or "unclear" within a standard error."""
-    if "cut" not in measured or "bridged" not in measured:
+def _carries_bridge(run: Run) -> bool:
+    """Whether the published checkpoint is the bridged one, or was trained from it."""
+    return run.result.variant != "cut" and "bridged" in _by_variant(run.perplexities)
+
+
+def _untied_head(run: Run) -> _Head | None:
+    """What the result has beside the original's tensors, if its head was parted from the embedding."""
+    if not run.head_was_untied:
         return None
-    cut, bridged = measured["cut"], measured["bridged"]
-    if abs(cut.loss - bridged.loss) <= max(cut.loss_stderr, bridged.loss_stderr):
+    result, cut = run.anatomy_of(run.result.variant), run.anatomy_of("cut")
+    return _Head(result.parameters - cut.parameters, result.size_bytes - cut.size_bytes)
+
+
+def _effect(before: Perplexity | None, after: Perplexity | None) -> str | None:
+    """Whether a repair helped: "better", "worse", or "unclear" within a standard error."""
+    if before is None or after is None:
+        return None
+    if abs(before.loss - after.loss) <= max(before.loss_stderr, after.loss_stderr):
         return "unclear"
-    return "better" if bridged.loss < cut.loss else "worse"
+    return "better" if after.loss < before.loss else "worse"
+
+
+def _has_curve(healing: Healing) -> bool:
+    """Whether the watched loss was looked at often enough for a line."""
+    return sum(point.watched_loss is not None for point in healing.curve) > 1
+
+
+def _datasets(run: Run) -> list[str]:
+    """Data sets of the Hub that the published weights were fitted on or trained on."""
+    texts = [run.similarity.calibration, run.healing.text if run.healing.kept else None]
+    return sorted({text.dataset for text in texts if text is not None and text.dataset is not None})
 
 
 def _origin(source: Source) -> str:
@@ -272,6 +328,16 @@ def figure(value: float) -> str:
         return "0"
     digits = 2 - math.floor(math.log10(abs(value)))
     return f"{value:.{min(max(digits, 0), 4)}f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def grouped(value: int) -> str:
+    """A whole number, exact: 299,520."""
+    return f"{value:,}"
+
+
+def sentence(text: str) -> str:
+    """Words as a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def with_error(measured: Perplexity) -> str:

@@ -13,7 +13,17 @@ import click
 from click.core import ParameterSource
 
 from hf_prune.errors import HfPruneError
-from hf_prune.recipe import BRIDGES, DEFAULT_RATIO, METHODS, TARGETS, Publication, Recipe, parse_quantity
+from hf_prune.recipe import (
+    BRIDGES,
+    DEFAULT_RATIO,
+    HEAL_TARGETS,
+    HEALS,
+    METHODS,
+    TARGETS,
+    Publication,
+    Recipe,
+    parse_quantity,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -137,6 +147,43 @@ REPAIR = (
     ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
 )
+HEALING = (
+    _defaulting(
+        "--heal",
+        type=click.Choice(HEALS),
+        help="What is trained; auto: lora on a GPU, or qlora where only that fits.",
+    ),
+    click.option(
+        "--heal-data",
+        metavar="FILE|self",
+        help="Text to train on: .txt or .jsonl, also .gz; self: MODEL answers prompts.  [default: built in]",
+    ),
+    click.option(
+        "--prompts", type=click.Path(dir_okay=False), help='For self: .jsonl with a field "prompt".'
+    ),
+    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
+    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
+    click.option("--rank", type=int, help="Of LoRA.  [default: 64]"),
+    _defaulting("--heal-targets", type=click.Choice(HEAL_TARGETS), help="Projections that LoRA trains."),
+    _defaulting("--last-layers", type=int, metavar="K", help="Layers that partial trains."),
+    click.option(
+        "--train-head/--keep-head",
+        default=None,
+        help="With partial; a tied head is untied, which costs size.  [default: where it is not tied]",
+    ),
+    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
+    click.option(
+        "--distill/--no-distill",
+        default=None,
+        help="Learn MODEL's predictions, or the text.  [default: predictions, where the disk holds them]",
+    ),
+    _defaulting(
+        "--boundary-loss", type=float, metavar="WEIGHT", help="Also learn MODEL's states after each gap."
+    ),
+)
+REPORT_TO = click.option(
+    "--report-to", metavar="NAME", default="none", help="A tracker that transformers knows: trackio."
+)
 PLACE = (
     _defaulting("--device", help="auto, cpu, cuda, cuda:1."),
     click.option(
@@ -170,7 +217,7 @@ def _options(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Com
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
-@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, PLACE, (DRY_RUN,))
+@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, HEALING, (REPORT_TO,), PLACE, (DRY_RUN,))
 @click.option("--push", is_flag=True, help="Publish the result on the Hub.")
 @click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]")
 @click.option("--private/--public", default=True, show_default=True, help="Who may see it.")
@@ -183,7 +230,7 @@ def run(push: bool, repo_id: str | None, private: bool, yes: bool, **options: An
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
-@_options(TARGET, CHOICE, CALIBRATION, REPAIR, PLACE, (DRY_RUN,), MANNER)
+@_options(TARGET, CHOICE, CALIBRATION, REPAIR, HEALING, (REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
@@ -236,13 +283,13 @@ def _prune(options: dict[str, Any], publication: Publication | None, command: st
 
     as_json, quiet, dry_run = (options.pop(name) for name in ("as_json", "quiet", "dry_run"))
     options.pop("verbose")
-    places = {name: options.pop(name) for name in ("output", "fresh", "max_memory")}
+    places = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "report_to")}
     console.quieten_libraries(quiet=quiet)
     recipe, reporter = Recipe(**options), console.reporter(quiet=quiet)
     if dry_run:
         from hf_prune.dry_run import estimate_run
 
-        console.show_estimate(estimate_run(recipe, reporter), as_json=as_json)
+        console.show_estimate(estimate_run(recipe, reporter, places["output"]), as_json=as_json)
         return
     from hf_prune.pipeline import prune
     from hf_prune.ranks import leave

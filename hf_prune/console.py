@@ -1,6 +1,7 @@
 """The terminal: the result on stdout, everything else on stderr, bars only where someone watches."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from rich.table import Table
 from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Estimate, Tournament
+from hf_prune.records import Estimate, Healing, Tournament
 from hf_prune.report import Analysis, Run
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def quieten_libraries(*, quiet: bool) -> None:
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
@@ -88,8 +90,7 @@ def _show_table(run: Run) -> None:
     rows = {
         "perplexity": {p.variant: f"{p.perplexity:.2f}" for p in run.perplexities},
         "parameters": {
-            p.variant: f"{(run.dense if p.variant == 'dense' else run.result).parameters / 1e6:,.1f} M"
-            for p in run.perplexities
+            p.variant: f"{run.anatomy_of(p.variant).parameters / 1e6:,.1f} M" for p in run.perplexities
         },
         "tokens/s": {s.variant: f"{s.decode_tokens_per_second:.1f}" for s in run.speeds},
         "peak memory": {s.variant: f"{s.peak_memory_bytes / 1e6:,.0f} MB" for s in run.speeds},
@@ -98,8 +99,18 @@ def _show_table(run: Run) -> None:
         if values:
             table.add_row(name, *(values.get(p.variant, "") for p in run.perplexities))
     _print(table)
+    if run.healing.kept:
+        tell(_healed(run.healing))
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
+
+
+def _healed(healing: Healing) -> str:
+    plan = healing.plan
+    return (
+        f"healed by {plan.method} on {plan.num_tokens:,} tokens in {_duration(healing.seconds)}: "
+        f"loss on text set aside {healing.loss_before:.3f} -> {healing.loss_after:.3f}"
+    )
 
 
 def _show_tournament(held: Tournament) -> None:
@@ -187,13 +198,23 @@ def _estimated(estimate: Estimate) -> dict[str, str]:
         "download": gigabytes(estimate.download_bytes) if estimate.download_bytes else "none",
         "disk for checkpoints": gigabytes(estimate.disk_bytes),
         "memory": f"{gigabytes(estimate.memory_bytes)} above Python's own",
+        "healing": _healing_foreseen(estimate),
         "time": f"about {_duration(estimate.seconds)}",
         "  measuring": _duration(estimate.measuring_seconds),
         "  choosing": _duration(estimate.choosing_seconds),
         "  repairing": _duration(estimate.repairing_seconds),
+        "  healing": _duration(estimate.healing_seconds),
         "  evaluating": _duration(estimate.evaluating_seconds),
         "this machine": f"{estimate.operations_per_second / 1e9:,.0f} billion operations a second",
     }
+
+
+def _healing_foreseen(estimate: Estimate) -> str:
+    """What would be trained and the memory for that, or why nothing is."""
+    if estimate.healing_method == "none":
+        return (estimate.healing_reason or "none").replace("nothing was trained", "none", 1)
+    reason = f" ({estimate.healing_reason})" if estimate.healing_reason else ""
+    return f"{estimate.healing_method}{reason}, in {gigabytes(estimate.healing_memory_bytes)} of memory"
 
 
 def _duration(seconds: float) -> str:

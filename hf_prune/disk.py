@@ -16,15 +16,20 @@ def check_room(folder: Path, needed_bytes: int, purpose: str) -> None:
     Raises:
         DiskFull: they do not.
     """
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = free_disk(folder)
     if free < needed_bytes:
         raise DiskFull(
             f"{purpose} needs {gigabytes(needed_bytes)} in {folder}, where {gigabytes(free)} are free: "
             f"make room or choose another folder"
         )
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where `folder` is, or will be."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
 
 
 def gigabytes(count: int) -> str:

@@ -1,16 +1,17 @@
 """What a run would take, from the headers of the weights and a moment's trial of this machine."""
 
+from dataclasses import replace
+
+from hf_prune.choose.blocks import blocks_of
 from hf_prune.choose.criteria import AUTO, CRITERIA, probe_passes
+from hf_prune.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
+from hf_prune.heal.settings import Machine, lessons_bytes, plan_healing
 from hf_prune.measure.similarity import SAMPLED_TOKENS
 from hf_prune.original import PROBE_TOKENS, SELECTION_SEQUENCES
 from hf_prune.recipe import BRIDGES, Recipe
-from hf_prune.records import Anatomy, Estimate
+from hf_prune.records import Anatomy, Estimate, HealingPlan
 
-SHARE_OF_RATE = (
-    0.6  # of a bare matrix product's rate that whole layers are taken to reach; a guess, measured nowhere
-)
 BRIDGE_PASSES = {"none": 0.0, "auto": 4.0}  # of the calibration text; two for any other
-ELEMENT_BYTES = {"F64": 4, "F32": 4}  # float64 is computed in float32
 
 
 def estimate(
@@ -20,7 +21,8 @@ def estimate(
     *,
     model: str,
     download_bytes: int,
-    operations_per_second: float,
+    healing_tokens: int,
+    machine: Machine,
 ) -> Estimate:
     """What the run that a recipe asks for would do and take.
 
@@ -30,36 +32,49 @@ def estimate(
         wanted: the layers that go, or how many, or None where a loss decides.
         model: its name.
         download_bytes: what the Hub would send.
-        operations_per_second: of matrix products on this machine.
+        healing_tokens: of the text to train on.
+        machine: what there is.
+
+    Raises:
+        RecipeError: the cut cannot be healed in the way that is asked for.
     """
     count = len(wanted) if isinstance(wanted, tuple) else wanted
-    gone = None if count is None else _parameters_gone(dense, wanted, count)
-    left = None if gone is None else dense.parameters - gone
-    left_bytes = None if left is None else dense.size_bytes * left // dense.parameters
+    left = _left(dense, wanted)
+    gaps = sum(block.start > 0 for block in blocks_of(wanted)) if isinstance(wanted, tuple) else 1
+    healing = plan_healing(recipe, dense, left, gaps, healing_tokens, machine)
     tokens = recipe.samples * recipe.sequence_length
-    rate = SHARE_OF_RATE * operations_per_second
+    rate = SHARE_OF_RATE * machine.operations_per_second
     one_pass = 2 * sum(dense.parameters_per_layer) * tokens / rate
     head = 2 * dense.vocabulary_size * dense.hidden_size / rate  # seconds a token
     evaluated = recipe.eval_samples * recipe.sequence_length
-    depth = 1 if left is None else left / dense.parameters
     contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if recipe.bridge == AUTO else 0
+    shorter = 2 if healing.method == "none" else 3  # cut, bridged and healed checkpoints
+    depth = left.parameters / dense.parameters
+    lessons = lessons_bytes(
+        healing.objective, healing.boundary_loss, left, gaps, min(healing.num_tokens, healing_tokens)
+    )
     return Estimate(
         model=model,
         num_layers=dense.num_layers,
         layers_removed=count,
         parameters=dense.parameters,
-        parameters_left=left,
+        parameters_left=None if count is None else left.parameters,
         size_bytes=dense.size_bytes,
-        size_bytes_left=left_bytes,
+        size_bytes_left=None if count is None else left.size_bytes,
         download_bytes=download_bytes,
-        disk_bytes=2 * (left_bytes or dense.size_bytes),  # the cut, and the cut with its bridges
+        disk_bytes=shorter * left.size_bytes + _untied_head(healing, left) + lessons,
         memory_bytes=_memory(recipe, dense),
         measuring_seconds=one_pass,
         choosing_seconds=one_pass * choosing_passes(recipe, dense.num_layers, count),
         repairing_seconds=one_pass * BRIDGE_PASSES.get(recipe.bridge, 2.0)
         + contest * (one_pass / tokens + head),
-        evaluating_seconds=(1 + 2 * depth) * one_pass * evaluated / tokens + 3 * head * evaluated,
-        operations_per_second=operations_per_second,
+        evaluating_seconds=(1 + shorter * depth) * one_pass * evaluated / tokens
+        + (1 + shorter) * head * evaluated,
+        healing_method=healing.method,
+        healing_reason=healing.reason,
+        healing_memory_bytes=healing.memory_bytes,
+        healing_seconds=healing.seconds,
+        operations_per_second=machine.operations_per_second,
     )
 
 
@@ -75,11 +90,33 @@ def choosing_passes(recipe: Recipe, num_layers: int, count: int | None) -> float
     return share * probe_passes(CRITERIA[recipe.method].needs, num_layers, steps) + searched
 
 
-def _parameters_gone(dense: Anatomy, wanted: tuple[int, ...] | int | None, count: int) -> int:
-    """Of the layers that are named, or of the smallest, which is the least it can be."""
-    if isinstance(wanted, tuple):
-        return sum(dense.parameters_per_layer[layer] for layer in wanted)
-    return sum(sorted(dense.parameters_per_layer)[:count])
+def _left(dense: Anatomy, wanted: tuple[int, ...] | int | None) -> Anatomy:
+    """The shorter model: without the layers that are named, or the smallest, which is the least it can be.
+
+    Where a loss decides how many go, it is the original: none may.
+    """
+    sizes = dense.parameters_per_layer
+    gone = (
+        wanted
+        if isinstance(wanted, tuple)
+        else sorted(range(len(sizes)), key=sizes.__getitem__)[: wanted or 0]
+    )
+    kept = [size for layer, size in enumerate(sizes) if layer not in gone]
+    parameters = dense.parameters - sum(sizes) + sum(kept)
+    return replace(
+        dense,
+        num_layers=len(kept),
+        parameters=parameters,
+        parameters_per_layer=tuple(kept),
+        size_bytes=dense.size_bytes * parameters // dense.parameters,
+    )
+
+
+def _untied_head(healing: HealingPlan, left: Anatomy) -> int:
+    """Bytes of a head that is trained apart from the embedding it was tied to."""
+    if not (healing.train_head and left.tied_embeddings):
+        return 0
+    return left.vocabulary_size * left.hidden_size * ELEMENT_BYTES.get(left.dtype, 2)
 
 
 def _memory(recipe: Recipe, dense: Anatomy) -> int:

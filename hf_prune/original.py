@@ -17,7 +17,7 @@ from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.layer_config import reason_against
 from hf_prune.progress import Reporter
 from hf_prune.ranks import ALONE, Ranks
-from hf_prune.recipe import Recipe, check_recipe
+from hf_prune.recipe import SELF, Recipe, check_recipe
 from hf_prune.records import Anatomy, Source
 
 SELECTION_SEQUENCES = 16  # calibration windows that nothing is fitted on
@@ -33,6 +33,7 @@ class Located:
     device: torch.device
     found: source.Found
     texts: tuple[Text, Text]  # to fit on, and held out
+    healing_text: Text | None  # to train on, or prompts; None where nothing is trained
     anatomy: Anatomy
 
 
@@ -44,6 +45,7 @@ class Original:
     source: Source
     identity: str  # changes when the model's content does
     texts: tuple[Text, Text]  # to fit on, and held out
+    healing_text: Text | None  # to train on, or prompts; None where nothing is trained
     device: torch.device
     memory: ActivationMemory
 
@@ -88,13 +90,25 @@ class Original:
         """Windows that are only measured on."""
         return self._windows(self.texts[1], self.recipe.eval_samples, seed=None)
 
+    def healing_windows(self, count: int) -> Windows:
+        """So many windows of the text to train on, or as many as it has."""
+        assert self.healing_text is not None
+        return self._windows(self.healing_text, count, seed=None)
+
     def open(self, folder: Path) -> StreamedDecoder:
         """A decoder on this device that shares the memory for hidden states."""
         trusted = self.recipe.trust_remote_code
         return open_decoder(folder, self.device, self.memory, trust_remote_code=trusted)
 
     @cached_property
-    def _tokenizer(self) -> PreTrainedTokenizerBase:
+    def window_length(self) -> int:
+        """Tokens of a window: as many as asked for, or as the model was made for."""
+        limit = getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None)
+        return calibration.longest_window(self.recipe.sequence_length, [limit])
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's own."""
         try:
             trusted = self.recipe.trust_remote_code
             return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=trusted)
@@ -104,10 +118,8 @@ class Original:
             ) from error
 
     def _windows(self, text: Text, count: int, *, seed: int | None) -> Windows:
-        limit = getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None)
-        length = calibration.longest_window(self.recipe.sequence_length, [limit])
         return calibration.to_windows(
-            text, self._tokenizer, num_sequences=count, length=length, shuffle_seed=seed
+            text, self.tokenizer, num_sequences=count, length=self.window_length, shuffle_seed=seed
         )
 
 
@@ -133,8 +145,16 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     )
     (reporter or Reporter()).tell(found.notice or source.announce(found))
     texts = _read_texts(recipe)
+    healing_text = _read_healing_text(recipe, texts)
     described = source.fetch_anatomy(found, exact=exact)
-    return Located(recipe=recipe, device=device, found=found, texts=texts, anatomy=described)
+    return Located(
+        recipe=recipe,
+        device=device,
+        found=found,
+        texts=texts,
+        healing_text=healing_text,
+        anatomy=described,
+    )
 
 
 def open_original(
@@ -161,6 +181,7 @@ def open_original(
         source=fetched,
         identity=located.found.identity,
         texts=located.texts,
+        healing_text=located.healing_text,
         device=located.device,
         memory=ActivationMemory(limit=max_memory, folder=workspace),
     )
@@ -178,6 +199,19 @@ def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
     return fitted, heldout
 
 
+def _read_healing_text(recipe: Recipe, others: tuple[Text, Text]) -> Text | None:
+    """What is trained on, or the prompts that the original answers; none of it is in the other texts."""
+    if recipe.heal == "none":
+        return None
+    path = recipe.prompts if recipe.heal_data == SELF else recipe.heal_data
+    if path is None:
+        return calibration.leave_out(calibration.built_in_text(calibration.BUILT_IN_HEALING), others)
+    text = calibration.read_text(Path(path), field="prompt" if recipe.prompts else "text")
+    for other in others:
+        calibration.check_disjoint(other, text)
+    return text
+
+
 def without_folders(recipe: Recipe) -> Recipe:
     """The recipe as it may be published: of local files and folders the name alone."""
 
@@ -188,5 +222,7 @@ def without_folders(recipe: Recipe) -> Recipe:
         recipe,
         model=shown(recipe.model),
         calibration=shown(recipe.calibration) if recipe.calibration else None,
+        heal_data=shown(recipe.heal_data) if recipe.heal_data else None,
+        prompts=shown(recipe.prompts) if recipe.prompts else None,
         eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
     )

@@ -25,11 +25,12 @@ from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import describe_environment
 from hf_prune.errors import UnsupportedModel
 from hf_prune.evaluate import perplexity
+from hf_prune.heal.stage import HEALED, HealStage, follow, heal
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
-from hf_prune.ranks import join
+from hf_prune.ranks import Ranks, join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.records import (
     Anatomy,
@@ -78,6 +79,7 @@ class _Work:
     folder: RunFolder
     inputs: str  # a fingerprint of everything that decides the result
     reporter: Reporter
+    ranks: Ranks
 
     @property
     def recipe(self) -> Recipe:
@@ -97,6 +99,7 @@ def prune(
     max_memory: int | None = None,
     reporter: Reporter | None = None,
     command: str | None = None,
+    report_to: str = "none",
 ) -> Outcome | None:
     """The whole pipeline, from a model's name to a smaller model with a card.
 
@@ -109,9 +112,10 @@ def prune(
             is free.
         reporter: is told what happens.
         command: how the command that makes this run again begins; None: `hf-prune MODEL`.
+        report_to: an experiment tracker that transformers knows ("trackio", "tensorboard"), or "none".
 
     Returns:
-        What the run left; None in the processes that torchrun started to help with the measuring.
+        What the run left; None in the processes that torchrun started to help.
 
     Raises:
         HfPruneError: whatever went wrong, in one line.
@@ -134,18 +138,21 @@ def prune(
     if ranks.count > 1:
         measured_together(opened(), hub.kept_scores(), ranks, reporter)
     if not ranks.leads:
+        follow(ranks)
         return None
-    digests = [calibration.digest(text) for text in located.texts]
+    texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
+    digests = [calibration.digest(text) for text in texts]
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
-        work = _Work(opened(), folder, inputs, reporter)
-        run = _run_stages(work, wanted, name, command)
+        work = _Work(opened(), folder, inputs, reporter, ranks)
+        run = _run_stages(work, wanted, name, command, report_to)
         run = replace(run, started=started, seconds=round(time.monotonic() - began, 1))
         _assemble(run, folder, repo_id)
         return run
 
     run = folder.stage("run", Run, inputs, make, lambda _: folder.model)
+    ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published = None
     if repo_id is not None and publication is not None:
@@ -168,16 +175,34 @@ def _check_publication(publication: Publication | None, name: str) -> str | None
     return repo_id
 
 
-def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, command: str | None) -> Run:
+def _run_stages(
+    work: _Work, wanted: tuple[int, ...] | int | None, name: str, command: str | None, report_to: str
+) -> Run:
     selected = _select(work, wanted)
     plan = selected.plan
     work.reporter.tell(_told(plan))
     cut = _cut(work, plan)
     bridged = _bridge(work, plan)
-    result = bridged.checkpoint or cut.checkpoint
+    start = bridged.checkpoint or cut.checkpoint
+    healed = heal(
+        HealStage(
+            original=work.original,
+            run=work.folder,
+            plan=plan,
+            start=work.folder.checkpoints / start.variant,
+            inputs=work.inputs,
+            reporter=work.reporter,
+            ranks=work.ranks,
+            report_to=report_to,
+            name=name,
+        )
+    )
+    result = healed.checkpoint or start
     variants = {"dense": work.original.folder, "cut": work.folder.checkpoints / "cut"}
     if bridged.checkpoint:
         variants["bridged"] = work.folder.checkpoints / "bridged"
+    if healed.checkpoint:
+        variants[HEALED] = work.folder.checkpoints / HEALED
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
@@ -196,8 +221,9 @@ def _run_stages(work: _Work, wanted: tuple[int, ...] | int | None, name: str, co
         plan=plan,
         result=result,
         result_anatomy=anatomy.describe(written),
-        proofs=(cut.proof, bridged.proof) if bridged.proof else (cut.proof,),
+        proofs=tuple(proof for proof in (cut.proof, bridged.proof, healed.proof) if proof),
         bridge=bridged.bridge,
+        healing=healed.healing,
         perplexities=perplexities,
         speeds=trial.speeds,
         speed_reason=trial.reason,

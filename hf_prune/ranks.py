@@ -6,6 +6,7 @@
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as distributed
@@ -14,7 +15,7 @@ from torch import Tensor
 from hf_prune.calibration import Windows, windows_part
 from hf_prune.errors import RecipeError
 
-PATIENCE = timedelta(hours=2)  # how long the others wait while the first one downloads
+PATIENCE = timedelta(days=2)  # how long the others wait while the first one downloads, cuts and writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,20 @@ class Ranks:
         """The sum of every process's `sums`, the same in all of them."""
         if self.count == 1:
             return sums
-        place = f"cuda:{torch.cuda.current_device()}" if distributed.get_backend() == "nccl" else "cpu"
-        shared = sums.to(place, copy=True)
+        shared = sums.clone()
         distributed.all_reduce(shared)
-        return shared.to(sums.device)
+        return shared
 
     def wait(self) -> None:
         """Until every process has come here."""
         self.total(torch.zeros(1))
+
+    def tell(self, word: Any) -> Any:
+        """What the first process says, told to all; the others wait for it."""
+        words = [word]
+        if self.count > 1:
+            distributed.broadcast_object_list(words, src=0, device=torch.device("cpu"))
+        return words[0]
 
     def agree(self, found: bool) -> bool:
         """What the first process found, told to all."""
@@ -76,7 +83,8 @@ def join(device: torch.device) -> Ranks:
     if count == 1:
         return ALONE
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backends, timeout=PATIENCE)
     return Ranks(rank=distributed.get_rank(), count=count)
 
 

@@ -22,7 +22,15 @@ ANALYSED = (
     "device",
 )
 BRIDGES = ("auto", "lstsq", "cosine", "scale", "refit", "relay", "none")
+HEALS = ("auto", "none", "lora", "qlora", "partial", "replace")
+HEAL_TARGETS = ("all", "ffn")
+SELF = "self"  # as --heal-data: the original model writes the text
 DEFAULT_RATIO = 0.25
+SWITCHES = {  # fields that are yes, no, or left to the tool
+    "contiguous": ("--contiguous", "--scattered"),
+    "distill": ("--distill", "--no-distill"),
+    "train_head": ("--train-head", "--keep-head"),
+}
 TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
 QUANTITY = r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*(?:([kmgt]i?)b?|(b?))\s*"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
@@ -59,6 +67,18 @@ class Recipe:
     sequence_length: int = 512
     seed: int = 0
     bridge: str = "auto"
+    heal: str = "auto"
+    heal_data: str | None = None  # a local text, or SELF; None: the built-in one
+    prompts: str | None = None  # that the original model answers, for SELF; None: made from the built-in text
+    heal_tokens: int | None = None  # trained on; None: each of the text's once, to a limit
+    lr: float | None = None  # None: the method's own
+    rank: int | None = None  # of LoRA; None: the method's own
+    heal_targets: str = "all"  # of LoRA: every linear projection of the layers, or the feed-forward ones
+    last_layers: int = 3  # that `partial` trains
+    train_head: bool | None = None  # with `partial`; None: where the head is not tied to the embedding
+    heal_batch: int | None = None  # windows a step; None: by how many there are
+    distill: bool | None = None  # learn the original's predictions; None: where they fit on the disk
+    boundary_loss: float = 0.0  # weight of the distance to the original's states after each gap
     eval_data: str | None = None  # a local text; None: the built-in one
     eval_samples: int = 32
     device: str = "auto"
@@ -84,7 +104,13 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         RecipeError: with one sentence for each fault.
     """
-    if faults := [*_faults_of_target(recipe), *_faults_of_choice(recipe), *_too_small(recipe)]:
+    faults = [
+        *_faults_of_target(recipe),
+        *_faults_of_choice(recipe),
+        *_faults_of_healing(recipe),
+        *_too_small(recipe),
+    ]
+    if faults:
         raise RecipeError("; ".join(faults))
 
 
@@ -115,11 +141,30 @@ def _faults_of_choice(recipe: Recipe) -> Iterator[str]:
         yield f"--bridge {recipe.bridge!r} is none of {', '.join(BRIDGES)}"
 
 
+def _faults_of_healing(recipe: Recipe) -> Iterator[str]:
+    if recipe.heal not in HEALS:
+        yield f"--heal {recipe.heal!r} is none of {', '.join(HEALS)}"
+    if recipe.heal_targets not in HEAL_TARGETS:
+        yield f"--heal-targets {recipe.heal_targets!r} is none of {', '.join(HEAL_TARGETS)}"
+    if recipe.lr is not None and not 0 < recipe.lr < 1:
+        yield f"--lr {recipe.lr:g} is not a learning rate: 3e-4 is one"
+    if not 0 <= recipe.boundary_loss < float("inf"):
+        yield f"--boundary-loss {recipe.boundary_loss:g} is not a weight: 0 leaves it out, 1 is much"
+    if recipe.prompts is not None and recipe.heal_data != SELF:
+        yield "--prompts is for --heal-data self, where the original model answers them"
+    if recipe.train_head is not None and recipe.heal != "partial":
+        yield "--train-head and --keep-head are for --heal partial"
+
+
 def _too_small(recipe: Recipe) -> Iterator[str]:
     for option, value, least in (
         ("--samples", recipe.samples, 1),
         ("--eval-samples", recipe.eval_samples, 1),
         ("--seq-len", recipe.sequence_length, 8),
+        ("--heal-tokens", recipe.heal_tokens, 1),
+        ("--rank", recipe.rank, 1),
+        ("--last-layers", recipe.last_layers, 1),
+        ("--heal-batch", recipe.heal_batch, 1),
         ("--context-length", recipe.context_length, 1),
         ("--target-params", recipe.target_params, 1),
         ("--target-memory", recipe.target_memory, 1),
@@ -156,8 +201,8 @@ def _option_words(recipe: Recipe, names: Iterable[str]) -> list[str]:
     words, defaults = [], Recipe(model="")
     for name in names:
         value = getattr(recipe, name)
-        if name == "contiguous" and value is not None:
-            words.append("--contiguous" if value else "--scattered")
+        if name in SWITCHES and value is not None:
+            words.append(SWITCHES[name][0 if value else 1])
         elif value != getattr(defaults, name):
             words += [option_name(name)] if value is True else [option_name(name), f"{value}"]
     return words

@@ -214,14 +214,17 @@ class Estimate:
     choosing_seconds: float
     repairing_seconds: float
     evaluating_seconds: float
+    healing_method: str  # what would be trained, as --heal names it; "none"
+    healing_reason: str | None  # why it is this, or nothing, where that was not asked for
+    healing_memory_bytes: int
+    healing_seconds: float
     operations_per_second: float  # of this machine, tried out for a moment
 
     @property
     def seconds(self) -> float:
         """Of the whole run, without the download."""
-        return (
-            self.measuring_seconds + self.choosing_seconds + self.repairing_seconds + self.evaluating_seconds
-        )
+        repairing = self.repairing_seconds + self.healing_seconds
+        return self.measuring_seconds + self.choosing_seconds + repairing + self.evaluating_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +240,7 @@ class WeightFile:
 class Checkpoint:
     """A complete model folder that a stage wrote."""
 
-    variant: str  # "cut" or "bridged"
+    variant: str  # "cut", "bridged" or "healed"
     folder: str
     parameters: int
     size_bytes: int
@@ -304,6 +307,65 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealingPlan:
+    """What is trained after the cut, by what, and how; decided before it begins."""
+
+    method: str  # "lora", "qlora", "partial", "replace" or "none"
+    reason: str | None  # why it is this one, or none, where that was not asked for
+    objective: str = ""  # what is learnt: "predictions", "text" or "states"
+    objective_reason: str | None = None  # why it is not the original's predictions
+    boundary_loss: float = 0.0  # weight of the distance to the original's states after each gap
+    targets: str = ""  # of LoRA
+    rank: int = 0
+    last_layers: int = 0  # of `partial`
+    train_head: bool = False
+    learning_rate: float = 0.0
+    num_tokens: int = 0  # to train on, those seen again counted again
+    sequence_length: int = 0
+    batch: int = 0  # windows a step
+    micro_batch: int = 0  # windows at once in each process; what a step needs beyond is accumulated
+    gradient_checkpointing: bool = False
+    memory_bytes: int = 0  # an estimate
+    seconds: float = 0.0  # an estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealingStep:
+    """A point of the curve of a training."""
+
+    step: int
+    loss: float | None  # of what is learnt, the mean since the last point; None before the first step
+    watched_loss: float | None  # nats per token on text that is not trained on; None where not measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healing:
+    """How a training went, and whether what it learnt was kept."""
+
+    plan: HealingPlan
+    text: TextTokens | None  # that was trained on
+    watched: TextTokens | None  # windows of the same text that were set aside
+    trained_parameters: int
+    tensors: int  # of the checkpoint that changed
+    curve: tuple[HealingStep, ...]
+    loss_before: float | None  # nats per token on the watched windows
+    loss_after: float | None  # of the best step
+    best_step: int | None
+    kept: bool
+    reason: str | None  # why it was not kept
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedHealing:
+    """What the heal stage leaves behind; no checkpoint where nothing was trained or kept."""
+
+    healing: Healing
+    checkpoint: Checkpoint | None
+    proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProvedCut:
     """What the cut stage leaves behind."""
 
@@ -324,7 +386,7 @@ class ProvedBridge:
 class Perplexity:
     """How well one variant predicts held-out text."""
 
-    variant: str  # "dense", "cut" or "bridged"
+    variant: str  # "dense", "cut", "bridged" or "healed"
     perplexity: float
     loss: float  # nats per token
     loss_stderr: float  # of the mean over sequences

@@ -1,6 +1,6 @@
 """A finished run as one record: what `run.json` holds and every figure of the card comes from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hf_prune.recipe import Recipe
 from hf_prune.records import (
@@ -9,6 +9,7 @@ from hf_prune.records import (
     Bridge,
     Checkpoint,
     Environment,
+    Healing,
     Perplexity,
     Plan,
     Proof,
@@ -17,7 +18,7 @@ from hf_prune.records import (
     Speed,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +39,30 @@ class Run:
     plan: Plan
     result: Checkpoint  # what is published
     result_anatomy: Anatomy
-    proofs: tuple[Proof, ...]  # of the cut, and of the bridged checkpoint where there is one
+    proofs: tuple[Proof, ...]  # of the cut, and of the bridged and healed checkpoints where there are such
     bridge: Bridge
-    perplexities: tuple[Perplexity, ...]  # dense, cut, bridged where there is one
+    healing: Healing
+    perplexities: tuple[Perplexity, ...]  # dense, cut, bridged and healed where there are such
     speeds: tuple[Speed, ...]  # dense and the result; empty where they could not be loaded
     speed_reason: str | None  # why speeds were not measured
     started: str  # ISO 8601, UTC
     seconds: float
+
+    def anatomy_of(self, variant: str) -> Anatomy:
+        """The figures of one variant; all shorter ones are of one shape, but for a head untied in healing."""
+        if variant == "dense":
+            return self.dense
+        result = self.result_anatomy
+        if variant == self.result.variant or not self.head_was_untied:
+            return result
+        parameters = result.parameters - self.dense.vocabulary_size * self.dense.hidden_size
+        size_bytes = result.size_bytes * parameters // result.parameters
+        return replace(result, parameters=parameters, size_bytes=size_bytes, tied_embeddings=True)
+
+    @property
+    def head_was_untied(self) -> bool:
+        """Whether the result has a head of its own where the original used its embedding."""
+        return self.dense.tied_embeddings and not self.result_anatomy.tied_embeddings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

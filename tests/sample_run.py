@@ -16,6 +16,9 @@ from hf_prune.records import (
     Environment,
     Estimate,
     FoldedBridge,
+    Healing,
+    HealingPlan,
+    HealingStep,
     LayerScores,
     Matrix,
     Perplexity,
@@ -140,6 +143,10 @@ def sample_estimate() -> Estimate:
         choosing_seconds=333.0,
         repairing_seconds=33.3,
         evaluating_seconds=45.5,
+        healing_method="none",
+        healing_reason="nothing was trained: on a CPU that is done only when asked for",
+        healing_memory_bytes=0,
+        healing_seconds=0.0,
         operations_per_second=4.2e11,
     )
 
@@ -162,6 +169,64 @@ def sample_bridge(plan: Plan) -> Bridge:
     trials = tuple(BridgeTrial(method=m, loss=loss, divergence=kl) for m, (loss, kl) in losses.items())
     contest = Contest(text=sample_text("c4_calibration", 16), trials=trials)
     return Bridge(method="refit", folded=folded, reason=None, contest=contest)
+
+
+def sample_healing_plan() -> HealingPlan:
+    return HealingPlan(
+        method="lora",
+        reason="LoRA on the model as it is fits into this GPU",
+        objective="predictions",
+        targets="all",
+        rank=64,
+        learning_rate=0.001,
+        num_tokens=299_008,
+        sequence_length=512,
+        batch=4,
+        micro_batch=4,
+        gradient_checkpointing=True,
+        memory_bytes=2_345_678_901,
+        seconds=171.0,
+    )
+
+
+def sample_healing() -> Healing:
+    """A training whose best step is not its last."""
+    watched = {0: 3.7654, 36: 3.5012, 72: 3.4101, 108: 3.3605, 144: 3.3456, 146: 3.3461}
+    return Healing(
+        plan=sample_healing_plan(),
+        text=sample_text("c4_healing", 585),
+        watched=sample_text("c4_healing", 16),
+        trained_parameters=14_308_352,
+        tensors=154,
+        curve=tuple(
+            HealingStep(step=step, loss=loss - 3.2 if step else None, watched_loss=loss)
+            for step, loss in watched.items()
+        ),
+        loss_before=3.7654,
+        loss_after=3.3456,
+        best_step=144,
+        kept=True,
+        reason=None,
+        seconds=187.3,
+    )
+
+
+def sample_no_healing(reason: str | None = None) -> Healing:
+    """Of a run that trained nothing, for a reason or because that was asked for."""
+    return Healing(
+        plan=HealingPlan(method="none", reason=reason),
+        text=None,
+        watched=None,
+        trained_parameters=0,
+        tensors=0,
+        curve=(),
+        loss_before=None,
+        loss_after=None,
+        best_step=None,
+        kept=False,
+        reason=None,
+        seconds=0.0,
+    )
 
 
 def sample_anatomy(num_layers: int) -> Anatomy:
@@ -251,7 +316,7 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
     plan = sample_plan(30, recipe)
     result = sample_anatomy(len(plan.kept))
     published = variants[-1]
-    figures = {"cut": (61.2475, 0.0307), "bridged": (43.1812, 0.0288)}
+    figures = {"cut": (61.2475, 0.0307), "bridged": (43.1812, 0.0288), "healed": (28.4127, 0.0271)}
     unbridged = Bridge(method="none", folded=(), reason="the recipe asked for no bridge")
     return Run(
         schema_version=SCHEMA_VERSION,
@@ -275,6 +340,7 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
         result_anatomy=result,
         proofs=tuple(sample_proof(variant, "the original with those layers skipped") for variant in variants),
         bridge=sample_bridge(plan) if "bridged" in variants else unbridged,
+        healing=sample_healing() if "healed" in variants else sample_no_healing(),
         perplexities=(
             sample_perplexity("dense", 20.1234, 0.0223),
             *(sample_perplexity(variant, *figures[variant]) for variant in variants),

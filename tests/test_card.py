@@ -13,11 +13,11 @@ from jinja2 import UndefinedError
 from hf_prune import card
 from hf_prune.card import card_metadata, render_card, render_pictures
 from hf_prune.recipe import Recipe
-from hf_prune.records import to_json
+from hf_prune.records import HealingStep, to_json
 from hf_prune.report import Run
-from tests.sample_run import sample_run, sample_tournament
+from tests.sample_run import sample_healing, sample_no_healing, sample_run, sample_tournament
 
-NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def bare_run() -> Run:
@@ -54,6 +54,89 @@ def tournament_run() -> Run:
     return replace(run, plan=replace(run.plan, method="auto", criterion="lowest loss", tournament=held))
 
 
+def healed_run() -> Run:
+    """Chosen by a tournament, bridged and healed: a card with all that a card can have."""
+    run = tournament_run()
+    healed = sample_run(variants=("cut", "bridged", "healed"))
+    return replace(healed, plan=run.plan)
+
+
+def healed_without_bridge_run() -> Run:
+    """QLoRA on the text alone, because the predictions had no room; boundaries besides."""
+    run = sample_run(variants=("cut", "healed"))
+    plan = replace(
+        run.healing.plan,
+        method="qlora",
+        reason="only with its weights in 4 bits does training fit into this GPU",
+        objective="text",
+        objective_reason="the original's predictions would take 9 GB of disk, and 5 GB are free",
+        boundary_loss=0.5,
+        targets="ffn",
+        num_tokens=900_000,
+    )
+    return replace(run, healing=replace(run.healing, plan=plan))
+
+
+def replaced_run() -> Run:
+    """The layers before the gaps trained on the original's states; answers, not a data set, are the text."""
+    run = sample_run(Recipe(model="m", layers="5-6,20-22"), variants=("cut", "bridged", "healed"))
+    plan = replace(run.healing.plan, method="replace", reason=None, objective="states", boundary_loss=1.0)
+    own = replace(sample_healing().text, name="answers to prompts.jsonl", dataset=None)
+    return replace(run, healing=replace(run.healing, plan=plan, text=own, watched=own))
+
+
+def diverged_run() -> Run:
+    """The loss was no number at the first look, so there is no curve."""
+    run = sample_run()
+    reason = (
+        "what was trained was left out, and the model is as before; the training diverged: its loss was no "
+        "number after step 7"
+    )
+    healing = replace(
+        sample_healing(),
+        curve=(
+            HealingStep(step=0, loss=None, watched_loss=3.7654),
+            HealingStep(step=7, loss=None, watched_loss=None),
+        ),
+        loss_after=None,
+        best_step=None,
+        kept=False,
+        reason=reason,
+    )
+    return replace(run, healing=healing)
+
+
+def unkept_run() -> Run:
+    run = sample_run()
+    reason = (
+        "what was trained was left out, and the model is as before; on the watched text it raised the loss "
+        "from 3.765 to 3.901"
+    )
+    healing = replace(sample_healing(), loss_after=3.9012, best_step=0, kept=False, reason=reason)
+    return replace(run, healing=healing)
+
+
+def untied_run() -> Run:
+    """The last layers and the head were trained; the head was tied to the embedding."""
+    run = sample_run(variants=("cut", "bridged", "healed"))
+    plan = replace(
+        run.healing.plan, method="partial", reason=None, rank=0, targets="", last_layers=3, train_head=True
+    )
+    head = run.dense.vocabulary_size * run.dense.hidden_size
+    anatomy = replace(
+        run.result_anatomy,
+        parameters=run.result_anatomy.parameters + head,
+        size_bytes=run.result_anatomy.size_bytes + 2 * head,
+        tied_embeddings=False,
+    )
+    return replace(
+        run,
+        healing=replace(run.healing, plan=plan),
+        result_anatomy=anatomy,
+        result=replace(run.result, parameters=anatomy.parameters, size_bytes=anatomy.size_bytes),
+    )
+
+
 def unpublished_bridge_run() -> Run:
     run = sample_run()
     return replace(
@@ -80,7 +163,20 @@ def converted_run() -> Run:
     return replace(run, source=source)
 
 
-RUNS = [sample_run, tournament_run, bare_run, partly_bridged_run, unpublished_bridge_run, converted_run]
+RUNS = [
+    sample_run,
+    tournament_run,
+    healed_run,
+    healed_without_bridge_run,
+    replaced_run,
+    diverged_run,
+    unkept_run,
+    untied_run,
+    bare_run,
+    partly_bridged_run,
+    unpublished_bridge_run,
+    converted_run,
+]
 each_run = pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
 MakeRun = Callable[[], Run]
 
@@ -98,7 +194,7 @@ def prose(text: str) -> str:
 
 
 def test_card_reads_as_agreed(golden: Callable[[str, str], None]) -> None:
-    golden("model_card.md", render_card(tournament_run()))
+    golden("model_card.md", render_card(healed_run()))
 
 
 @each_run
@@ -141,7 +237,7 @@ def test_every_figure_in_the_tables_comes_from_the_run(make: MakeRun) -> None:
     run = make()
     text = render_card(run)
     known = set(NUMBER.findall(" ".join(_as_printed(run))))
-    for title in ("At a glance", "Bridge", "Evaluation"):
+    for title in ("At a glance", "Bridge", "Healing", "Evaluation"):
         for rows in tables(section(text, title)):
             for row in rows:
                 figures = NUMBER.findall(re.sub(r"`[^`]*`|\(allenai/c4\)", "", row))
@@ -154,11 +250,15 @@ def _as_printed(run: Run) -> Iterator[str]:
     for value in _numbers(content):
         yield from (str(value), card.count(value), card.size(value), card.figure(value))
         yield f"{value:.4f}"
+        yield f"{value:,}"
     yield from map(card.with_error, run.perplexities)
     yield str(card.CACHED_TOKENS)
     for anatomy in (run.dense, run.result_anatomy):
         yield card.size((anatomy.key_value_bytes_per_token or 0) * card.CACHED_TOKENS)
+        yield from (card.count(run.anatomy_of("cut").parameters), card.size(run.anatomy_of("cut").size_bytes))
+    yield card.duration(run.healing.seconds)
     yield from (str(folded.block) for folded in run.bridge.folded)
+    yield from (run.healing.reason or "", run.healing.plan.objective_reason or "")
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -241,7 +341,7 @@ def test_card_says_that_some_gaps_are_open() -> None:
 def test_card_says_that_a_bridge_was_not_published() -> None:
     run = unpublished_bridge_run()
     text = render_card(run)
-    assert "bridged by" not in text
+    assert "bridged without training" not in text
     assert "published weights do not carry this bridge" in text
     assert "**Cut** (this model)" in text
 
@@ -256,6 +356,158 @@ def test_card_judges_the_bridge_by_its_figures(loss_change: float, sentence: str
     bridged = replace(bridged, loss=cut.loss + loss_change)
     text = render_card(replace(run, perplexities=(dense, cut, bridged)))
     assert sentence in section(text, "Evaluation")
+
+
+def lead(text: str) -> str:
+    """The first sentence, which is what search results and link previews show."""
+    return text.split("\n# ")[1].split("\n\n")[1]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            healed_run,
+            "1 tensor (`refit`), healed by LoRA on 299,008 tokens, taught by the original's predictions: 134",
+        ),
+        (healed_without_bridge_run, " removed, healed by QLoRA on 900,000 tokens: 134"),
+        (
+            replaced_run,
+            "layers before the gaps on 299,008 tokens, taught by the original's states after each",
+        ),
+        (untied_run, "healed by training its last layers on 299,008 tokens"),
+    ],
+)
+def test_the_first_sentence_says_how_the_model_was_healed(make: MakeRun, told: str) -> None:
+    assert told in lead(render_card(make()))
+
+
+@pytest.mark.parametrize("make", [sample_run, diverged_run, unkept_run, bare_run])
+def test_the_first_sentence_says_nothing_of_what_was_not_kept(make: MakeRun) -> None:
+    assert "heal" not in lead(render_card(make()))
+
+
+@each_run
+def test_card_says_exactly_once_that_no_weight_was_trained_where_none_was(make: MakeRun) -> None:
+    run = make()
+    limits = section(render_card(run), "Limits")
+    assert ("No weight was trained after the cut" in limits) is (run.healing.text is None)
+    assert ("Healing saw `" in limits) is run.healing.kept
+    assert ("What was trained after the cut was left out" in limits) is (
+        run.healing.text is not None and not run.healing.kept
+    )
+    evaluation = section(render_card(run), "Evaluation")
+    assert ("It was not healed" in evaluation) is not run.healing.kept
+    assert ("calibrated on or trained on" in evaluation) is run.healing.kept
+
+
+def test_card_tells_what_was_trained_and_on_what() -> None:
+    text = section(render_card(healed_run()), "Healing")
+    for told in (
+        "Adapters of rank 64 on every linear projection",
+        "14.31M numbers",
+        "154 tensors",
+        "from 3.765 to 3.346",
+        "| Text | `c4_healing` (allenai/c4), 585 x 512 = 299,520 tokens |",
+        "| Trained on | 299,008 tokens |",
+        "| Set aside | 16 x 512 tokens",
+        "| Learning rate | 0.001 |",
+        "| Windows a step | 4 |",
+        "| Steps | 146, best at 144 |",
+        "| Time | 3 min 7 s |",
+    ):
+        assert told in text
+
+
+def test_card_says_why_the_text_was_learnt_and_not_the_predictions() -> None:
+    text = section(render_card(healed_without_bridge_run()), "Healing")
+    assert "| Learnt | The text: the original's predictions would take 9 GB of disk" in text
+    assert "| Learnt besides | the original's states after each gap, with weight 0.5 |" in text
+    assert "beside a model in 4 bits" in text
+    assert "the feed-forward projections" in text
+    assert "900,000 tokens, some more than once" in text
+    assert "only with its weights in 4 bits" in text
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (diverged_run, "the training diverged: its loss was no number after step 7"),
+        (unkept_run, "on the watched text it raised the loss from 3.765 to 3.901"),
+    ],
+)
+def test_card_says_that_a_training_was_left_out_and_whose_weights_these_are(make: MakeRun, why: str) -> None:
+    text = section(render_card(make()), "Healing")
+    assert f"What was trained was left out, and the model is as before; {why}." in text
+    assert "**The published weights are those from before.**" in text
+    assert "tensors of the checkpoint changed" not in text
+    assert "then added to the weights" not in text
+
+
+def test_card_of_a_training_that_was_looked_at_once_has_no_curve() -> None:
+    assert card.HEALING in render_pictures(unkept_run())
+    assert card.HEALING not in render_pictures(diverged_run())
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (None, "Nothing was trained.\n"),
+        ("nothing was trained: it would need 90 GB", "Nothing was trained: it would need 90 GB.\n"),
+    ],
+)
+def test_card_says_in_a_line_why_nothing_was_trained(reason: str | None, told: str) -> None:
+    run = replace(sample_run(), healing=sample_no_healing(reason))
+    assert section(render_card(run), "Healing").strip() == told.strip()
+
+
+def test_a_head_that_was_untied_is_told_and_counts_for_the_healed_model_alone() -> None:
+    run = untied_run()
+    text = render_card(run)
+    assert "28.31M parameters, 56.6 MB more" in section(text, "Healing")
+    [parameters] = re.findall(r"^\| Parameters \| (.*) \|$", text, re.MULTILINE)
+    assert parameters.split(" | ") == ["134.5M", "106.2M", "106.2M", "134.5M"]
+    [size] = re.findall(r"^\| Size of the weights .*? \| (.*) \|$", text, re.MULTILINE)
+    assert size.split(" | ") == ["269 MB", "212 MB", "212 MB", "269 MB"]
+    assert "tied" not in section(render_card(healed_run()), "Healing")
+
+
+@pytest.mark.parametrize(("make", "carried"), [(healed_run, True), (healed_without_bridge_run, False)])
+def test_a_healed_model_carries_the_bridge_that_it_was_trained_from(make: MakeRun, carried: bool) -> None:
+    text = render_card(make())
+    assert ("carrying a bridge: 14" in text) is carried
+    assert ("bridged without training" in lead(text)) is carried
+    assert "do not carry this bridge" not in text
+
+
+@pytest.mark.parametrize(
+    ("loss_change", "sentence"),
+    [
+        (-0.3, "Healing helped"),
+        (0.3, "Healing did not help"),
+        (0.01, "Whether healing helped cannot be said"),
+    ],
+)
+def test_card_judges_healing_by_what_it_began_from(loss_change: float, sentence: str) -> None:
+    run = healed_run()
+    dense, cut, bridged, healed = run.perplexities
+    healed = replace(healed, loss=bridged.loss + loss_change)
+    text = section(render_card(replace(run, perplexities=(dense, cut, bridged, healed))), "Evaluation")
+    assert sentence in text
+    assert "The bridge helped" in text  # judged as before, by the cut
+
+
+def test_metadata_names_the_data_sets_that_the_weights_have_seen() -> None:
+    run = healed_run()
+    assert card_metadata(run).datasets == ["allenai/c4"]
+    text = replace(run.healing.text, dataset="acme/stories")
+    kept = replace(run, healing=replace(run.healing, text=text))
+    assert card_metadata(kept).datasets == ["acme/stories", "allenai/c4"]
+    left_out = replace(kept, healing=replace(kept.healing, kept=False))
+    assert card_metadata(left_out).datasets == ["allenai/c4"]
+    own = replace(run.similarity.calibration, dataset=None)
+    unknown = replace(sample_run(), similarity=replace(run.similarity, calibration=own))
+    assert "datasets" not in ModelCard(render_card(unknown)).data.to_dict()
 
 
 def test_template_refuses_a_name_it_was_not_given() -> None:
@@ -295,6 +547,8 @@ def test_template_refuses_a_value_that_is_none() -> None:
         (card.code("a`b"), "``a`b``"),
         (card.code("`a"), "`` `a ``"),
         (card.cell("a|b\n c"), "a\\|b c"),
+        (card.grouped(299_520), "299,520"),
+        (card.sentence("the loss of GPT"), "The loss of GPT"),
     ],
 )
 def test_figures_are_printed_as_people_read_them(shown: str, expected: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from hf_prune.choose.criteria import CRITERIA
 from hf_prune.cli import cli
+from hf_prune.records import Healing, HealingPlan
 from hf_prune.report import Analysis, Run
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +19,13 @@ def test_every_field_of_a_run_is_documented():
     documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "run_folder.md").read_text()))
     for record in (Run, Analysis):
         assert {field.name for field in dataclasses.fields(record)} <= documented
+
+
+def test_every_field_of_a_healing_is_documented():
+    section = (ROOT / "docs" / "run_folder.md").read_text().split("`healing` holds")[1].split("\n## ")[0]
+    documented = set(re.findall(r"`([\w.]+)`", section))
+    names = {field.name for field in dataclasses.fields(Healing)} - {"plan"}
+    assert names | {f"plan.{field.name}" for field in dataclasses.fields(HealingPlan)} <= documented
 
 
 def test_every_criterion_is_documented_with_its_paper():

@@ -16,8 +16,8 @@ from hf_prune.choose.plan import plan_for
 from hf_prune.plots.scales import choose_scale, plain
 from hf_prune.plots.style import BLUE, MUTED, ORANGE, VERMILLION
 from hf_prune.recipe import parse_layers
-from hf_prune.records import LayerScores, Plan, Similarity, Tournament, Trial
-from tests.sample_run import sample_bridge, sample_similarity, sample_text
+from hf_prune.records import Healing, HealingStep, LayerScores, Plan, Similarity, Tournament, Trial
+from tests.sample_run import sample_bridge, sample_healing, sample_similarity, sample_text
 
 # Shallow, usual, and as deep as Llama-3.1-405B; one block, and blocks at both ends and in between.
 CUTS = [
@@ -135,6 +135,12 @@ def tournament(num_trials: int, num_layers: int = 30, proposers: int = 1) -> Tou
     return Tournament(text=sample_text(), original_loss=3.0, trials=trials, budget=20.0, cost=18.0)
 
 
+def healing(losses: Sequence[float | None], best: int | None = None, before: float = 3.7) -> Healing:
+    """With these losses, looked at every ten steps."""
+    steps = tuple(HealingStep(step=10 * n, loss=1.0, watched_loss=loss) for n, loss in enumerate(losses))
+    return replace(sample_healing(), curve=steps, best_step=best, loss_before=before)
+
+
 def opened(picture: bytes) -> Image.Image:
     return Image.open(io.BytesIO(picture))
 
@@ -196,6 +202,39 @@ def test_tournament_is_such_a_picture_too(num_trials: int, num_layers: int) -> N
     check_picture(plots.tournament(tournament(num_trials, num_layers)))
 
 
+@pytest.mark.parametrize(
+    ("losses", "best", "before"),
+    [
+        ([3.7, 3.6], 10, 3.7),
+        ([3.7, 3.6, 3.5, 3.4] * 40, 30, 3.7),
+        ([3.7, 3.9, 5.0, None], 0, 3.7),
+        ([12.0, 3.0], 10, 12.0),
+        ([3.5, 3.5], None, 3.5),
+    ],
+)
+def test_healing_curve_is_such_a_picture_too(losses: list[float | None], best: int, before: float) -> None:
+    check_picture(plots.healing_curve(healing(losses, best, before)))
+
+
+def test_the_best_step_of_a_healing_is_marked_where_it_is() -> None:
+    for best, place in ((0, 195), (10, 748), (20, 1303)):
+        image = opened(plots.healing_curve(healing([3.7, 3.6, 3.5], best)))
+        panel = image.crop((0, 0, 1400, image.height - 120))  # without the legend
+        assert columns_of(panel, ORANGE, 8) == pytest.approx([place], abs=8)
+    without = opened(plots.healing_curve(healing([3.7, 3.6, 3.5])))
+    assert not has_colour(without, ORANGE)
+
+
+def test_the_loss_before_healing_is_a_line_across_the_picture() -> None:
+    def heights(before: float) -> list[int]:
+        image = opened(plots.healing_curve(healing([3.7, 3.6, 3.5], 20, before)))
+        panel = image.crop((0, 0, 1400, image.height - 120)).transpose(Image.Transpose.TRANSPOSE)
+        return columns_of(panel, MUTED, 400)
+
+    [high], [low] = heights(3.72), heights(3.52)
+    assert high + 100 < low  # pixels count from the top
+
+
 def check_picture(picture: bytes) -> None:
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(picture) < 200_000
@@ -215,8 +254,9 @@ def check_picture(picture: bytes) -> None:
         lambda similarity, plan: plots.drop_effects(similarity, plan),
         lambda similarity, plan: plots.layer_map(plan, sample_bridge(plan)),
         lambda similarity, plan: plots.tournament(tournament(12)),
+        lambda similarity, plan: plots.healing_curve(sample_healing()),
     ],
-    ids=["heatmap", "block sizes", "layer scores", "drop effects", "layer map", "tournament"],
+    ids=["heatmap", "block sizes", "layer scores", "drop effects", "layer map", "tournament", "healing"],
 )
 def test_same_record_gives_the_same_bytes(draw: Draw) -> None:
     first, second = (measured(30) for _ in range(2))

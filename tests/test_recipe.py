@@ -11,7 +11,10 @@ from hf_prune.errors import RecipeError
 from hf_prune.recipe import (
     ANALYSED,
     BRIDGES,
+    HEAL_TARGETS,
+    HEALS,
     METHODS,
+    SWITCHES,
     TARGETS,
     Recipe,
     analysis_command_line,
@@ -44,6 +47,18 @@ OTHER_VALUES = {
     "sequence_length": 99,
     "seed": -1,
     "bridge": "refit",
+    "heal": "partial",
+    "heal_data": "self",
+    "prompts": "my prompts.jsonl",
+    "heal_tokens": 300_000,
+    "lr": 3e-5,
+    "rank": 8,
+    "heal_targets": "ffn",
+    "last_layers": 2,
+    "train_head": False,
+    "heal_batch": 4,
+    "distill": False,
+    "boundary_loss": 0.5,
     "eval_data": "-held.jsonl",
     "eval_samples": 5,
     "device": "cuda:1",
@@ -93,6 +108,16 @@ def test_says_everything_that_is_wrong_at_once():
         protect="middle:2",
         budget=0.0,
         bridge="best",
+        heal="best",
+        prompts="p.jsonl",
+        heal_tokens=0,
+        lr=0.0,
+        rank=0,
+        heal_targets="attention",
+        last_layers=0,
+        train_head=True,
+        heal_batch=0,
+        boundary_loss=-1.0,
         samples=0,
         eval_samples=0,
         sequence_length=7,
@@ -110,9 +135,19 @@ def test_says_everything_that_is_wrong_at_once():
         "--protect",
         "--budget",
         "--bridge",
+        "--heal",
+        "--heal-targets",
+        "--lr",
+        "--boundary-loss",
+        "--prompts",
+        "--train-head",
         "--samples",
         "--eval-samples",
         "--seq-len",
+        "--heal-tokens",
+        "--rank",
+        "--last-layers",
+        "--heal-batch",
         "--context-length",
         "--target-params",
         "--target-memory",
@@ -153,6 +188,22 @@ def test_refuses_two_words_on_what_to_remove(one, other):
         ({"budget": float("nan")}, "--budget nan is not a number"),
         ({"method": "named"}, "--method 'named' is none of auto, angular, .*, random$"),
         ({"method": "greedy", "contiguous": True}, "greedy removes layers one at a time, not one block"),
+        ({"heal": "dora"}, "--heal 'dora' is none of auto, none, lora, qlora, partial, replace$"),
+        ({"heal_targets": "attn"}, "--heal-targets 'attn' is none of all, ffn$"),
+        ({"lr": 0.0}, "--lr 0 is not a learning rate: 3e-4 is one"),
+        ({"lr": 1.0}, "--lr 1 is not a learning rate"),
+        ({"lr": float("nan")}, "--lr nan is not a learning rate"),
+        ({"boundary_loss": -0.5}, "--boundary-loss -0.5 is not a weight: 0 leaves it out"),
+        ({"boundary_loss": float("inf")}, "--boundary-loss inf is not a weight"),
+        ({"boundary_loss": float("nan")}, "--boundary-loss nan is not a weight"),
+        ({"prompts": "p.jsonl"}, "--prompts is for --heal-data self, where the original model answers them"),
+        ({"prompts": "p.jsonl", "heal_data": "p.txt"}, "--prompts is for --heal-data self"),
+        ({"train_head": True}, "--train-head and --keep-head are for --heal partial"),
+        ({"train_head": False, "heal": "lora"}, "--train-head and --keep-head are for --heal partial"),
+        ({"heal_tokens": 0}, "--heal-tokens 0 is too small: give 1 or more"),
+        ({"rank": 0}, "--rank 0 is too small: give 1 or more"),
+        ({"last_layers": 0}, "--last-layers 0 is too small: give 1 or more"),
+        ({"heal_batch": 0}, "--heal-batch 0 is too small: give 1 or more"),
         ({"context_length": 0}, "--context-length 0 is too small: give 1 or more"),
         ({"target_params": 0}, "--target-params 0 is too small: give 1 or more"),
         ({"target_memory": 0}, "--target-memory 0 is too small: give 1 or more"),
@@ -251,6 +302,11 @@ def test_what_is_no_quantity_is_refused(text):
         Recipe(model="m", protect="0,first:0,last:99,3-5"),
         *(Recipe(model="m", contiguous=contiguous, method="bi") for contiguous in (True, False)),
         Recipe(model="m", contiguous=False, method="greedy"),
+        *(Recipe(model="m", heal=heal) for heal in HEALS),
+        *(Recipe(model="m", heal_targets=targets) for targets in HEAL_TARGETS),
+        *(Recipe(model="m", heal="partial", train_head=train_head) for train_head in (True, False)),
+        Recipe(model="m", heal_tokens=1, lr=1e-9, rank=1, last_layers=1, heal_batch=1, boundary_loss=99.0),
+        Recipe(model="m", heal_data="self", prompts="p.jsonl", distill=False),
     ],
     ids=repr,
 )
@@ -279,7 +335,7 @@ def test_every_field_has_its_option_with_the_same_default(field):
 
 def test_every_option_that_decides_what_is_computed_is_in_the_recipe():
     others = {"push", "repo_id", "private", "yes", "output", "fresh", "as_json", "quiet", "verbose"}
-    others |= {"dry_run", "max_memory"}
+    others |= {"dry_run", "max_memory", "report_to"}
     assert set(options_of_run()) == {field.name for field in fields(Recipe)} | others
 
 
@@ -308,12 +364,17 @@ def test_the_command_of_an_analysis_leaves_out_defaults_and_what_is_said_of_cutt
     assert analysis_command_line(recipe, 0) == "hf-prune analyze owner/name"
 
 
-@pytest.mark.parametrize(("contiguous", "words"), [(True, "--contiguous"), (False, "--scattered")])
-def test_the_command_says_one_block_or_scattered_layers_without_a_value(contiguous, words):
-    recipe = Recipe(model="m", contiguous=contiguous)
-    assert command_line(recipe) == f"hf-prune m {words}"
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("field", SWITCHES)
+def test_the_command_says_yes_and_no_without_a_value(field, value):
+    words = SWITCHES[field][0 if value else 1]
+    assert command_line(Recipe(model="m", **{field: value})) == f"hf-prune m {words}"
     values = cli.commands["run"].make_context("run", ["m", words]).params
-    assert values["contiguous"] is contiguous
+    assert values[field] is value
+
+
+def test_every_field_that_is_yes_no_or_left_open_has_both_its_words():
+    assert set(SWITCHES) == {field.name for field in fields(Recipe) if field.type == bool | None}
 
 
 def test_another_value_of_every_field_is_tried():

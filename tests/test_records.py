@@ -8,7 +8,15 @@ import pytest
 from hf_prune import records, report
 from hf_prune.recipe import Recipe
 from hf_prune.records import Block, Speed, fingerprint, from_data, to_json
-from tests.sample_run import sample_bridge, sample_estimate, sample_plan, sample_run, sample_tournament
+from tests.sample_run import (
+    sample_bridge,
+    sample_estimate,
+    sample_healing,
+    sample_no_healing,
+    sample_plan,
+    sample_run,
+    sample_tournament,
+)
 
 RUN = sample_run()
 RECIPE = Recipe(model="owner/name", layers="13-18,20")
@@ -24,6 +32,8 @@ SAMPLES = [
     records.ProvedCut(checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=None, proof=None),
+    records.ProvedHealing(healing=sample_healing(), checkpoint=RUN.result, proof=RUN.proofs[0]),
+    records.ProvedHealing(healing=sample_no_healing("no room"), checkpoint=None, proof=None),
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
     *RUN.perplexities,

@@ -1,0 +1,120 @@
+"""What was trained, back into a plain checkpoint: the same tensors, the same architecture.
+
+Adapters are added to the weights as they are stored, whatever they were trained on: a model that was
+trained in 4 bits is published in the precision of its original.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers.pytorch_utils import Conv1D
+
+from hf_prune.anatomy import count_parameters
+from hf_prune.companions import companion_files
+from hf_prune.heal.student import ADAPTER
+from hf_prune.progress import Progress
+from hf_prune.records import Checkpoint
+from hf_prune.skeleton import Skeleton, build_skeleton
+from hf_prune.weights import StoredTensor, WeightIndex, write_weights
+
+DOWN, UP = f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
+
+
+class Folded(Mapping[str, Tensor]):
+    """Tensors by their name on disk, each computed when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
+    """The new tensors of a checkpoint, float32.
+
+    Args:
+        skeleton: of the checkpoint that was trained.
+        trained: what was trained, by name in the model; of LoRA (2106.09685) W + B A replaces W.
+    """
+    makers: dict[str, Callable[[], Tensor]] = {}
+    for name, value in trained.items():
+        if name.endswith(DOWN):
+            projection = name.removesuffix(DOWN)
+            stored = skeleton.stored_name(f"{projection}.weight")
+            assert stored is not None
+            makers[stored] = partial(_merged, skeleton, projection, value, trained[f"{projection}{UP}"])
+        elif not name.endswith(UP):
+            makers[skeleton.stored_name(name) or name] = partial(torch.clone, value)
+    return Folded(makers)
+
+
+def _merged(skeleton: Skeleton, projection: str, down: Tensor, up: Tensor) -> Tensor:
+    stored = skeleton.stored_name(f"{projection}.weight")
+    assert stored is not None
+    added = up @ down  # (out, in)
+    transposed = isinstance(skeleton.model.get_submodule(projection), Conv1D)
+    return skeleton.index.tensors[stored].read().float() + (added.T if transposed else added)
+
+
+def write_healed(skeleton: Skeleton, target: Path, folded: Folded, progress: Progress) -> Checkpoint:
+    """The checkpoint with its new tensors, all else as it was; a head that was trained apart is untied.
+
+    Args:
+        skeleton: of the checkpoint that was trained.
+        target: an empty folder.
+        folded: the new tensors.
+        progress: shows the tensors going by.
+    """
+    source, index = skeleton.index.folder, skeleton.index
+    for path in companion_files(source, code=skeleton.trust_remote_code):
+        shutil.copyfile(path, target / path.name)
+    config = (source / "config.json").read_text(encoding="utf-8")
+    if heads := [name for name in folded if name not in index.tensors]:
+        index, config = _with_head(skeleton, heads[0]), _untied(config, skeleton.section)
+    (target / "config.json").write_text(config, encoding="utf-8")
+    names = {name: name for name in index.tensors}
+    weights = write_weights(index, target, names=names, replacements=folded, parts={}, progress=progress)
+    written = build_skeleton(target, trust_remote_code=skeleton.trust_remote_code)
+    return Checkpoint(
+        variant="healed",
+        folder="healed",
+        parameters=count_parameters(written),
+        size_bytes=written.index.size_bytes,
+        weights=weights,
+    )
+
+
+def _with_head(skeleton: Skeleton, head: str) -> WeightIndex:
+    """The index with a tensor for the head beside that of the embedding, which it was tied to."""
+    origin = skeleton.origin(head)
+    embedding = skeleton.stored_name(origin) if origin else None
+    tensors: dict[str, StoredTensor] = {}
+    for name, tensor in skeleton.index.tensors.items():
+        tensors[name] = tensor
+        if name == embedding:
+            tensors[head] = replace(tensor, name=head)
+    return replace(skeleton.index, tensors=tensors)
+
+
+def _untied(config: str, section: tuple[str, ...]) -> str:
+    """The configuration with its embedding and its head said to be apart."""
+    content = json.loads(config)
+    parts = [content]
+    for name in section:
+        parts.append(parts[-1][name])
+    for part in parts:
+        part["tie_word_embeddings"] = False
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,218 @@
+"""What is trained, and how: from what was asked for and what this machine has, before anything is."""
+
+from dataclasses import dataclass, replace
+
+from hf_prune.calibration import Text
+from hf_prune.disk import gigabytes
+from hf_prune.errors import RecipeError
+from hf_prune.heal.cost import (
+    ELEMENT_BYTES,
+    SHARE_OF_RATE,
+    STATE_BYTES,
+    TOP_BYTES,
+    trained_numbers,
+    training_memory,
+    training_operations,
+)
+from hf_prune.recipe import Recipe
+from hf_prune.records import Anatomy, HealingPlan
+
+MOST_TOKENS = 10_000_000  # that are trained on where nobody says how many
+TOP_TOKENS = 64  # of the original's predictions at each position; LinearPatch (2505.24680) keeps 50 to 100
+FREE_SHARE = 0.85  # of the free memory, for training
+DISK_SHARE = 0.5  # of the free disk, for the original's predictions
+STEPS_WANTED = 128  # a short text is learnt in small steps rather than in few
+LARGEST_BATCH = 16  # windows: Gromov et al. (2403.17887), appendix
+WIDE = 8192  # hidden size from which models want a tenth of the learning rate: Gromov et al., their 70B
+LONGEST_AUTO = 6 * 3600.0  # seconds that `auto` may spend unasked
+LEARNING_RATES = {"lora": 1e-3, "qlora": 1e-3, "partial": 1e-4, "replace": 2e-4}
+RANKS = {"all": 64, "ffn": 64}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a training can have here."""
+
+    device: str  # its type: "cpu" or "cuda"
+    free_memory: int  # bytes, where the model would be
+    free_disk: int  # bytes, where the run folder is
+    operations_per_second: float
+    processes: int = 1
+
+
+def plan_healing(
+    recipe: Recipe, dense: Anatomy, left: Anatomy, gaps: int, text_tokens: int, machine: Machine
+) -> HealingPlan:
+    """What to train.
+
+    Args:
+        recipe: what is asked for.
+        dense: the original.
+        left: the shorter model.
+        gaps: how many of its gaps have a layer before them.
+        text_tokens: how many tokens there are to train on.
+        machine: what there is.
+
+    Raises:
+        RecipeError: the method cannot heal this cut.
+    """
+    if recipe.heal == "none":
+        return HealingPlan(method="none", reason=None)
+    if recipe.heal == "replace" and not gaps:
+        raise RecipeError(
+            "--heal replace trains the layer before a gap, and nothing comes before layer 0: --heal lora"
+        )
+    if recipe.heal != "auto":
+        return _planned(recipe, recipe.heal, dense, left, gaps, text_tokens, machine)
+    lora = _planned(recipe, "lora", dense, left, gaps, text_tokens, machine)
+    if machine.device != "cuda":
+        reason = (
+            f"nothing was trained: on a CPU that is done only when asked for; --heal lora would take about "
+            f"{_told(lora.seconds)}"
+        )
+        return HealingPlan(method="none", reason=reason)
+    if (plan := _fitting(lora, recipe, dense, left, gaps, text_tokens, machine)) is None:
+        reason = (
+            f"nothing was trained: it would need {gigabytes(lora.memory_bytes)}, and "
+            f"{gigabytes(machine.free_memory)} are free; several GPUs may do it (docs/healing.md)"
+        )
+        return HealingPlan(method="none", reason=reason)
+    if plan.seconds > LONGEST_AUTO:
+        reason = (
+            f"nothing was trained: it would take about {_told(plan.seconds)}; --heal {plan.method} does it, "
+            f"or fewer --heal-tokens"
+        )
+        return HealingPlan(method="none", reason=reason)
+    return plan
+
+
+def approximate_tokens(text: Text | None) -> int:
+    """Of a text that nobody has a tokenizer for yet: four characters of English are about one."""
+    return 0 if text is None else sum(map(len, text.documents)) // 4
+
+
+def lessons_bytes(objective: str, boundary_loss: float, left: Anatomy, gaps: int, tokens: int) -> int:
+    """What the file takes that holds what the original says.
+
+    Args:
+        objective: "predictions", "text" or "states".
+        boundary_loss: weight of the distance to the original's states after each gap.
+        left: the shorter model.
+        gaps: how many of its gaps have a layer before them.
+        tokens: that it says something of.
+    """
+    predictions = TOP_TOKENS * TOP_BYTES if objective == "predictions" else 0
+    states = gaps * STATE_BYTES * left.hidden_size if boundary_loss else 0
+    return tokens * (predictions + states)
+
+
+def _fitting(
+    lora: HealingPlan,
+    recipe: Recipe,
+    dense: Anatomy,
+    left: Anatomy,
+    gaps: int,
+    text_tokens: int,
+    machine: Machine,
+) -> HealingPlan | None:
+    """LoRA on the model as it is where that fits, else on the model in 4 bits; None where neither does."""
+    room = FREE_SHARE * machine.free_memory
+    if lora.memory_bytes <= room:
+        return replace(lora, reason="LoRA on the model as it is fits into this GPU")
+    qlora = _planned(recipe, "qlora", dense, left, gaps, text_tokens, machine)
+    if qlora.memory_bytes <= room:
+        return replace(qlora, reason="only with its weights in 4 bits does training fit into this GPU")
+    return None
+
+
+def _planned(
+    recipe: Recipe, method: str, dense: Anatomy, left: Anatomy, gaps: int, text_tokens: int, machine: Machine
+) -> HealingPlan:
+    length = recipe.sequence_length
+    tokens = recipe.heal_tokens or min(text_tokens, MOST_TOKENS)
+    windows = max(tokens // length, 1)
+    short = _power_below(max(1, min(LARGEST_BATCH, windows // STEPS_WANTED)))
+    batch = min(recipe.heal_batch or short, windows)
+    objective, why = _objective(recipe, method, left, gaps, min(tokens, text_tokens), machine)
+    rank = (recipe.rank or RANKS[recipe.heal_targets]) if method in ("lora", "qlora") else 0
+    last_layers = min(recipe.last_layers, left.num_layers) if method == "partial" else 0
+    head = recipe.train_head if recipe.train_head is not None else not left.tied_embeddings
+    plan = HealingPlan(
+        method=method,
+        reason=None,
+        objective=objective,
+        objective_reason=why,
+        boundary_loss=1.0 if objective == "states" else recipe.boundary_loss,
+        targets=recipe.heal_targets if method in ("lora", "qlora") else "",
+        rank=rank,
+        last_layers=last_layers,
+        train_head=head and method == "partial",
+        learning_rate=recipe.lr or LEARNING_RATES[method] * (0.1 if left.hidden_size >= WIDE else 1.0),
+        num_tokens=windows * length,
+        sequence_length=length,
+        batch=batch,
+    )
+    return _sized(plan, dense, left, machine)
+
+
+def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -> HealingPlan:
+    """The plan with as many windows at once as the memory takes, in whole steps, and what that costs."""
+    element = ELEMENT_BYTES.get(left.dtype, 2)
+    trained = trained_numbers(
+        plan.method, left, rank=plan.rank, last_layers=plan.last_layers, train_head=plan.train_head
+    )
+    checkpointing = machine.device == "cuda" and plan.method in ("lora", "qlora")
+
+    def memory(windows: int) -> int:
+        tokens = windows * plan.sequence_length
+        return training_memory(plan.method, left, trained, tokens, element, checkpointing=checkpointing)
+
+    each = max(1, plan.batch // machine.processes)
+    fitting = [
+        n for n in range(1, each + 1) if each % n == 0 and memory(n) <= FREE_SHARE * machine.free_memory
+    ]
+    micro, batch = max(fitting, default=1), each * machine.processes
+    num_tokens = batch * plan.sequence_length * max(1, plan.num_tokens // plan.sequence_length // batch)
+    operations = training_operations(
+        plan.method,
+        dense,
+        left,
+        num_tokens,
+        distilled=plan.objective == "predictions",
+        checkpointing=checkpointing,
+    )
+    return replace(
+        plan,
+        num_tokens=num_tokens,
+        batch=batch,
+        micro_batch=micro,
+        gradient_checkpointing=checkpointing,
+        memory_bytes=memory(micro),
+        seconds=operations / (SHARE_OF_RATE * machine.operations_per_second * machine.processes),
+    )
+
+
+def _objective(
+    recipe: Recipe, method: str, left: Anatomy, gaps: int, tokens: int, machine: Machine
+) -> tuple[str, str | None]:
+    """What is learnt, and why it is not the original's predictions where those were not asked to go."""
+    if recipe.distill is False:
+        return "text", None
+    if method == "replace" and recipe.distill is None:
+        return "states", None  # LLM-Streamline (2403.19135), its first form
+    needed = lessons_bytes("predictions", recipe.boundary_loss, left, gaps, tokens)
+    if recipe.distill is None and needed > DISK_SHARE * machine.free_disk:
+        return "text", (
+            f"the original's predictions would take {gigabytes(needed)} of disk, and "
+            f"{gigabytes(machine.free_disk)} are free"
+        )
+    return "predictions", None
+
+
+def _power_below(number: int) -> int:
+    """The largest power of two that is not above a number."""
+    return 1 << (number.bit_length() - 1)
+
+
+def _told(seconds: float) -> str:
+    return f"{max(1, round(seconds / 60))} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

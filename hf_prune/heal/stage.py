@@ -1,0 +1,198 @@
+"""The heal stage: what is decided, made, trained, judged and written, each kept once it is finished.
+
+A run that was killed goes on from there; the training itself goes on from the last state it saved.
+"""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hf_prune.anatomy import describe, torch_dtype
+from hf_prune.disk import check_room, whole_folder
+from hf_prune.environment import free_memory, operations_per_second
+from hf_prune.heal.material import healing_text, lessons_for, record_of
+from hf_prune.heal.settings import Machine, approximate_tokens, plan_healing
+from hf_prune.heal.text import part_to_watch
+from hf_prune.original import Original
+from hf_prune.progress import Reporter, silent
+from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, prove
+from hf_prune.ranks import Ranks
+from hf_prune.records import Block, Healing, HealingPlan, Plan, ProvedHealing
+from hf_prune.run_folder import RunFolder
+from hf_prune.skeleton import Skeleton, build_skeleton
+
+if TYPE_CHECKING:
+    from hf_prune.heal.session import Verdict
+    from hf_prune.heal.training import Trained
+
+HEALED = "healed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealStage:
+    """What the steps of the stage share."""
+
+    original: Original
+    run: RunFolder
+    plan: Plan
+    start: Path  # the folder of the cut or bridged checkpoint
+    inputs: str  # a fingerprint of everything that decides the result
+    reporter: Reporter
+    ranks: Ranks
+    report_to: str  # an experiment tracker that transformers knows, or "none"
+    name: str  # of the result
+
+    @property
+    def folder(self) -> Path:
+        """Of what is kept between a kill and the next start."""
+        return self.run.checkpoints / f"healing-{self.inputs}"
+
+    @property
+    def target(self) -> Path:
+        """The folder of the healed checkpoint."""
+        return self.run.checkpoints / HEALED
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Of the checkpoint that is trained."""
+        return build_skeleton(self.start, trust_remote_code=self.original.recipe.trust_remote_code)
+
+    @property
+    def carried(self) -> list[Block]:
+        """The gaps that have a layer before them."""
+        return [block for block in self.plan.blocks if block.start > 0]
+
+
+def heal(stage: HealStage) -> ProvedHealing:
+    """Train the shorter model, if that is asked for or fits, and keep what is better than before."""
+    plan = stage.run.stage("healing-plan", HealingPlan, stage.inputs, lambda: _decide(stage))
+    if plan.reason:
+        stage.reporter.tell(f"healing: {plan.reason}")
+    if plan.method == "none":
+        return ProvedHealing(healing=_nothing(plan), checkpoint=None, proof=None)
+
+    def left(record: ProvedHealing) -> Path | None:
+        return stage.target if record.checkpoint else None
+
+    finished = stage.run.stage("heal", ProvedHealing, stage.inputs, lambda: _heal(stage, plan), left)
+    if finished.healing.reason:
+        stage.reporter.tell(f"healing: {finished.healing.reason}")
+    return finished
+
+
+def follow(ranks: Ranks) -> None:
+    """Take part in what the first process trains, until it has nothing more to do."""
+    while (session := ranks.tell(None)) is not None:
+        from hf_prune.heal.session import train_together
+
+        train_together(session, silent)
+
+
+def _decide(stage: HealStage) -> HealingPlan:
+    """What to train; the text is only made where something will be."""
+    original = stage.original
+    recipe, device, dense = original.recipe, original.device, original.dense
+    machine = Machine(
+        device=device.type,
+        free_memory=free_memory(device),
+        free_disk=shutil.disk_usage(stage.run.path).free,
+        operations_per_second=operations_per_second(
+            device, torch_dtype(dense.dtype, device), dense.hidden_size
+        ),
+        processes=stage.ranks.count,
+    )
+    unasked = recipe.heal == "none" or (recipe.heal == "auto" and device.type != "cuda")
+    if unasked:
+        tokens = approximate_tokens(original.healing_text)
+    else:
+        tokens = part_to_watch(healing_text(original, stage.folder, stage.reporter.progress))[0].ids.numel()
+    fitted = replace(recipe, sequence_length=original.window_length)
+    return plan_healing(fitted, dense, describe(stage.skeleton), len(stage.carried), tokens, machine)
+
+
+def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
+    from hf_prune.heal.session import Session, judge, train_together  # peft takes seconds to import
+
+    began, original, progress = time.monotonic(), stage.original, stage.reporter.progress
+    learnt, watched = part_to_watch(healing_text(original, stage.folder, progress))
+    boundaries = tuple(block.end for block in stage.carried)
+    session = Session(
+        plan=plan,
+        checkpoint=str(stage.start),
+        carriers=tuple(stage.plan.kept.index(block.start - 1) for block in stage.carried),
+        folder=str(stage.folder),
+        lessons=lessons_for(original, plan, learnt, boundaries, stage.folder, progress),
+        device=original.device.type,
+        seed=original.recipe.seed,
+        trust_remote_code=original.recipe.trust_remote_code,
+        report_to=stage.report_to,
+        name=stage.name,
+    )
+    trained = train_together(stage.ranks.tell(session), progress)
+    tokens = original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
+    verdict = judge(session, trained, watched, tokens, original.device)
+    healing = Healing(
+        plan=plan,
+        text=record_of(learnt, original),
+        watched=record_of(watched, original),
+        trained_parameters=sum(value.numel() for value in trained.weights.values()),
+        tensors=len(verdict.folded),
+        curve=trained.curve,
+        loss_before=verdict.loss_before,
+        loss_after=verdict.loss_after,
+        best_step=trained.best_step,
+        kept=verdict.better,
+        reason=_told_outcome(trained, verdict),
+        seconds=round(time.monotonic() - began, 1),
+    )
+    if not verdict.better:
+        return ProvedHealing(healing=healing, checkpoint=None, proof=None)
+    return _written(stage, healing, verdict)
+
+
+def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHealing:
+    from hf_prune.heal.folding import write_healed
+
+    skeleton, progress = stage.skeleton, stage.reporter.progress
+    new = [name for name in verdict.folded if name not in skeleton.index.tensors]  # an untied head
+    needed = skeleton.index.size_bytes + sum(verdict.folded[name].nbytes for name in new)
+    check_room(stage.target.parent, needed, f"writing the {HEALED} checkpoint")
+    with whole_folder(stage.target) as partial:
+        checkpoint = write_healed(skeleton, partial, verdict.folded, progress)
+    tokens = stage.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
+    decoder = stage.original.open(stage.start)
+    proof = prove(stage.target, HEALED, tokens, verdict.logits, decoder, progress)
+    return ProvedHealing(healing=healing, checkpoint=checkpoint, proof=proof)
+
+
+def _told_outcome(trained: "Trained", verdict: "Verdict") -> str | None:
+    """What went wrong; None where nothing did."""
+    diverged = None
+    if trained.diverged_at is not None:
+        diverged = f"the training diverged: its loss was no number after step {trained.diverged_at}"
+    if verdict.better:
+        return diverged and f"{diverged}; what is kept is step {trained.best_step}"
+    if diverged is None:
+        losses = (verdict.loss_before, verdict.loss_after)
+        told = [f"{loss:.4f}" if loss is not None else "no number" for loss in losses]
+        diverged = f"the loss on the watched text was {told[0]} before and is {told[1]} after"
+    return f"what was trained was left out, and the model is as before: {diverged}"
+
+
+def _nothing(plan: HealingPlan) -> Healing:
+    return Healing(
+        plan=plan,
+        text=None,
+        watched=None,
+        trained_parameters=0,
+        tensors=0,
+        curve=(),
+        loss_before=None,
+        loss_after=None,
+        best_step=None,
+        kept=False,
+        reason=None,
+        seconds=0.0,
+    )

@@ -1,0 +1,49 @@
+"""What a person reads in the terminal once a run has ended."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hf_prune import console
+from hf_prune.pipeline import Outcome
+from hf_prune.report import Run
+from tests.sample_run import sample_run
+
+
+def shown(run: Run, capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> tuple[str, str]:
+    """What is on stdout and on stderr."""
+    console.show(Outcome(run=run, folder=Path("here"), published=None), as_json=as_json)
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def row(table: str, name: str) -> list[str]:
+    [line] = [line for line in table.splitlines() if line.strip("┃│ ").startswith(name)]
+    return [cell.strip() for cell in line.strip("┃│").replace("┃", "│").split("│")]
+
+
+def test_the_table_has_a_column_for_each_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = shown(sample_run(variants=("cut", "bridged", "healed")), capsys)
+    assert out == "here/model\n"
+    assert row(err, "dense") == ["", "dense", "cut", "bridged", "healed"]
+    assert row(err, "perplexity") == ["perplexity", "20.12", "61.25", "43.18", "28.41"]
+    assert row(err, "tokens/s") == ["tokens/s", "31.4", "", "", "41.8"]
+
+
+def test_a_line_says_what_healing_gave(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_run(variants=("cut", "healed")), capsys)
+    assert "healed by lora on 299,008 tokens in 3 min: loss on text set aside 3.765 -> 3.346\n" in err
+
+
+def test_nothing_is_said_of_a_healing_that_was_not_done(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_run(), capsys)
+    assert "heal" not in err
+
+
+def test_as_json_there_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = shown(sample_run(variants=("cut", "bridged", "healed")), capsys, as_json=True)
+    assert err == ""
+    told = json.loads(out)
+    assert set(told) == {"folder", "model", "published", "run"}
+    assert told["run"]["healing"]["best_step"] == 144
