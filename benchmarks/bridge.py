@@ -1,21 +1,26 @@
-"""What the bridge gives on SmolLM2-135M-Instruct: ridge, and position 0 in or out of the regression.
+"""What each form of bridge gives on SmolLM2-135M-Instruct.
 
-    python benchmarks/bridge.py [--layers 13-18 11-18 12-19]
+    python benchmarks/bridge.py [--layers 13-18 12-19] [--samples 64] [--calibration FILE]
 
-Fits on the built-in calibration text (64 x 512 tokens) and prints perplexity on the first 16 x 512 tokens of
-the built-in held-out text. The table in docs/bridge.md is its output.
+Fits on windows of 512 tokens of the calibration text (the built-in one if no FILE is given), and prints
+perplexity on the first 16 x 512 tokens of the built-in held-out text, with its ratio to the original's. The
+table in docs/bridge.md is its output.
 """
 
 import argparse
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from hf_prune import bridge, calibration
+from hf_prune import calibration
+from hf_prune.bridge.forms import FORMS
+from hf_prune.bridge.gaps import fit_bridges
+from hf_prune.bridge.scale import fit_scale
 from hf_prune.choose.blocks import all_but, blocks_of
 from hf_prune.decoder import open_decoder
 from hf_prune.demo import demo_model
@@ -24,58 +29,46 @@ from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.progress import silent
 from hf_prune.recipe import parse_layers
 
-RIDGES = (0.02, 0.05, 0.1)
-WITHOUT = "refit, ridge 0.05, position 0 left out"
-
-
-def leave_position_0_out() -> None:
-    """Fit as is usual elsewhere, for comparison: nothing is remembered of position 0."""
-    add = bridge._NormalEquations.add
-
-    def without(equations: bridge._NormalEquations, inner: Tensor, state: Tensor, target: Tensor) -> None:
-        add(equations, inner, state, target)
-        equations.sinks[-1] = tuple(torch.zeros_like(part) for part in equations.sinks[-1])
-
-    bridge._NormalEquations.add = without
-
 
 def main() -> None:
-    """Print one row for each setting and one column for each cut."""
+    """Print one row for each form and one column for each cut."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--layers", nargs="+", default=["13-18", "12-19", "11-18"])
-    cuts = parser.parse_args().layers
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--calibration", type=Path)
+    options = parser.parse_args()
+    removed = [parse_layers(cut) for cut in options.layers]
+    text = (
+        calibration.read_text(options.calibration)
+        if options.calibration
+        else calibration.built_in_text(calibration.BUILT_IN_CALIBRATION)
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = convert_gguf(*demo_model(), Path(name) / "model")
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        calibrating = calibration.to_windows(
-            calibration.built_in_text(calibration.BUILT_IN_CALIBRATION),
-            tokenizer,
-            num_sequences=64,
-            length=512,
-            shuffle_seed=0,
+        windows = calibration.to_windows(
+            text, tokenizer, num_sequences=options.samples, length=512, shuffle_seed=0
         )
         heldout = calibration.to_windows(
             calibration.built_in_text(calibration.BUILT_IN_HELDOUT), tokenizer, num_sequences=16, length=512
         )
         decoder = open_decoder(folder, torch.device("cpu"))
-        removed = [parse_layers(cut) for cut in cuts]
-        kept = [all_but(layers, decoder.num_layers) for layers in removed]
-        tried = try_cuts(
-            decoder, heldout, [Cut(tuple(range(decoder.num_layers))), *map(Cut, kept)], silent, ""
-        )
-        print(f"dense {math.exp(tried[0].loss):.2f}")
-        print("| | " + " | ".join(f"layers {cut}" for cut in cuts) + " |")
-        print("|---|" + "---:|" * len(cuts))
-        print("| no bridge | " + " | ".join(f"{math.exp(t.loss):.2f}" for t in tried[1:]) + " |", flush=True)
-        for label, ridge in [(f"refit, ridge {ridge}", ridge) for ridge in RIDGES] + [(WITHOUT, 0.05)]:
-            if label == WITHOUT:
-                leave_position_0_out()
-            bridge.RIDGE = ridge
-            fitted = bridge.build_bridges(decoder, calibrating, [blocks_of(cut) for cut in removed], silent)
-            bridged = [Cut(layers, solved) for layers, (_, solved) in zip(kept, fitted, strict=True)]
-            losses = [found.loss for found in try_cuts(decoder, heldout, bridged, silent, "")]
-            cells = [f"{math.exp(loss):.2f}" for loss in losses]
-            print(f"| {label} | " + " | ".join(cells) + " |", flush=True)
+        blocks = [blocks_of(cut) for cut in removed]
+        wanted = [(block, form) for form in FORMS.values() for block in blocks]
+        solved: list[Mapping[str, Tensor]] = [{} for _ in blocks]
+        solved += [fit_scale(decoder, windows, block, silent)[1] for block in blocks]
+        solved += [new for _, new in fit_bridges(decoder, windows, wanted, silent)]
+        kept = [all_but(cut, decoder.num_layers) for cut in removed]
+        labels = ["no bridge", "scale", *FORMS]
+        cuts = [Cut(kept[place % len(kept)], new) for place, new in enumerate(solved)]
+        dense, *tried = try_cuts(decoder, heldout, [Cut(tuple(range(decoder.num_layers))), *cuts], silent, "")
+    print(f"dense {math.exp(dense.loss):.2f}; fitted on {windows.ids.numel()} tokens of {text.name}\n")
+    print("| | " + " | ".join(f"layers {cut}" for cut in options.layers) + " |")
+    print("|---|" + "---:|" * len(kept))
+    for place, label in enumerate(labels):
+        found = tried[place * len(kept) : (place + 1) * len(kept)]
+        cells = [f"{math.exp(t.loss):.2f} ({math.exp(t.loss - dense.loss):.3f})" for t in found]
+        print(f"| {label} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -210,7 +210,8 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "smallest_size": run.plan.best_blocks[0],
         "largest_size": run.plan.best_blocks[-1],
         "largest_distance": max(distances),
-        "bridged_layers": [folded.layer for folded in _published_bridge(run).folded],
+        "bridged_layers": sorted({folded.layer for folded in _published_bridge(run).folded}),
+        "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
         "pictures": {
             "layer_map": LAYER_MAP,
             "similarity": SIMILARITY,

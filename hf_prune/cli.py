@@ -29,6 +29,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULTS = Recipe(model="")
 DEMO_BUDGET = 4.0  # the whole demo has to be over in minutes, on a laptop
+BRIDGE_HELP = f"Repair without training: {', '.join(BRIDGES)}. auto tries all others and keeps the best."
 METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
 EXAMPLES = """
 \b
@@ -138,7 +139,7 @@ CALIBRATION = (
     _defaulting("--seed", type=int, help="Order of the calibration text, and what is drawn at random."),
 )
 REPAIR = (
-    _defaulting("--bridge", type=click.Choice(BRIDGES), help="Repair without training; auto: if it helps."),
+    _defaulting("--bridge", type=click.Choice(BRIDGES), metavar="NAME", help=BRIDGE_HELP),
     click.option(
         "--eval-data",
         type=click.Path(dir_okay=False),

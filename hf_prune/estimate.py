@@ -8,8 +8,10 @@ from hf_prune.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.heal.settings import Machine, lessons_bytes, plan_healing
 from hf_prune.measure.similarity import SAMPLED_TOKENS
 from hf_prune.original import PROBE_TOKENS, SELECTION_SEQUENCES
-from hf_prune.recipe import Recipe
+from hf_prune.recipe import BRIDGES, Recipe
 from hf_prune.records import Anatomy, Estimate, HealingPlan
+
+BRIDGE_PASSES = {"none": 0.0, "auto": 4.0}  # of the calibration text; two for any other
 
 
 def estimate(
@@ -45,6 +47,7 @@ def estimate(
     one_pass = 2 * sum(dense.parameters_per_layer) * tokens / rate
     head = 2 * dense.vocabulary_size * dense.hidden_size / rate  # seconds a token
     evaluated = recipe.eval_samples * recipe.sequence_length
+    contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if recipe.bridge == AUTO else 0
     shorter = 2 if healing.method == "none" else 3  # cut, bridged and healed checkpoints
     depth = left.parameters / dense.parameters
     lessons = lessons_bytes(
@@ -63,7 +66,8 @@ def estimate(
         memory_bytes=_memory(recipe, dense),
         measuring_seconds=one_pass,
         choosing_seconds=one_pass * choosing_passes(recipe, dense.num_layers, count),
-        repairing_seconds=0.0 if recipe.bridge == "none" else one_pass,
+        repairing_seconds=one_pass * BRIDGE_PASSES.get(recipe.bridge, 2.0)
+        + contest * (one_pass / tokens + head),
         evaluating_seconds=(1 + shorter * depth) * one_pass * evaluated / tokens
         + (1 + shorter) * head * evaluated,
         healing_method=healing.method,

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from hf_prune import anatomy, calibration, hub
-from hf_prune.bridge import build_bridges
+from hf_prune.bridge.choose import make_bridge
 from hf_prune.card import render_card, render_pictures
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
@@ -26,7 +26,6 @@ from hf_prune.environment import describe_environment
 from hf_prune.errors import UnsupportedModel
 from hf_prune.evaluate import perplexity
 from hf_prune.heal.stage import HEALED, HealStage, follow, heal
-from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
@@ -290,23 +289,10 @@ def _bridge(work: _Work, plan: Plan) -> ProvedBridge:
 
 
 def _fit_bridge(work: _Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor]]:
-    """The bridge, if it lowers the loss on calibration text that it was not fitted on."""
-    if work.recipe.bridge == "none":
+    recipe, original, progress = work.recipe, work.original, work.reporter.progress
+    if recipe.bridge == "none":
         return Bridge(method="none", folded=(), reason="not asked for"), {}
-    (fitted_on, chosen_by), decoder = work.original.calibration, work.original.decoder
-    bridge, solved = build_bridges(decoder, fitted_on, [plan.blocks], work.reporter.progress)[0]
-    if not solved or work.recipe.bridge == "refit":
-        return bridge, solved
-    cuts = [Cut(plan.kept), Cut(plan.kept, solved)]
-    tried = try_cuts(decoder, chosen_by, cuts, work.reporter.progress, "with and without")
-    open_loss, bridged_loss = (found.loss for found in tried)
-    if bridged_loss < open_loss:
-        return bridge, solved
-    reason = (
-        f"a bridge was fitted and left out: on {chosen_by.ids.numel()} calibration tokens set aside it "
-        f"raised the loss from {open_loss:.3f} to {bridged_loss:.3f}"
-    )
-    return Bridge(method="none", folded=(), reason=reason), {}
+    return make_bridge(original.decoder, original.calibration, plan.blocks, recipe.bridge, progress)
 
 
 def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Checkpoint:

@@ -21,7 +21,7 @@ ANALYSED = (
     "seed",
     "device",
 )
-BRIDGES = ("auto", "refit", "none")
+BRIDGES = ("auto", "lstsq", "cosine", "scale", "refit", "relay", "none")
 HEALS = ("auto", "none", "lora", "qlora", "partial", "replace")
 HEAL_TARGETS = ("all", "ffn")
 SELF = "self"  # as --heal-data: the original model writes the text

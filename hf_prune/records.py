@@ -267,24 +267,43 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldedBridge:
-    """A least-squares correction folded into one projection in front of one gap."""
+    """One tensor with new values, and how much of a gap they close."""
 
     block: Block
     layer: int  # numbered as in the original model
     tensor: str  # its name in the original checkpoint
-    ridge: float
+    ridge: float | None = None  # of a least-squares fit with a penalty, as a share of the mean diagonal
+    factor: float | None = None  # of a tensor that was multiplied by one
     num_tokens: int
     gap_unrepaired: float  # |target - state|^2 / |target|^2 on those tokens, position 0 left out
     gap_repaired: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeTrial:
+    """How one form of bridge did on text that it was not fitted on."""
+
+    method: str  # "none": the gap left open
+    loss: float  # nats per token
+    divergence: float  # KL(original || bridged), nats per token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """Which forms of bridge were tried against each other, best first."""
+
+    text: TextTokens  # calibration windows that nothing was fitted on
+    trials: tuple[BridgeTrial, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
     """How the gaps of a cut were closed; `reason` where one was left open."""
 
-    method: str  # "refit" or "none"
+    method: str  # the name that --bridge knows it by
     folded: tuple[FoldedBridge, ...]
     reason: str | None
+    contest: Contest | None = None  # where the form was not asked for by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from hf_prune.activations import Activations
-from hf_prune.bridge import build_bridges
+from hf_prune.bridge.forms import TRIAL
+from hf_prune.bridge.gaps import fit_bridges
 from hf_prune.calibration import Windows, windows_part
 from hf_prune.choose.blocks import all_but, blocks_of
 from hf_prune.choose.tournament import Removed
@@ -57,8 +58,8 @@ class Trials:
         """
         new = [cut for cut in cuts if cut and cut not in self._bridges]
         if new and self.fitted_on is not None:
-            blocks = [blocks_of(cut) for cut in new]
-            fitted = build_bridges(self.decoder, self.fitted_on, blocks, self.progress)
+            wanted = [(blocks_of(cut), TRIAL) for cut in new]
+            fitted = fit_bridges(self.decoder, self.fitted_on, wanted, self.progress)
             for cut, (_, solved) in zip(new, fitted, strict=True):
                 self._bridges[cut] = _Shelf(self.decoder, solved)
         layers = self.decoder.num_layers

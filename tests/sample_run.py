@@ -9,8 +9,10 @@ from hf_prune.recipe import Recipe, parse_layers
 from hf_prune.records import (
     Anatomy,
     Bridge,
+    BridgeTrial,
     Check,
     Checkpoint,
+    Contest,
     Environment,
     Estimate,
     FoldedBridge,
@@ -163,7 +165,10 @@ def sample_bridge(plan: Plan) -> Bridge:
         for block in plan.blocks
         if block.start > 0
     )
-    return Bridge(method="refit", folded=folded, reason=None)
+    losses = {"refit": (3.4612, 0.4127), "lstsq": (3.5208, 0.4719), "none": (3.8014, 0.7523)}
+    trials = tuple(BridgeTrial(method=m, loss=loss, divergence=kl) for m, (loss, kl) in losses.items())
+    contest = Contest(text=sample_text("c4_calibration", 16), trials=trials)
+    return Bridge(method="refit", folded=folded, reason=None, contest=contest)
 
 
 def sample_healing_plan() -> HealingPlan:

@@ -341,7 +341,7 @@ def test_card_says_that_some_gaps_are_open() -> None:
 def test_card_says_that_a_bridge_was_not_published() -> None:
     run = unpublished_bridge_run()
     text = render_card(run)
-    assert "bridged by" not in text
+    assert "bridged without training" not in text
     assert "published weights do not carry this bridge" in text
     assert "**Cut** (this model)" in text
 
@@ -368,7 +368,7 @@ def lead(text: str) -> str:
     [
         (
             healed_run,
-            "projection, healed by LoRA on 299,008 tokens, taught by the original's predictions: 134",
+            "1 tensor (`refit`), healed by LoRA on 299,008 tokens, taught by the original's predictions: 134",
         ),
         (healed_without_bridge_run, " removed, healed by QLoRA on 900,000 tokens: 134"),
         (
@@ -476,7 +476,7 @@ def test_a_head_that_was_untied_is_told_and_counts_for_the_healed_model_alone() 
 def test_a_healed_model_carries_the_bridge_that_it_was_trained_from(make: MakeRun, carried: bool) -> None:
     text = render_card(make())
     assert ("carrying a bridge: 14" in text) is carried
-    assert ("bridged by a least-squares refit" in lead(text)) is carried
+    assert ("bridged without training" in lead(text)) is carried
     assert "do not carry this bridge" not in text
 
 

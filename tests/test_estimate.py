@@ -198,3 +198,13 @@ def test_a_target_of_memory_is_met_by_the_run_that_follows_and_by_no_shallower_o
     assert len(run["plan"]["removed"]) == 3
     cache = 16 * run["result_anatomy"]["key_value_bytes_per_token"]
     assert run["result"]["size_bytes"] + cache <= target < run["result"]["size_bytes"] + cache + layer
+
+
+def test_trying_every_bridge_takes_longer_than_one_and_none_takes_nothing(tiny_models: TinyModels) -> None:
+    seconds = []
+    for bridge in ("none", "relay", "auto"):
+        words = (str(tiny_models("llama")), "--dry-run", "--json", "--bridge", bridge, *FEW)
+        told = json.loads(hf_prune(*words).out)
+        seconds.append(told["repairing_seconds"] * told["operations_per_second"])
+    assert seconds[0] == 0
+    assert 2 * seconds[1] < seconds[2]

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from hf_prune.anatomy import describe
-from hf_prune.bridge import build_bridges
+from hf_prune.bridge.forms import FORMS
+from hf_prune.bridge.gaps import fit_bridges
 from hf_prune.decoder import open_decoder
 from hf_prune.progress import silent
 from hf_prune.prove import check_streaming, expected_logits, prove
@@ -84,6 +85,7 @@ def test_a_quantised_model_has_the_parameters_of_the_full_one(fp8, mxfp4, tiny_m
 
 def test_a_quantised_projection_carries_no_bridge_and_the_reason_is_said(fp8):
     decoder = open_decoder(fp8, CPU)
-    ((bridge, solved),) = build_bridges(decoder, windows_of(TOKENS), [(Block(start=2, end=4),)], silent)
+    wanted = [((Block(start=2, end=4),), FORMS["relay"])]
+    ((bridge, solved),) = fit_bridges(decoder, windows_of(TOKENS), wanted, silent)
     assert solved == {}
     assert "is not stored as it is used" in bridge.reason

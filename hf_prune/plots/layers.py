@@ -58,7 +58,8 @@ def layer_map(plan: Plan, bridge: Bridge) -> bytes:
 def _legend(plan: Plan, bridge: Bridge) -> list[tuple[str, str]]:
     labels = [("kept", f"kept ({len(plan.kept)})"), ("removed", f"removed ({len(plan.removed)})")]
     if bridge.folded:
-        labels.append(("bridged", f"kept, carries a bridge ({len(bridge.folded)})"))
+        layers = {folded.layer for folded in bridge.folded}
+        labels.append(("bridged", f"kept, carries a bridge ({len(layers)})"))
     return labels
 
 

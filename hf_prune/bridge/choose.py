@@ -1,0 +1,101 @@
+"""Which form of bridge a cut gets: the one asked for, or the best on text that none was fitted on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from hf_prune.bridge.forms import FORMS
+from hf_prune.bridge.gaps import fit_bridges
+from hf_prune.bridge.scale import fit_scale
+from hf_prune.calibration import Windows
+from hf_prune.choose.blocks import all_but
+from hf_prune.decoder import StreamedDecoder
+from hf_prune.measure.ablation import Cut, try_cuts
+from hf_prune.progress import Progress
+from hf_prune.records import Block, Bridge, BridgeTrial, Contest
+
+NO_BRIDGE = "none"
+SCALE = "scale"
+
+
+def make_bridge(
+    decoder: StreamedDecoder,
+    windows: tuple[Windows, Windows],
+    blocks: tuple[Block, ...],
+    method: str,
+    progress: Progress,
+) -> tuple[Bridge, dict[str, Tensor]]:
+    """Close the gaps of a cut.
+
+    Args:
+        decoder: the original model.
+        windows: calibration tokens to fit on, and others to choose by.
+        blocks: that are removed, in order.
+        method: the form; "auto": every form is tried beside no bridge, and the one with the lowest loss on
+            the windows to choose by is kept.
+        progress: shows the layers going by.
+
+    Returns:
+        The record, and the new tensors, float32 on the CPU, by their name in the original checkpoint.
+    """
+    fitted_on, chosen_by = windows
+    if method != "auto":
+        return _fit(decoder, fitted_on, blocks, (method,), progress)[0]
+    fitted = _fit(decoder, fitted_on, blocks, (*FORMS, SCALE), progress)
+    return best_bridge(decoder, chosen_by, blocks, fitted, progress)
+
+
+def _fit(
+    decoder: StreamedDecoder,
+    windows: Windows,
+    blocks: tuple[Block, ...],
+    methods: Sequence[str],
+    progress: Progress,
+) -> list[tuple[Bridge, dict[str, Tensor]]]:
+    forms = [FORMS[method] for method in methods if method != SCALE]
+    fitted = fit_bridges(decoder, windows, [(blocks, form) for form in forms], progress) if forms else []
+    return [*fitted, fit_scale(decoder, windows, blocks, progress)] if SCALE in methods else fitted
+
+
+def best_bridge(
+    decoder: StreamedDecoder,
+    windows: Windows,
+    blocks: tuple[Block, ...],
+    fitted: Sequence[tuple[Bridge, dict[str, Tensor]]],
+    progress: Progress,
+) -> tuple[Bridge, dict[str, Tensor]]:
+    """The bridge with the lowest loss, or none where none lowers it.
+
+    Args:
+        decoder: the original model.
+        windows: tokens that no bridge was fitted on.
+        blocks: that are removed, in order.
+        fitted: the bridges to choose from.
+        progress: shows the layers going by.
+
+    Returns:
+        One of them, with what each came to, or a record that says why none was kept.
+    """
+    contenders = [(bridge, solved) for bridge, solved in fitted if solved]
+    if not contenders:
+        return fitted[0]
+    removed = tuple(layer for block in blocks for layer in range(block.start, block.end))
+    kept = all_but(removed, decoder.num_layers)
+    cuts = [Cut(kept), *(Cut(kept, solved) for _, solved in contenders)]
+    tried = try_cuts(decoder, windows, cuts, progress, "trying bridges")
+    names = [NO_BRIDGE, *(bridge.method for bridge, _ in contenders)]
+    trials = [
+        BridgeTrial(method=name, loss=found.loss, divergence=found.divergence)
+        for name, found in zip(names, tried, strict=True)
+    ]
+    contest = Contest(text=windows.record, trials=tuple(sorted(trials, key=lambda trial: trial.loss)))
+    best = contest.trials[0].method
+    if best == NO_BRIDGE:
+        reason = (
+            f"every bridge raised the loss on {windows.record.num_tokens} calibration tokens set aside, so "
+            f"none was kept"
+        )
+        return Bridge(method=NO_BRIDGE, folded=(), reason=reason, contest=contest), {}
+    bridge, solved = next(both for both in contenders if both[0].method == best)
+    return replace(bridge, contest=contest), solved
