@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import set_seed
 
 from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.heal.folding import Folded, fold
@@ -46,16 +47,17 @@ class Verdict:
     folded: Folded
 
 
-def train_together(session: Session, progress: Progress) -> Trained:
+def train_together(session: Session, progress: Progress) -> None:
     """Train; every process that takes part calls this with the same session."""
     device = torch.device(session.device)
     if device.type == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     skeleton = build_skeleton(Path(session.checkpoint), trust_remote_code=session.trust_remote_code)
+    set_seed(session.seed)  # adapters begin at random
     student = load_student(skeleton, session.plan, session.carriers, device)
     folder = Path(session.folder)
     learnt, watched = part_to_watch(read_text(folder / TEXT_FILE))
-    return train(
+    train(
         student,
         learnt,
         watched,
