@@ -86,9 +86,10 @@ def judge(
     skeleton = build_skeleton(Path(session.checkpoint), trust_remote_code=session.trust_remote_code)
     plain = replace(session.plan, method="lora") if session.plan.method == "qlora" else session.plan
     student = load_student(skeleton, plain, session.carriers, device).eval()
+    device = next(student.parameters()).device  # the CPU, for a model that was shared out to be trained
     before = _loss(student, watched, device)
     weights = {f"model.{name}": value for name, value in trained.weights.items()}
-    student.load_state_dict(weights, strict=False)
+    student.load_state_dict(weights)
     with torch.inference_mode():
         logits = student.model(input_ids=tokens.to(device), use_cache=False).logits.float()
     return Verdict(

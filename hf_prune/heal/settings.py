@@ -150,9 +150,10 @@ def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -
         tokens = windows * plan.sequence_length
         return training_memory(plan.method, left, trained, tokens, element, checkpointing=checkpointing)
 
-    micro = _power_below(max(1, plan.batch // machine.processes))
-    while micro > 1 and memory(micro) > FREE_SHARE * machine.free_memory:
-        micro //= 2
+    share = max(1, plan.batch // machine.processes)
+    room = FREE_SHARE * machine.free_memory
+    divisors = [windows for windows in range(share, 0, -1) if share % windows == 0]
+    micro = next((windows for windows in divisors if memory(windows) <= room), 1)
     operations = training_operations(
         plan.method,
         dense,
@@ -163,6 +164,7 @@ def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -
     )
     return replace(
         plan,
+        batch=share * machine.processes,
         micro_batch=micro,
         gradient_checkpointing=checkpointing,
         memory_bytes=memory(micro),

@@ -22,7 +22,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hf_prune.heal.lessons import Lessons
-from hf_prune.heal.student import Student
+from hf_prune.heal.student import Student, is_shared_out
 from hf_prune.heal.text import HealingText
 from hf_prune.progress import Progress
 from hf_prune.records import HealingPlan, HealingStep
@@ -123,7 +123,7 @@ def train(
         output_dir=str(folder),
         **settings,
         bf16=bf16,
-        use_cpu=next(student.parameters()).device.type == "cpu",
+        use_cpu=next(student.parameters()).device.type == "cpu" and not is_shared_out(),
         eval_on_start=resumed is None,
         seed=seed,
         data_seed=seed,
