@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that `--help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -28,6 +29,7 @@ from hf_prune.recipe import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULTS = Recipe(model="")
+WRONG_WORDS = 2  # the exit code
 DEMO_BUDGET = 4.0  # the whole demo has to be over in minutes, on a laptop
 BRIDGE_HELP = f"Repair without training: {', '.join(BRIDGES)}. auto tries all others and keeps the best."
 METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
@@ -272,7 +274,8 @@ def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
     from hf_prune.ranks import leave
 
     places = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "permutations")}
-    analysed = analyze(Recipe(**options), reporter=console.reporter(quiet=quiet), **places)
+    reporter = console.reporter(quiet=quiet or _number() > 0)
+    analysed = analyze(Recipe(**options), reporter=reporter, **places)
     leave()
     if analysed is not None:
         console.show_analysis(analysed, as_json=as_json)
@@ -285,7 +288,7 @@ def _prune(options: dict[str, Any], publication: Publication | None, command: st
     options.pop("verbose")
     places = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "report_to")}
     console.quieten_libraries(quiet=quiet)
-    recipe, reporter = Recipe(**options), console.reporter(quiet=quiet)
+    recipe, reporter = Recipe(**options), console.reporter(quiet=quiet or _number() > 0)
     if dry_run:
         from hf_prune.dry_run import estimate_run
 
@@ -308,7 +311,8 @@ def main() -> None:
     except click.exceptions.Abort:
         _stop("interrupted; finished stages are kept: give the same command again to go on", 130)
     except click.ClickException as error:
-        error.show()
+        if _number() == 0:
+            error.show()
         sys.exit(error.exit_code)
     except HfPruneError as error:
         if verbose:
@@ -322,5 +326,13 @@ def main() -> None:
 
 
 def _stop(line: str, exit_code: int) -> None:
-    click.echo(f"hf-prune: {line}", err=True)
+    if _number() == 0:
+        click.echo(f"hf-prune: {line}", err=True)
+    elif exit_code != WRONG_WORDS:  # those were given to the first process too
+        click.echo(f"hf-prune, process {_number()}: {line}", err=True)
     sys.exit(exit_code)
+
+
+def _number() -> int:
+    """Of this process, among those that a launcher started."""
+    return int(os.environ.get("RANK", "0"))

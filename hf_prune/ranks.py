@@ -1,6 +1,6 @@
-"""Several processes that measure together: each takes a part of the text, and their sums are added.
+"""Several processes that measure and heal together: each takes a part of the text.
 
-`torchrun --nproc-per-node 2 -m hf_prune analyze MODEL` starts them; without torchrun there is one.
+`torchrun --nproc-per-node 2 -m hf_prune MODEL` starts them; without torchrun there is one.
 """
 
 import os
@@ -13,7 +13,7 @@ import torch.distributed as distributed
 from torch import Tensor
 
 from hf_prune.calibration import Windows, windows_part
-from hf_prune.errors import RecipeError
+from hf_prune.errors import HfPruneError, RecipeError
 
 PATIENCE = timedelta(days=2)  # how long the others wait while the first one downloads, cuts and writes
 
@@ -58,10 +58,17 @@ class Ranks:
         self.total(torch.zeros(1))
 
     def tell(self, word: Any) -> Any:
-        """What the first process says, told to all; the others wait for it."""
+        """What the first process says, told to all; the others wait for it.
+
+        Raises:
+            HfPruneError: the first process has ended meanwhile.
+        """
         words = [word]
         if self.count > 1:
-            distributed.broadcast_object_list(words, src=0, device=torch.device("cpu"))
+            try:
+                distributed.broadcast_object_list(words, src=0, device=torch.device("cpu"))
+            except RuntimeError as error:
+                raise HfPruneError("a process that works with this one has ended") from error
         return words[0]
 
     def agree(self, found: bool) -> bool:

@@ -14,6 +14,9 @@ from hf_prune.report import Analysis, Run
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+# What stands before `-m hf_prune` is the launcher's own.
+LAUNCHED = re.compile(r"(torchrun|accelerate launch)\b([^\n]*(?:\\\n[^\n]*)*?)-m hf_prune")
+
 
 def test_every_field_of_a_run_is_documented():
     documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "run_folder.md").read_text()))
@@ -53,6 +56,27 @@ def test_local_links_lead_somewhere(document):
 def test_every_option_that_is_named_exists(document):
     known = {name for command in cli.commands.values() for p in command.params for name in p.opts}
     known |= {name for command in cli.commands.values() for p in command.params for name in p.secondary_opts}
-    known |= {"--update-golden", "--help", "--nproc-per-node"}
-    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", document.read_text()))
+    known |= {"--update-golden", "--help"}
+    text = LAUNCHED.sub("", document.read_text())
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert named - known == set()
+
+
+def test_every_option_of_a_launcher_that_is_named_exists():
+    from accelerate.commands.launch import launch_command_parser
+    from torch.distributed.run import get_args_parser
+
+    parsers = {"torchrun": get_args_parser(), "accelerate launch": launch_command_parser()}
+    commands = LAUNCHED.findall((ROOT / "docs" / "distributed.md").read_text())
+    assert {launcher for launcher, _ in commands} == parsers.keys()
+    for launcher, words in commands:
+        assert set(re.findall(r"--[\w-]+", words)) <= parsers[launcher]._option_string_actions.keys()
+
+
+def test_accelerate_knows_every_setting_of_the_file_for_fsdp():
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    settings = load_config_from_file(str(ROOT / "docs" / "fsdp.yaml"))
+    known = launch_command_parser()._option_string_actions.keys()
+    assert {f"--{name}" for name in settings.fsdp_config} <= known

@@ -52,7 +52,7 @@ class Verdict:
         return before is not None and after is not None and after < before
 
 
-def train_together(session: Session, progress: Progress) -> Trained:
+def train_together(session: Session, progress: Progress) -> None:
     """Train; every process that takes part calls this with the same session."""
     device = torch.device(session.device)
     if device.type == "cuda":
@@ -62,7 +62,7 @@ def train_together(session: Session, progress: Progress) -> Trained:
     student = load_student(skeleton, session.plan, session.carriers, device)
     folder = Path(session.folder)
     learnt, watched = part_to_watch(read_text(folder / TEXT_FILE))
-    return train(
+    train(
         student,
         learnt,
         watched,
@@ -91,9 +91,10 @@ def judge(
     skeleton = build_skeleton(Path(session.checkpoint), trust_remote_code=session.trust_remote_code)
     plain = replace(session.plan, method="lora") if session.plan.method == "qlora" else session.plan
     student = load_student(skeleton, plain, session.carriers, device).eval()
+    device = next(student.parameters()).device  # the CPU, for a model that was shared out to be trained
     before = _loss(student, watched, device)
     weights = {f"model.{name}": value for name, value in trained.weights.items()}
-    student.load_state_dict(weights, strict=False)
+    student.load_state_dict(weights)
     with torch.inference_mode():
         logits = student.model(input_ids=tokens.to(device), use_cache=False).logits.float()
     return Verdict(

@@ -168,9 +168,8 @@ def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -
         return training_memory(plan.method, left, trained, tokens, element, checkpointing=checkpointing)
 
     each = max(1, plan.batch // machine.processes)
-    fitting = [
-        n for n in range(1, each + 1) if each % n == 0 and memory(n) <= FREE_SHARE * machine.free_memory
-    ]
+    room = FREE_SHARE * machine.free_memory
+    fitting = [windows for windows in range(1, each + 1) if each % windows == 0 and memory(windows) <= room]
     micro, batch = max(fitting, default=1), each * machine.processes
     num_tokens = batch * plan.sequence_length * max(1, plan.num_tokens // plan.sequence_length // batch)
     operations = training_operations(

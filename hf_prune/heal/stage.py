@@ -114,6 +114,7 @@ def _decide(stage: HealStage) -> HealingPlan:
 
 def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
     from hf_prune.heal.session import Session, judge, train_together  # peft takes seconds to import
+    from hf_prune.heal.training import what_was_trained
 
     began, original, progress = time.monotonic(), stage.original, stage.reporter.progress
     learnt, watched = part_to_watch(healing_text(original, stage.folder, progress))
@@ -130,7 +131,8 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
         report_to=stage.report_to,
         name=stage.name,
     )
-    trained = train_together(stage.ranks.tell(session), progress)
+    train_together(stage.ranks.tell(session), progress)
+    trained = what_was_trained(stage.folder)
     tokens = original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
     verdict = judge(session, trained, watched, tokens, original.device)
     healing = Healing(

@@ -1,5 +1,6 @@
 """The shorter model as it is trained: which of its numbers may move, and what its loss is."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,8 @@ class _Reached(Exception):
 class Student(nn.Module):
     """A model whose forward pass is the loss of a batch.
 
-    Its `state_dict` holds what is trained: that alone is worth saving, however large the rest is.
+    Its `state_dict` holds what is trained: that alone is worth saving, however large the rest is. No more
+    than that has to be in what it loads.
     """
 
     def __init__(self, model: Any, carriers: list[nn.Module], plan: HealingPlan) -> None:
@@ -36,10 +38,12 @@ class Student(nn.Module):
         super().__init__()
         self.model = model
         self.plan = plan
-        self._no_split_modules = list(getattr(model, "_no_split_modules", None) or ())  # FSDP asks for it
+        present = {type(module).__name__ for module in model.modules()}
+        named = set(getattr(model, "_no_split_modules", None) or ())
+        self._no_split_modules = sorted(named & present)  # FSDP asks for it: the layers
         nn.Module.register_state_dict_post_hook(self, _leave_out_what_is_frozen)
-        # What the Trainer need not find in a state that was saved.
-        self._keys_to_ignore_on_save = [n for n, p in self.named_parameters() if not p.requires_grad]
+        nn.Module.register_load_state_dict_post_hook(self, _miss_only_what_is_trained)
+        self._keys_to_ignore_on_save = None  # the Trainer asks for it
         self._states: list[Tensor] = []
         if plan.boundary_loss:
             for carrier in carriers:
@@ -80,9 +84,6 @@ class Student(nn.Module):
             losses.append(self.plan.boundary_loss * apart.mean())
         return {"loss": torch.stack(losses).sum()}
 
-    def tie_weights(self) -> None:
-        """Nothing that is trained is tied; the Trainer asks for this once it has loaded a state."""
-
     def _note(self, _: nn.Module, __: Any, output: Any) -> None:
         if self.training:
             self._states.append(output[0] if isinstance(output, tuple | list) else output)
@@ -98,12 +99,23 @@ def _leave_out_what_is_frozen(student: nn.Module, state: dict[str, Any], prefix:
         del state[name]
 
 
+def _miss_only_what_is_trained(student: nn.Module, found: Any) -> None:
+    trained = {name for name, parameter in student.named_parameters() if parameter.requires_grad}
+    found.missing_keys[:] = [name for name in found.missing_keys if name in trained]
+
+
+def is_shared_out() -> bool:
+    """Whether accelerate shares the weights out among the processes (FSDP): one device may not hold all."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def load_student(
     skeleton: Skeleton, plan: HealingPlan, carriers: tuple[int, ...], device: torch.device
 ) -> Student:
     """The model in a checkpoint, with what the plan trains, and nothing else, made trainable.
 
-    What is trained is kept in float32, the rest as it is stored, or in 4 bits (QLoRA, 2305.14314).
+    What is trained is kept in float32, the rest as it is stored, or in 4 bits (QLoRA, 2305.14314). Weights
+    that will be shared out stay on the CPU until they are, but for those in 4 bits.
 
     Args:
         skeleton: of the shorter model's checkpoint.
@@ -127,7 +139,7 @@ def load_student(
         )
     model: Any = auto_class(skeleton.whole_config).from_pretrained(skeleton.index.folder, **settings)
     if plan.method != "qlora":
-        model = model.to(device)
+        model = model if is_shared_out() else model.to(device)
     elif device.type == "cpu":
         _keep_unpacked(model)
     model.requires_grad_(False)

@@ -1,6 +1,5 @@
 """The training itself, by transformers' Trainer; one that was killed goes on where it was."""
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import (
@@ -19,9 +19,10 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hf_prune.heal.lessons import Lessons
-from hf_prune.heal.student import Student
+from hf_prune.heal.student import Student, is_shared_out
 from hf_prune.heal.text import HealingText
 from hf_prune.progress import Progress
 from hf_prune.records import HealingPlan, HealingStep
@@ -54,13 +55,13 @@ class _Watch(TrainerCallback):
 
     def __init__(self, steps: Iterator[int]) -> None:
         self._steps = steps
-        self.diverged_at: int | None = None
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """One step more."""
+        """One step more; the one that a training ends with is saved, wherever it stands."""
         next(self._steps, None)
+        control.should_save |= control.should_training_stop
 
     def on_log(
         self,
@@ -71,9 +72,7 @@ class _Watch(TrainerCallback):
         **_: Any,
     ) -> None:
         """Stop where a loss is not finite."""
-        losses = [value for name, value in (logs or {}).items() if name in ("loss", "eval_loss")]
-        if not all(map(math.isfinite, losses)):
-            self.diverged_at = state.global_step
+        if _diverged(logs or {}):
             control.should_training_stop = True
 
 
@@ -99,8 +98,8 @@ def train(
     report_to: str,
     name: str,
     progress: Progress,
-) -> Trained:
-    """Train what is trainable in a student; the best step on the watched text is kept.
+) -> None:
+    """Train what is trainable in a student; what comes of it is left in the folder.
 
     Args:
         student: the model.
@@ -116,13 +115,15 @@ def train(
     """
     resumed = _last_whole_state(folder)
     settings = _settings(student.plan, len(text.ids))
-    done, steps = (_steps_done(resumed) if resumed else 0), settings["max_steps"]
+    done, steps = (resumed.step if resumed else 0), settings["max_steps"]
+    if resumed and (done >= steps or resumed.diverged_at is not None):
+        return  # the Trainer would take one step more
     watch = _Watch(progress(range(done, steps), "healing", steps - done, "step"))
     arguments = TrainingArguments(
         output_dir=str(folder),
         **settings,
         bf16=bf16,
-        use_cpu=next(student.parameters()).device.type == "cpu",
+        use_cpu=next(student.parameters()).device.type == "cpu" and not is_shared_out(),
         eval_on_start=resumed is None,
         seed=seed,
         data_seed=seed,
@@ -140,23 +141,23 @@ def train(
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)  # stdout is for the result alone
-    trainer.train(resume_from_checkpoint=resumed)
-    return _result(trainer, watch)
+    trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
 
 
 def _settings(plan: HealingPlan, num_windows: int) -> dict[str, Any]:
     """What the Trainer is told of a plan."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    accumulated = max(1, plan.batch // (plan.micro_batch * processes))
-    steps = max(1, plan.num_tokens // plan.sequence_length // (plan.micro_batch * processes * accumulated))
+    share = max(1, plan.batch // processes)  # of each, also where they are not as many as were planned for
+    at_once = math.gcd(share, plan.micro_batch)
+    steps = max(1, plan.num_tokens // plan.sequence_length // (share * processes))
     warm_up = min(MOST_WARM_UP, steps * WARM_UP.get(plan.method, 0.05))
     least = LEAST_SHARE.get(plan.method)
     look_every = max(1, steps // LOOKS)
     return {
         "max_steps": steps,
-        "per_device_train_batch_size": min(plan.micro_batch, num_windows),
-        "per_device_eval_batch_size": plan.micro_batch,
-        "gradient_accumulation_steps": accumulated,
+        "per_device_train_batch_size": min(at_once, num_windows),
+        "per_device_eval_batch_size": at_once,
+        "gradient_accumulation_steps": share // at_once,
         "learning_rate": plan.learning_rate,
         "lr_scheduler_type": "cosine_with_min_lr" if least else "cosine",
         "lr_scheduler_kwargs": {"min_lr_rate": least} if least else {},
@@ -173,8 +174,7 @@ MANNER: dict[str, Any] = {
     "logging_nan_inf_filter": False,  # a loss that is no number has to be seen
     "eval_strategy": "steps",
     "save_strategy": "steps",
-    "save_total_limit": 1,  # beside the best
-    "load_best_model_at_end": True,
+    "save_total_limit": 2,  # the best and the last
     "metric_for_best_model": "eval_loss",
     "greater_is_better": False,
     "remove_unused_columns": False,
@@ -186,39 +186,62 @@ MANNER: dict[str, Any] = {
 }
 
 
-def _last_whole_state(folder: Path) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the Trainer saved after a step."""
+
+    folder: Path
+    trainer: TrainerState
+
+    @property
+    def step(self) -> int:
+        return int(self.trainer.global_step)
+
+    @property
+    def diverged_at(self) -> int | None:
+        """The step after which a loss was no number."""
+        steps = (int(entry["step"]) for entry in self.trainer.log_history if _diverged(entry))
+        return next(steps, None)
+
+
+def _last_whole_state(folder: Path) -> _State | None:
     """The newest state that was written to its end: the Trainer writes this file last."""
-    numbered = {path: path.name.rpartition("-")[2] for path in folder.glob("checkpoint-*")}
-    for path in sorted(numbered, key=lambda path: int(numbered[path]), reverse=True):
+    for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
         try:
-            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+            return _State(path, TrainerState.load_from_json(str(path / TRAINER_STATE_NAME)))
         except (OSError, ValueError):
             continue
-        return str(path)
     return None
 
 
-def _steps_done(state: str) -> int:
-    return int(Path(state).name.rpartition("-")[2])
+def _step_of(state: Path) -> int:
+    return int(state.name.rpartition("-")[2])
 
 
-def _result(trainer: Trainer, watch: _Watch) -> Trained:
+def _diverged(logs: dict[str, float]) -> bool:
+    return not all(math.isfinite(logs[name]) for name in ("loss", "eval_loss") if name in logs)
+
+
+def what_was_trained(folder: Path) -> Trained:
+    """What a training that has come to its end left in its folder."""
+    last = _last_whole_state(folder)
+    assert last is not None
     points: dict[int, dict[str, float]] = {}
-    for entry in trainer.state.log_history:
+    for entry in last.trainer.log_history:
         points.setdefault(int(entry["step"]), {}).update(
             (name, value) for name, value in entry.items() if name in ("loss", "eval_loss")
         )
     curve = tuple(
         HealingStep(step=step, loss=_finite(point.get("loss")), watched_loss=_finite(point.get("eval_loss")))
         for step, point in sorted(points.items())
-        if point
     )
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    best = last.trainer.best_global_step
+    weights = load_file((folder / f"checkpoint-{best}" if best else last.folder) / SAFE_WEIGHTS_NAME)
     return Trained(
-        weights={name.removeprefix("model."): value.float().cpu() for name, value in weights.items()},
+        weights={name.removeprefix("model."): value.float() for name, value in weights.items()},
         curve=curve,
-        best_step=trainer.state.best_global_step,
-        diverged_at=watch.diverged_at,
+        best_step=best,
+        diverged_at=last.diverged_at,
     )
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from hf_prune.heal.folding import fold, write_healed
 from hf_prune.heal.student import adapters, load_student
-from hf_prune.heal.training import train
+from hf_prune.heal.training import train, what_was_trained
 from hf_prune.progress import silent
 from hf_prune.skeleton import build_skeleton
 from tests.heal.material import CPU, LORA, PARTIAL, some_text
@@ -105,8 +105,8 @@ def test_a_model_trained_in_4_bits_is_published_in_full_precision(tiny_models, t
     student = load_student(skeleton, replace(LORA, method="qlora"), (2,), CPU)
     rounded = student.model.model.layers[0].mlp.down_proj.base_layer
     settings = {"seed": 0, "bf16": False, "report_to": "none", "name": "tiny", "progress": silent}
-    trained = train(student, some_text(), some_text(4), None, tmp_path / "states", **settings)
-    folder, _ = written(skeleton, trained.weights, tmp_path)
+    train(student, some_text(), some_text(4), None, tmp_path / "states", **settings)
+    folder, _ = written(skeleton, what_was_trained(tmp_path / "states").weights, tmp_path)
     before, after = load_file(source / "model.safetensors"), load_file(folder / "model.safetensors")
     identity = torch.eye(rounded.in_features)
     in_4_bits = rounded(identity).detach().T

@@ -8,7 +8,7 @@ import torch
 
 from hf_prune.errors import UnsupportedModel
 from hf_prune.heal.student import adapted_projections, load_student
-from hf_prune.heal.training import train
+from hf_prune.heal.training import train, what_was_trained
 from hf_prune.progress import silent
 from hf_prune.skeleton import build_skeleton
 from tests.heal.material import CPU, LORA, PARTIAL, REPLACE, lessons_of, some_text
@@ -23,7 +23,8 @@ def trained_names(student):
 
 def train_a_little(student, folder, lessons=None):
     settings = {"seed": 0, "bf16": False, "report_to": "none", "name": "tiny", "progress": silent}
-    return train(student, some_text(), some_text(4), lessons, folder, **settings)
+    train(student, some_text(), some_text(4), lessons, folder, **settings)
+    return what_was_trained(folder)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hf_prune.heal.student import load_student
-from hf_prune.heal.training import train
+from hf_prune.heal.training import train, what_was_trained
 from hf_prune.progress import silent
 from hf_prune.skeleton import build_skeleton
 from tests.heal.material import CPU, LORA, PARTIAL, REPLACE, lessons_of, some_text
@@ -18,7 +18,8 @@ def trained(model, plan, folder, lessons=None, *, seed=0, progress=silent):
     torch.manual_seed(0)  # adapters are drawn before the training is seeded
     student = load_student(build_skeleton(model), plan, (2,), CPU)
     settings = {"bf16": False, "report_to": "none", "name": "tiny", "progress": progress}
-    return train(student, some_text(), some_text(4), lessons, folder, seed=seed, **settings)
+    train(student, some_text(), some_text(4), lessons, folder, seed=seed, **settings)
+    return what_was_trained(folder)
 
 
 def same(first, second):
