@@ -64,6 +64,23 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def check_tracker(name: str) -> None:
+    """Make sure that a training can be reported to the tracker of that name, before anything is done.
+
+    Raises:
+        RecipeError: transformers does not know it, or it is not installed.
+    """
+    if name == "none":
+        return
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+    if name not in (here := get_available_reporting_integrations()):
+        raise RecipeError(
+            f"--report-to {name} is not to be had here: install it, or give one of "
+            f"{', '.join([*here, 'none'])}"
+        )
+
+
 def operations_per_second(device: torch.device, dtype: torch.dtype, hidden_size: int) -> float:
     """Floating-point operations that matrix products of a decoder layer's shape reach here.
 

@@ -22,7 +22,7 @@ from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
-from hf_prune.environment import describe_environment
+from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import UnsupportedModel
 from hf_prune.evaluate import perplexity
 from hf_prune.heal.stage import HEALED, HealStage, follow, heal
@@ -122,6 +122,7 @@ def prune(
     """
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     reporter = reporter or Reporter()
+    check_tracker(report_to)
     located = locate(recipe, reporter, exact=recipe.needs_sizes)
     ranks = join(located.device)
     wanted = layers_to_remove(recipe, located.anatomy)

@@ -160,3 +160,11 @@ def test_a_model_heals_on_its_own_answers(trained_model, tmp_path):
     healing = run_of(tmp_path / "run")["healing"]
     assert healing["text"]["name"] == "answers to prompts.jsonl"
     assert healing["kept"]
+
+
+def test_a_tracker_that_is_not_there_is_said_before_anything_is_done(trained_model, tmp_path):
+    words = ("--heal", "lora", "--report-to", "nowhere")
+    outcome = hf_prune(str(trained_model), *QUICK, *words, "--output", str(tmp_path / "run"))
+    assert outcome.code == 2
+    assert outcome.error().startswith("hf-prune: --report-to nowhere is not to be had here")
+    assert not (tmp_path / "run").exists()
