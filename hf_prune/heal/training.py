@@ -156,7 +156,7 @@ def _settings(plan: HealingPlan, num_windows: int) -> dict[str, Any]:
     return {
         "max_steps": steps,
         "per_device_train_batch_size": min(at_once, num_windows),
-        "per_device_eval_batch_size": at_once,
+        "per_device_eval_batch_size": 1,  # so that a window counts once, however many processes share them
         "gradient_accumulation_steps": share // at_once,
         "learning_rate": plan.learning_rate,
         "lr_scheduler_type": "cosine_with_min_lr" if least else "cosine",
