@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from hf_prune.anatomy import count_parameters
@@ -21,19 +22,22 @@ from hf_prune.heal.student import ADAPTER
 from hf_prune.progress import Progress
 from hf_prune.records import Checkpoint
 from hf_prune.skeleton import Skeleton, build_skeleton
-from hf_prune.weights import StoredTensor, WeightIndex, write_weights
+from hf_prune.weights import TORCH_DTYPES, StoredTensor, WeightIndex, write_weights
 
 DOWN, UP = f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
 
 
 class Folded(Mapping[str, Tensor]):
-    """Tensors by their name on disk, each computed when it is asked for."""
+    """Tensors by their name on disk and as they are stored, each computed when it is asked for."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+    def __init__(self, skeleton: Skeleton, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._skeleton = skeleton
         self._makers = makers
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._makers[name]()
+        value = self._makers[name]()
+        stored = self._skeleton.index.tensors.get(name) or _embedding_of(self._skeleton, name)
+        return value.to(TORCH_DTYPES[stored.dtype])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
@@ -43,7 +47,7 @@ class Folded(Mapping[str, Tensor]):
 
 
 def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
-    """The new tensors of a checkpoint, float32.
+    """The new tensors of a checkpoint.
 
     Args:
         skeleton: of the checkpoint that was trained.
@@ -58,7 +62,7 @@ def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
             makers[stored] = partial(_merged, skeleton, projection, value, trained[f"{projection}{UP}"])
         elif not name.endswith(UP):
             makers[skeleton.stored_name(name) or name] = partial(torch.clone, value)
-    return Folded(makers)
+    return Folded(skeleton, makers)
 
 
 def _merged(skeleton: Skeleton, projection: str, down: Tensor, up: Tensor) -> Tensor:
@@ -67,6 +71,24 @@ def _merged(skeleton: Skeleton, projection: str, down: Tensor, up: Tensor) -> Te
     added = up @ down  # (out, in)
     transposed = isinstance(skeleton.model.get_submodule(projection), Conv1D)
     return skeleton.index.tensors[stored].read().float() + (added.T if transposed else added)
+
+
+@torch.no_grad()
+def put_in_place(model: Any, skeleton: Skeleton, folded: Folded) -> None:
+    """Give a model that was loaded from a checkpoint its new tensors.
+
+    Args:
+        model: in full precision.
+        skeleton: of the checkpoint.
+        folded: the new tensors; of a head that is tied in the checkpoint, its own.
+    """
+    for name, parameter in model.named_parameters():
+        if (stored := skeleton.stored_name(name)) is not None and stored in folded:
+            parameter.copy_(folded[stored])
+    for name in folded:
+        if name not in skeleton.index.tensors:
+            head = model.get_output_embeddings()
+            head.weight = nn.Parameter(folded[name].to(head.weight))
 
 
 def write_healed(skeleton: Skeleton, target: Path, folded: Folded, progress: Progress) -> Checkpoint:
@@ -99,14 +121,21 @@ def write_healed(skeleton: Skeleton, target: Path, folded: Folded, progress: Pro
 
 def _with_head(skeleton: Skeleton, head: str) -> WeightIndex:
     """The index with a tensor for the head beside that of the embedding, which it was tied to."""
-    origin = skeleton.origin(head)
-    embedding = skeleton.stored_name(origin) if origin else None
+    embedding = _embedding_of(skeleton, head)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in skeleton.index.tensors.items():
         tensors[name] = tensor
-        if name == embedding:
+        if name == embedding.name:
             tensors[head] = replace(tensor, name=head)
     return replace(skeleton.index, tensors=tensors)
+
+
+def _embedding_of(skeleton: Skeleton, head: str) -> StoredTensor:
+    """The tensor that a head is tied to."""
+    origin = skeleton.origin(head)
+    stored = skeleton.stored_name(origin) if origin else None
+    assert stored is not None
+    return skeleton.index.tensors[stored]
 
 
 def _untied(config: str, section: tuple[str, ...]) -> str:

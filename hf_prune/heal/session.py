@@ -2,22 +2,26 @@
 
 import math
 import statistics
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hf_prune.anatomy import describe, torch_dtype
-from hf_prune.heal.folding import Folded, fold
+from hf_prune.decoder import StreamedDecoder, run_layers
+from hf_prune.heal.folding import Folded, fold, put_in_place
 from hf_prune.heal.lessons import Lessons
 from hf_prune.heal.material import TEXT_FILE
-from hf_prune.heal.student import Student, load_student
+from hf_prune.heal.objective import text_loss
+from hf_prune.heal.student import load_student
 from hf_prune.heal.text import HealingText, part_to_watch, read_text
 from hf_prune.heal.training import Trained, train
 from hf_prune.progress import Progress
 from hf_prune.records import HealingPlan
-from hf_prune.skeleton import build_skeleton
+from hf_prune.skeleton import auto_class, build_skeleton
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,40 +81,70 @@ def train_together(session: Session, progress: Progress) -> None:
 
 
 def judge(
-    session: Session, trained: Trained, watched: HealingText, tokens: Tensor, device: torch.device
+    session: Session, trained: Trained, watched: HealingText, tokens: Tensor, decoder: StreamedDecoder
 ) -> Verdict:
-    """Compare what was trained with the beginning, on weights as they are published: never in 4 bits.
+    """Compare what was trained with the beginning, on weights as they are published.
+
+    That is never in 4 bits, whatever was trained beside them, and with what storing them rounds off. The
+    layers are run one by one, so that this fits where the training did; `partial` changes what is outside
+    them too, and its model is loaded whole, as it was to be trained.
 
     Args:
         session: what was trained.
         trained: what came of it.
         watched: text that was not trained on.
         tokens: to compute logits of, (sequences, length).
-        device: where.
+        decoder: of the checkpoint that was trained.
     """
-    skeleton = build_skeleton(Path(session.checkpoint), trust_remote_code=session.trust_remote_code)
-    plain = replace(session.plan, method="lora") if session.plan.method == "qlora" else session.plan
-    student = load_student(skeleton, plain, session.carriers, device).eval()
-    device = next(student.parameters()).device  # the CPU, for a model that was shared out to be trained
-    before = _loss(student, watched, device)
-    weights = {f"model.{name}": value for name, value in trained.weights.items()}
-    student.load_state_dict(weights)
-    with torch.inference_mode():
-        logits = student.model(input_ids=tokens.to(device), use_cache=False).logits.float()
+    folded = fold(decoder.skeleton, trained.weights)
+    before = _loss(_streamed_logits(decoder, watched.ids, {}), watched)
+    compute = _whole_model(decoder, folded) if session.plan.method == "partial" else None
+
+    def logits(ids: Tensor) -> Iterator[Tensor]:
+        return compute(ids) if compute else _streamed_logits(decoder, ids, folded)
+
     return Verdict(
         loss_before=before,
-        loss_after=_loss(student, watched, device),
-        logits=logits,
-        folded=fold(skeleton, trained.weights),
+        loss_after=_loss(logits(watched.ids), watched),
+        logits=torch.cat(list(logits(tokens))),
+        folded=folded,
     )
 
 
 @torch.inference_mode()
-def _loss(student: Student, watched: HealingText, device: torch.device) -> float | None:
-    """Nats per token, the mean over windows."""
+def _streamed_logits(
+    decoder: StreamedDecoder, ids: Tensor, replacements: Mapping[str, Tensor]
+) -> Iterator[Tensor]:
+    """Of each window, (1, length, vocabulary), float32."""
+    hidden = run_layers(decoder, decoder.enter(ids), range(decoder.num_layers), replacements)
+    with decoder.head() as logits_of:
+        for batch in hidden:
+            for window in batch.split(1):
+                yield logits_of(window).float()
+
+
+def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Callable[[Tensor], Iterator[Tensor]]:
+    """The same by the whole model with its new tensors."""
+    skeleton = decoder.skeleton
+    loaded: Any = auto_class(skeleton.whole_config).from_pretrained(
+        skeleton.index.folder, dtype=decoder.dtype, trust_remote_code=skeleton.trust_remote_code
+    )
+    model = loaded.to(decoder.device).eval()
+    put_in_place(model, skeleton, folded)
+
+    @torch.inference_mode()
+    def logits(ids: Tensor) -> Iterator[Tensor]:
+        for window in ids.split(1):
+            yield model(input_ids=window.to(decoder.device), use_cache=False).logits.float()
+
+    return logits
+
+
+def _loss(logits: Iterator[Tensor], watched: HealingText) -> float | None:
+    """Nats per token, the mean over windows; None where that is no number."""
     losses = [
-        student(ids[None].to(device), wanted[None].to(device))["loss"].item()
-        for ids, wanted in zip(watched.ids, watched.wanted, strict=True)
+        text_loss(window, ids[None].to(window.device), wanted[None].to(window.device)).item()
+        for window, ids, wanted in zip(logits, watched.ids, watched.wanted, strict=True)
     ]
     mean = statistics.fmean(losses)
     return mean if math.isfinite(mean) else None

@@ -134,7 +134,7 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
     train_together(stage.ranks.tell(session), progress)
     trained = what_was_trained(stage.folder)
     tokens = original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
-    verdict = judge(session, trained, watched, tokens, original.device)
+    verdict = judge(session, trained, watched, tokens, original.open(stage.start))
     healing = Healing(
         plan=plan,
         text=record_of(learnt, original),
