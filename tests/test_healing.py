@@ -33,6 +33,15 @@ def healed(trained_model, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def in_bfloat16(trained_model, tmp_path_factory):
+    """The same model, stored in half the room."""
+    folder = tmp_path_factory.mktemp("bfloat16") / "model"
+    shutil.copytree(trained_model, folder)
+    AutoModelForCausalLM.from_pretrained(trained_model, dtype=torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
 def test_the_healed_model_is_published_and_predicts_better_than_the_bridged_one(healed):
     run = run_of(healed)
     assert run["result"]["variant"] == "healed"
