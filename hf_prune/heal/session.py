@@ -1,5 +1,6 @@
 """One training from its files to its verdict, by one process or by several together."""
 
+import gc
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -78,6 +79,10 @@ def train_together(session: Session, progress: Progress) -> None:
         name=session.name,
         progress=progress,
     )
+    del student
+    gc.collect()  # the Trainer and its parts hold each other
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def judge(
