@@ -1,5 +1,6 @@
 """The files beside the weights: tokenizer, processors, templates, licences."""
 
+import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -32,6 +33,18 @@ WEIGHTS = (  # however such a file is called, it holds the layers that go
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
     *(".h5", ".msgpack", ".tflite", ".ot", ".mlmodel", ".index.json"),
 )
+
+
+def copy_companions(source: Path, target: Path, *, code: bool = False) -> None:
+    """Copy them from a model's folder into another, byte for byte.
+
+    Args:
+        source: of the model.
+        target: a folder that exists.
+        code: whether Python files go along.
+    """
+    for path in companion_files(source, code=code):
+        shutil.copyfile(path, target / path.name)
 
 
 def companion_files(folder: Path, *, code: bool = False) -> list[Path]:

@@ -4,18 +4,17 @@ Kept tensors are copied byte for byte under their new numbers, `config.json` is 
 fields alone, and everything else (tokenizer, chat template, generation settings, licence) is copied.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from hf_prune.anatomy import count_parameters
-from hf_prune.companions import companion_files
+from hf_prune.companions import copy_companions
 from hf_prune.errors import UnsupportedModel
 from hf_prune.layer_config import cut_config
 from hf_prune.progress import Progress
-from hf_prune.records import Checkpoint
+from hf_prune.records import Checkpoint, WeightFile
 from hf_prune.skeleton import Skeleton, build_skeleton, empty_model, read_config
 from hf_prune.weights import TensorPart, write_weights
 
@@ -50,8 +49,7 @@ def write_checkpoint(
     original = build_skeleton(source, trust_remote_code=trust_remote_code)
     config = cut_config((source / "config.json").read_text(encoding="utf-8"), kept, original)
     (target / "config.json").write_text(config, encoding="utf-8")
-    for path in companion_files(source, code=trust_remote_code):
-        shutil.copyfile(path, target / path.name)
+    copy_companions(source, target, code=trust_remote_code)
     weights = write_weights(
         original.index,
         target,
@@ -60,11 +58,24 @@ def write_checkpoint(
         parts=layer_parts(original, target, kept),
         progress=progress,
     )
-    # Every parameter of the shorter model has its tensor, of the right shape.
+    return checkpoint_written(target, variant, weights, trust_remote_code=trust_remote_code)
+
+
+def checkpoint_written(
+    target: Path, variant: str, weights: tuple[WeightFile, ...], *, trust_remote_code: bool
+) -> Checkpoint:
+    """The record of a checkpoint, every parameter of which has its tensor, of the right shape.
+
+    Args:
+        target: where it was written; it will be called by its variant.
+        variant: "cut", "bridged" or "healed".
+        weights: its files.
+        trust_remote_code: whether code that the model brings may be run.
+    """
     written = build_skeleton(target, trust_remote_code=trust_remote_code)
     return Checkpoint(
         variant=variant,
-        folder=target.name,
+        folder=variant,
         parameters=count_parameters(written),
         size_bytes=written.index.size_bytes,
         weights=weights,

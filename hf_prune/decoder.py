@@ -23,7 +23,7 @@ from hf_prune.activations import ActivationMemory, Activations
 from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.in_place import in_place
-from hf_prune.skeleton import Skeleton, build_skeleton
+from hf_prune.skeleton import Skeleton, auto_class, build_skeleton
 from hf_prune.stream import (
     UNLIKE,
     Entered,
@@ -297,6 +297,49 @@ def run_layers(
                 target[batch] = run(batch, state)
             states = target
     return states
+
+
+@torch.inference_mode()
+def logits_by_sequence(
+    decoder: StreamedDecoder,
+    tokens: Tensor,
+    layers: Iterable[int],
+    replacements: Mapping[str, Tensor] | None = None,
+) -> Iterator[Tensor]:
+    """What a model of some layers predicts, one sequence after another.
+
+    Args:
+        decoder: the model.
+        tokens: (sequences, length).
+        layers: their numbers, in order.
+        replacements: tensors, by their name on disk, used in place of the stored ones.
+
+    Yields:
+        (1, length, vocabulary), float32.
+    """
+    hidden = run_layers(decoder, decoder.enter(tokens), layers, replacements)
+    with decoder.head() as logits_of:
+        for batch in hidden:
+            for sequence in batch.split(1):
+                yield logits_of(sequence).float()
+
+
+def load_whole(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, Any]]:
+    """A model as a user of the Hub would load it, and what transformers noticed on the way.
+
+    Args:
+        folder: of the model.
+        decoder: says where and in what it is computed, and by which class it is loaded.
+    """
+    skeleton = decoder.skeleton
+    loaded: Any = auto_class(skeleton.whole_config).from_pretrained(
+        folder,
+        dtype=decoder.dtype,
+        output_loading_info=True,
+        trust_remote_code=skeleton.trust_remote_code,
+    )
+    model, loading = loaded
+    return model.to(decoder.device).eval(), loading
 
 
 def states_after(run: RunLayer, hidden: Activations) -> Activations:

@@ -3,17 +3,49 @@
 import os
 import platform
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import torch
 
-from hf_prune.disk import gigabytes
+from hf_prune.anatomy import torch_dtype
+from hf_prune.disk import free_disk, gigabytes
 from hf_prune.errors import RecipeError, first_line
-from hf_prune.records import Environment
+from hf_prune.records import Anatomy, Environment
 
 MEMORY_HEADROOM = 1.3  # of the weights' size: activations, cache and the loader's own copies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a run can have here."""
+
+    device: str  # its type: "cpu" or "cuda"
+    free_memory: int  # bytes, where the model would be
+    free_disk: int  # bytes, where the run folder is
+    operations_per_second: float
+    processes: int = 1
+
+
+def this_machine(device: torch.device, dense: Anatomy, folder: Path, processes: int = 1) -> Machine:
+    """What there is at this moment.
+
+    Args:
+        device: where the model would be.
+        dense: the model.
+        folder: of the run; it need not be there yet.
+        processes: that work together.
+    """
+    dtype = torch_dtype(dense.dtype, device)
+    return Machine(
+        device=device.type,
+        free_memory=free_memory(device),
+        free_disk=free_disk(folder),
+        operations_per_second=operations_per_second(device, dtype, dense.hidden_size),
+        processes=processes,
+    )
 
 
 def describe_environment(device: torch.device) -> Environment:

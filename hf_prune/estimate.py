@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from hf_prune.choose.blocks import blocks_of
 from hf_prune.choose.criteria import AUTO, CRITERIA, probe_passes
+from hf_prune.environment import Machine
 from hf_prune.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
-from hf_prune.heal.settings import Machine, lessons_bytes, plan_healing
+from hf_prune.heal.settings import lessons_bytes, plan_healing
 from hf_prune.measure.similarity import SAMPLED_TOKENS
 from hf_prune.original import PROBE_TOKENS, SELECTION_SEQUENCES
 from hf_prune.recipe import BRIDGES, Recipe

@@ -44,7 +44,12 @@ def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
     shorter = _shorter(content, kept, skeleton)
     if "quantization_config" in shorter:
         shorter["quantization_config"] = _renumbered(shorter["quantization_config"], kept, skeleton)
-    return json.dumps(shorter, indent=_indent(text), ensure_ascii=False) + "\n"
+    return written_like(text, shorter)
+
+
+def written_like(text: str, content: Content) -> str:
+    """A configuration as JSON, indented as `text` is."""
+    return json.dumps(content, indent=_indent(text), ensure_ascii=False) + "\n"
 
 
 def reason_against(removed: tuple[int, ...], skeleton: Skeleton) -> str | None:

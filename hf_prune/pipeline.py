@@ -25,11 +25,12 @@ from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import UnsupportedModel
 from hf_prune.evaluate import perplexity
-from hf_prune.heal.stage import HEALED, HealStage, follow, heal
+from hf_prune.heal.settings import HEALED
+from hf_prune.heal.stage import HealStage, follow, heal
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
-from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, expected_logits, prove
+from hf_prune.prove import expected_logits, proof_tokens, prove
 from hf_prune.ranks import Ranks, join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.records import (
@@ -233,10 +234,6 @@ def _run_stages(
     )
 
 
-def _proof_tokens(work: _Work) -> torch.Tensor:
-    return work.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
-
-
 def _told(plan: Plan) -> str:
     distance = f" {plan.distance:.3f}" if plan.distance is not None and plan.method == "angular" else ""
     return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
@@ -314,7 +311,7 @@ def _write(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.
 
 
 def _prove(work: _Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Proof:
-    tokens, decoder = _proof_tokens(work), work.original.decoder
+    tokens, decoder = proof_tokens(work.original.calibration[0]), work.original.decoder
     expected = expected_logits(decoder, tokens, plan.kept, replacements)
     return prove(target, target.name, tokens, expected, decoder, work.reporter.progress)
 

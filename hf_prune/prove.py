@@ -4,7 +4,7 @@ The result is loaded by transformers as its users will load it, and compared wit
 by layer from its own files: two ways that share no code of the cut.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from hf_prune.anatomy import count_parameters
-from hf_prune.decoder import StreamedDecoder, open_decoder, run_layers
+from hf_prune.calibration import Windows
+from hf_prune.decoder import StreamedDecoder, load_whole, logits_by_sequence, open_decoder
 from hf_prune.environment import reason_not_to_load
 from hf_prune.errors import ProofFailed, UnsupportedModel, first_line
 from hf_prune.progress import Progress, silent
 from hf_prune.records import Check, Proof
-from hf_prune.skeleton import auto_class
 from hf_prune.stream import UNLIKE
 from hf_prune.weights import TORCH_DTYPES, read_index
 
@@ -49,17 +49,12 @@ def expected_logits(
         (sequences, length, vocabulary), float32.
     """
     stored = {name: _as_stored(decoder, name, value) for name, value in replacements.items()}
-    return _streamed_logits(decoder, tokens, kept, stored)
+    return torch.cat(list(logits_by_sequence(decoder, tokens, kept, stored)))
 
 
-@torch.inference_mode()
-def _streamed_logits(
-    decoder: StreamedDecoder, tokens: Tensor, layers: Iterable[int], replacements: Mapping[str, Tensor]
-) -> Tensor:
-    hidden = run_layers(decoder, decoder.enter(tokens), layers, replacements)
-    with decoder.head() as logits_of:
-        rows = [logits_of(sequence) for batch in hidden for sequence in batch.split(1)]
-    return torch.cat(rows).float()
+def proof_tokens(windows: Windows) -> Tensor:
+    """The tokens that a model is proved on: the beginnings of the first windows, (sequences, length)."""
+    return windows.ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
 
 
 def _as_stored(decoder: StreamedDecoder, name: str, value: Tensor) -> Tensor:
@@ -124,7 +119,7 @@ def check_streaming(decoder: StreamedDecoder, tokens: Tensor) -> None:
     streamed = expected_logits(decoder, tokens, tuple(range(decoder.num_layers)), {})
     if reason_not_to_load(_size_in_memory(decoder), decoder.device.type):
         return
-    model, _ = _reload(decoder.skeleton.index.folder, decoder)
+    model, _ = load_whole(decoder.skeleton.index.folder, decoder)
     difference = _difference(streamed, _plain_logits(model, tokens))
     if difference > TOLERANCE[decoder.dtype]:
         raise UnsupportedModel(
@@ -141,7 +136,7 @@ def _size_in_memory(decoder: StreamedDecoder) -> int:
 def _checks_of_model(
     folder: Path, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
 ) -> tuple[Callable[[], Check], ...]:
-    model, loading = _reload(folder, decoder)
+    model, loading = load_whole(folder, decoder)
     return (
         lambda: _check_keys(loading, decoder),
         lambda: _check_logits(_plain_logits(model, tokens), expected, decoder.dtype),
@@ -156,22 +151,11 @@ def _checks_of_files(
     written = open_decoder(folder, decoder.device, trust_remote_code=trusted)  # refuses a missing tensor
     return (
         lambda: _check_logits(
-            _streamed_logits(written, tokens, range(written.num_layers), {}), expected, decoder.dtype
+            torch.cat(list(logits_by_sequence(written, tokens, range(written.num_layers)))),
+            expected,
+            decoder.dtype,
         ),
     )
-
-
-def _reload(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, Any]]:
-    """The checkpoint as a user of the Hub would load it, and what transformers noticed on the way."""
-    skeleton = decoder.skeleton
-    loaded: Any = auto_class(skeleton.whole_config).from_pretrained(
-        folder,
-        dtype=decoder.dtype,
-        output_loading_info=True,
-        trust_remote_code=skeleton.trust_remote_code,
-    )
-    model, loading = loaded
-    return model.to(decoder.device).eval(), loading
 
 
 def _check_keys(loading: Mapping[str, Any], original: StreamedDecoder) -> Check:
@@ -208,7 +192,7 @@ def _check_decoding(model: Any, tokens: Tensor, original: StreamedDecoder) -> Ch
     difference, detail = _told_difference(model, tokens)
     if difference <= tolerance:
         return Check(name=name, passed=True, detail=detail)
-    whole, _ = _reload(original.skeleton.index.folder, original)
+    whole, _ = load_whole(original.skeleton.index.folder, original)
     own, told = _told_difference(whole, tokens)
     return Check(name=name, passed=own > tolerance, detail=f"{detail}; in the original, {told}")
 

@@ -343,17 +343,17 @@ class Healing:
     """How a training went, and whether what it learnt was kept."""
 
     plan: HealingPlan
-    text: TextTokens | None  # that was trained on
-    watched: TextTokens | None  # windows of the same text that were set aside
-    trained_parameters: int
-    tensors: int  # of the checkpoint that changed
-    curve: tuple[HealingStep, ...]
-    loss_before: float | None  # nats per token on the watched windows
-    loss_after: float | None  # of the best step
-    best_step: int | None
-    kept: bool
-    reason: str | None  # why it was not kept
-    seconds: float
+    text: TextTokens | None = None  # that was trained on; None where nothing was
+    watched: TextTokens | None = None  # windows of the same text that were set aside
+    trained_parameters: int = 0
+    tensors: int = 0  # of the checkpoint that changed
+    curve: tuple[HealingStep, ...] = ()
+    loss_before: float | None = None  # nats per token on the watched windows
+    loss_after: float | None = None  # of the best step
+    best_step: int | None = None
+    kept: bool = False
+    reason: str | None = None  # why it was not kept, or what went wrong
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

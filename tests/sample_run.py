@@ -213,20 +213,7 @@ def sample_healing() -> Healing:
 
 def sample_no_healing(reason: str | None = None) -> Healing:
     """Of a run that trained nothing, for a reason or because that was asked for."""
-    return Healing(
-        plan=HealingPlan(method="none", reason=reason),
-        text=None,
-        watched=None,
-        trained_parameters=0,
-        tensors=0,
-        curve=(),
-        loss_before=None,
-        loss_after=None,
-        best_step=None,
-        kept=False,
-        reason=None,
-        seconds=0.0,
-    )
+    return Healing(plan=HealingPlan(method="none", reason=reason))
 
 
 def sample_anatomy(num_layers: int) -> Anatomy:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from hf_prune.environment import Machine
 from hf_prune.errors import RecipeError
 from hf_prune.estimate import estimate
-from hf_prune.heal.settings import Machine
 from hf_prune.recipe import Recipe
 from tests.hub import LoopbackHub
 from tests.sample_run import OTHER_PARAMETERS, PARAMETERS_PER_LAYER, sample_anatomy

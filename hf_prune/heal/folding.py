@@ -5,7 +5,6 @@ trained in 4 bits is published in the precision of its original.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from hf_prune.anatomy import count_parameters
-from hf_prune.companions import companion_files
+from hf_prune.companions import copy_companions
+from hf_prune.cut import checkpoint_written
+from hf_prune.heal.settings import HEALED
 from hf_prune.heal.student import ADAPTER
+from hf_prune.layer_config import written_like
 from hf_prune.progress import Progress
 from hf_prune.records import Checkpoint
-from hf_prune.skeleton import Skeleton, build_skeleton
+from hf_prune.skeleton import Skeleton
 from hf_prune.weights import TORCH_DTYPES, StoredTensor, WeightIndex, write_weights
 
 DOWN, UP = f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
@@ -59,18 +60,17 @@ def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
             projection = name.removesuffix(DOWN)
             stored = skeleton.stored_name(f"{projection}.weight")
             assert stored is not None
-            makers[stored] = partial(_merged, skeleton, projection, value, trained[f"{projection}{UP}"])
+            transposed = isinstance(skeleton.model.get_submodule(projection), Conv1D)
+            added = value, trained[f"{projection}{UP}"]
+            makers[stored] = partial(_merged, skeleton.index.tensors[stored], *added, transposed=transposed)
         elif not name.endswith(UP):
             makers[skeleton.stored_name(name) or name] = partial(torch.clone, value)
     return Folded(skeleton, makers)
 
 
-def _merged(skeleton: Skeleton, projection: str, down: Tensor, up: Tensor) -> Tensor:
-    stored = skeleton.stored_name(f"{projection}.weight")
-    assert stored is not None
+def _merged(stored: StoredTensor, down: Tensor, up: Tensor, *, transposed: bool) -> Tensor:
     added = up @ down  # (out, in)
-    transposed = isinstance(skeleton.model.get_submodule(projection), Conv1D)
-    return skeleton.index.tensors[stored].read().float() + (added.T if transposed else added)
+    return stored.read().float() + (added.T if transposed else added)
 
 
 @torch.no_grad()
@@ -101,22 +101,14 @@ def write_healed(skeleton: Skeleton, target: Path, folded: Folded, progress: Pro
         progress: shows the tensors going by.
     """
     source, index = skeleton.index.folder, skeleton.index
-    for path in companion_files(source, code=skeleton.trust_remote_code):
-        shutil.copyfile(path, target / path.name)
+    copy_companions(source, target, code=skeleton.trust_remote_code)
     config = (source / "config.json").read_text(encoding="utf-8")
     if heads := [name for name in folded if name not in index.tensors]:
         index, config = _with_head(skeleton, heads[0]), _untied(config, skeleton.section)
     (target / "config.json").write_text(config, encoding="utf-8")
     names = {name: name for name in index.tensors}
     weights = write_weights(index, target, names=names, replacements=folded, parts={}, progress=progress)
-    written = build_skeleton(target, trust_remote_code=skeleton.trust_remote_code)
-    return Checkpoint(
-        variant="healed",
-        folder="healed",
-        parameters=count_parameters(written),
-        size_bytes=written.index.size_bytes,
-        weights=weights,
-    )
+    return checkpoint_written(target, HEALED, weights, trust_remote_code=skeleton.trust_remote_code)
 
 
 def _with_head(skeleton: Skeleton, head: str) -> WeightIndex:
@@ -146,4 +138,4 @@ def _untied(config: str, section: tuple[str, ...]) -> str:
         parts.append(parts[-1][name])
     for part in parts:
         part["tie_word_embeddings"] = False
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return written_like(config, content)

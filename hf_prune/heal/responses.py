@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from hf_prune.decoder import StreamedDecoder
+from hf_prune.decoder import StreamedDecoder, load_whole
 from hf_prune.environment import reason_not_to_load
 from hf_prune.errors import RecipeError
 from hf_prune.progress import Progress
-from hf_prune.skeleton import auto_class
 
 AT_ONCE = 16  # prompts
 LONGEST = 256  # tokens of an answer
@@ -67,12 +66,7 @@ def answer(
         )
     if reason := reason_not_to_load(decoder.skeleton.index.size_bytes, decoder.device.type):
         raise RecipeError(f"--heal-data self has the original write, which is loaded whole: {reason}")
-    model: Any = auto_class(decoder.skeleton.whole_config).from_pretrained(
-        decoder.skeleton.index.folder,
-        dtype=decoder.dtype,
-        trust_remote_code=decoder.skeleton.trust_remote_code,
-    )
-    model = model.to(decoder.device).eval()
+    model, _ = load_whole(decoder.skeleton.index.folder, decoder)
     torch.manual_seed(seed)
     batches = list(_batches(prompts))
     for batch in progress(batches, "the original answers", len(batches), "batch"):

@@ -3,16 +3,15 @@
 import gc
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hf_prune.anatomy import describe, torch_dtype
-from hf_prune.decoder import StreamedDecoder, run_layers
+from hf_prune.decoder import StreamedDecoder, load_whole, logits_by_sequence
 from hf_prune.heal.folding import Folded, fold, put_in_place
 from hf_prune.heal.lessons import Lessons
 from hf_prune.heal.material import TEXT_FILE
@@ -22,7 +21,7 @@ from hf_prune.heal.text import HealingText, part_to_watch, read_text
 from hf_prune.heal.training import Trained, train
 from hf_prune.progress import Progress
 from hf_prune.records import HealingPlan
-from hf_prune.skeleton import auto_class, build_skeleton
+from hf_prune.skeleton import build_skeleton
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +101,12 @@ def judge(
         decoder: of the checkpoint that was trained.
     """
     folded = fold(decoder.skeleton, trained.weights)
-    before = _loss(_streamed_logits(decoder, watched.ids, {}), watched)
+    layers = range(decoder.num_layers)
+    before = _loss(logits_by_sequence(decoder, watched.ids, layers), watched)
     compute = _whole_model(decoder, folded) if session.plan.method == "partial" else None
 
     def logits(ids: Tensor) -> Iterator[Tensor]:
-        return compute(ids) if compute else _streamed_logits(decoder, ids, folded)
+        return compute(ids) if compute else logits_by_sequence(decoder, ids, layers, folded)
 
     return Verdict(
         loss_before=before,
@@ -116,26 +116,10 @@ def judge(
     )
 
 
-@torch.inference_mode()
-def _streamed_logits(
-    decoder: StreamedDecoder, ids: Tensor, replacements: Mapping[str, Tensor]
-) -> Iterator[Tensor]:
-    """Of each window, (1, length, vocabulary), float32."""
-    hidden = run_layers(decoder, decoder.enter(ids), range(decoder.num_layers), replacements)
-    with decoder.head() as logits_of:
-        for batch in hidden:
-            for window in batch.split(1):
-                yield logits_of(window).float()
-
-
 def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Callable[[Tensor], Iterator[Tensor]]:
     """The same by the whole model with its new tensors."""
-    skeleton = decoder.skeleton
-    loaded: Any = auto_class(skeleton.whole_config).from_pretrained(
-        skeleton.index.folder, dtype=decoder.dtype, trust_remote_code=skeleton.trust_remote_code
-    )
-    model = loaded.to(decoder.device).eval()
-    put_in_place(model, skeleton, folded)
+    model, _ = load_whole(decoder.skeleton.index.folder, decoder)
+    put_in_place(model, decoder.skeleton, folded)
 
     @torch.inference_mode()
     def logits(ids: Tensor) -> Iterator[Tensor]:

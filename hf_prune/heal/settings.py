@@ -1,9 +1,11 @@
 """What is trained, and how: from what was asked for and what this machine has, before anything is."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from hf_prune.calibration import Text
 from hf_prune.disk import gigabytes
+from hf_prune.environment import Machine
 from hf_prune.errors import RecipeError
 from hf_prune.heal.cost import (
     ELEMENT_BYTES,
@@ -17,6 +19,7 @@ from hf_prune.heal.cost import (
 from hf_prune.recipe import Recipe
 from hf_prune.records import Anatomy, HealingPlan
 
+HEALED = "healed"  # the variant that a training leaves
 MOST_TOKENS = 10_000_000  # that are trained on where nobody says how many
 TOP_TOKENS = 64  # of the original's predictions at each position; LinearPatch (2505.24680) keeps 50 to 100
 FREE_SHARE = 0.85  # of the free memory, for training
@@ -26,18 +29,11 @@ LARGEST_BATCH = 16  # windows: Gromov et al. (2403.17887), appendix
 WIDE = 8192  # hidden size from which models want a tenth of the learning rate: Gromov et al., their 70B
 LONGEST_AUTO = 6 * 3600.0  # seconds that `auto` may spend unasked
 LEARNING_RATES = {"lora": 1e-3, "qlora": 1e-3, "partial": 1e-4, "replace": 2e-4}
-RANKS = {"all": 64, "ffn": 64}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What a training can have here."""
-
-    device: str  # its type: "cpu" or "cuda"
-    free_memory: int  # bytes, where the model would be
-    free_disk: int  # bytes, where the run folder is
-    operations_per_second: float
-    processes: int = 1
+RANK = 64  # of LoRA
+WHY_ON_A_GPU = {  # what `auto` tries, in this order
+    "lora": "LoRA on the model as it is fits into this GPU",
+    "qlora": "only with its weights in 4 bits does training fit into this GPU",
+}
 
 
 def plan_healing(
@@ -62,18 +58,21 @@ def plan_healing(
         raise RecipeError(
             "--heal replace trains the layer before a gap, and nothing comes before layer 0: --heal lora"
         )
+
+    def planned(method: str) -> HealingPlan:
+        return _planned(recipe, method, dense, left, gaps, text_tokens, machine)
+
     if recipe.heal != "auto":
-        return _planned(recipe, recipe.heal, dense, left, gaps, text_tokens, machine)
-    lora = _planned(recipe, "lora", dense, left, gaps, text_tokens, machine)
-    if machine.device != "cuda":
+        return planned(recipe.heal)
+    if not may_train(recipe, machine.device):
         reason = (
             f"nothing was trained: on a CPU that is done only when asked for; --heal lora would take about "
-            f"{_told(lora.seconds)}"
+            f"{_told(planned('lora').seconds)}"
         )
         return HealingPlan(method="none", reason=reason)
-    if (plan := _fitting(lora, recipe, dense, left, gaps, text_tokens, machine)) is None:
+    if (plan := _fitting(planned, machine)) is None:
         reason = (
-            f"nothing was trained: it would need {gigabytes(lora.memory_bytes)}, and "
+            f"nothing was trained: it would need {gigabytes(planned('lora').memory_bytes)}, and "
             f"{gigabytes(machine.free_memory)} are free; several GPUs may do it (docs/healing.md)"
         )
         return HealingPlan(method="none", reason=reason)
@@ -84,6 +83,11 @@ def plan_healing(
         )
         return HealingPlan(method="none", reason=reason)
     return plan
+
+
+def may_train(recipe: Recipe, device: str) -> bool:
+    """Whether anything may be trained on a device of this type: on a CPU only what was asked for by name."""
+    return recipe.heal != "none" and (recipe.heal != "auto" or device == "cuda")
 
 
 def approximate_tokens(text: Text | None) -> int:
@@ -106,22 +110,12 @@ def lessons_bytes(objective: str, boundary_loss: float, left: Anatomy, gaps: int
     return tokens * (predictions + states)
 
 
-def _fitting(
-    lora: HealingPlan,
-    recipe: Recipe,
-    dense: Anatomy,
-    left: Anatomy,
-    gaps: int,
-    text_tokens: int,
-    machine: Machine,
-) -> HealingPlan | None:
+def _fitting(planned: Callable[[str], HealingPlan], machine: Machine) -> HealingPlan | None:
     """LoRA on the model as it is where that fits, else on the model in 4 bits; None where neither does."""
-    room = FREE_SHARE * machine.free_memory
-    if lora.memory_bytes <= room:
-        return replace(lora, reason="LoRA on the model as it is fits into this GPU")
-    qlora = _planned(recipe, "qlora", dense, left, gaps, text_tokens, machine)
-    if qlora.memory_bytes <= room:
-        return replace(qlora, reason="only with its weights in 4 bits does training fit into this GPU")
+    for method, reason in WHY_ON_A_GPU.items():
+        plan = planned(method)
+        if plan.memory_bytes <= FREE_SHARE * machine.free_memory:
+            return replace(plan, reason=reason)
     return None
 
 
@@ -134,7 +128,7 @@ def _planned(
     short = _power_below(max(1, min(LARGEST_BATCH, windows // STEPS_WANTED)))
     batch = min(recipe.heal_batch or short, windows)
     objective, why = _objective(recipe, method, left, gaps, min(tokens, text_tokens), machine)
-    rank = (recipe.rank or RANKS[recipe.heal_targets]) if method in ("lora", "qlora") else 0
+    rank = (recipe.rank or RANK) if method in ("lora", "qlora") else 0
     last_layers = min(recipe.last_layers, left.num_layers) if method == "partial" else 0
     head = recipe.train_head if recipe.train_head is not None else not left.tied_embeddings
     plan = HealingPlan(

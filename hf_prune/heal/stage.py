@@ -3,31 +3,31 @@
 A run that was killed goes on from there; the training itself goes on from the last state it saved.
 """
 
-import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_prune.anatomy import describe, torch_dtype
+from torch import Tensor
+
+from hf_prune.anatomy import describe
+from hf_prune.decoder import StreamedDecoder
 from hf_prune.disk import check_room, whole_folder
-from hf_prune.environment import free_memory, operations_per_second
+from hf_prune.environment import this_machine
 from hf_prune.heal.material import healing_text, lessons_for, record_of
-from hf_prune.heal.settings import Machine, approximate_tokens, plan_healing
+from hf_prune.heal.settings import HEALED, approximate_tokens, may_train, plan_healing
 from hf_prune.heal.text import part_to_watch
 from hf_prune.original import Original
 from hf_prune.progress import Reporter, silent
-from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, prove
+from hf_prune.prove import proof_tokens, prove
 from hf_prune.ranks import Ranks
 from hf_prune.records import Block, Healing, HealingPlan, Plan, ProvedHealing
 from hf_prune.run_folder import RunFolder
-from hf_prune.skeleton import Skeleton, build_skeleton
 
 if TYPE_CHECKING:
     from hf_prune.heal.session import Verdict
     from hf_prune.heal.training import Trained
-
-HEALED = "healed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,15 @@ class HealStage:
         """The folder of the healed checkpoint."""
         return self.run.checkpoints / HEALED
 
-    @property
-    def skeleton(self) -> Skeleton:
-        """Of the checkpoint that is trained."""
-        return build_skeleton(self.start, trust_remote_code=self.original.recipe.trust_remote_code)
+    @cached_property
+    def decoder(self) -> StreamedDecoder:
+        """The checkpoint that is trained, ready to be run layer by layer."""
+        return self.original.open(self.start)
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        """What the healed checkpoint is proved on."""
+        return proof_tokens(self.original.calibration[0])
 
     @property
     def carried(self) -> list[Block]:
@@ -71,7 +76,7 @@ def heal(stage: HealStage) -> ProvedHealing:
     if plan.reason:
         stage.reporter.tell(f"healing: {plan.reason}")
     if plan.method == "none":
-        return ProvedHealing(healing=_nothing(plan), checkpoint=None, proof=None)
+        return ProvedHealing(healing=Healing(plan=plan), checkpoint=None, proof=None)
 
     def left(record: ProvedHealing) -> Path | None:
         return stage.target if record.checkpoint else None
@@ -94,22 +99,13 @@ def _decide(stage: HealStage) -> HealingPlan:
     """What to train; the text is only made where something will be."""
     original = stage.original
     recipe, device, dense = original.recipe, original.device, original.dense
-    machine = Machine(
-        device=device.type,
-        free_memory=free_memory(device),
-        free_disk=shutil.disk_usage(stage.run.path).free,
-        operations_per_second=operations_per_second(
-            device, torch_dtype(dense.dtype, device), dense.hidden_size
-        ),
-        processes=stage.ranks.count,
-    )
-    unasked = recipe.heal == "none" or (recipe.heal == "auto" and device.type != "cuda")
-    if unasked:
-        tokens = approximate_tokens(original.healing_text)
-    else:
+    machine = this_machine(device, dense, stage.run.path, stage.ranks.count)
+    if may_train(recipe, device.type):
         tokens = part_to_watch(healing_text(original, stage.folder, stage.reporter.progress))[0].ids.numel()
+    else:
+        tokens = approximate_tokens(original.healing_text)
     fitted = replace(recipe, sequence_length=original.window_length)
-    return plan_healing(fitted, dense, describe(stage.skeleton), len(stage.carried), tokens, machine)
+    return plan_healing(fitted, dense, describe(stage.decoder.skeleton), len(stage.carried), tokens, machine)
 
 
 def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
@@ -133,8 +129,7 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
     )
     train_together(stage.ranks.tell(session), progress)
     trained = what_was_trained(stage.folder)
-    tokens = original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
-    verdict = judge(session, trained, watched, tokens, original.open(stage.start))
+    verdict = judge(session, trained, watched, stage.tokens, stage.decoder)
     healing = Healing(
         plan=plan,
         text=record_of(learnt, original),
@@ -157,15 +152,13 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
 def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHealing:
     from hf_prune.heal.folding import write_healed
 
-    skeleton, progress = stage.skeleton, stage.reporter.progress
+    skeleton, progress = stage.decoder.skeleton, stage.reporter.progress
     new = [name for name in verdict.folded if name not in skeleton.index.tensors]  # an untied head
     needed = skeleton.index.size_bytes + sum(verdict.folded[name].nbytes for name in new)
     check_room(stage.target.parent, needed, f"writing the {HEALED} checkpoint")
     with whole_folder(stage.target) as partial:
         checkpoint = write_healed(skeleton, partial, verdict.folded, progress)
-    tokens = stage.original.calibration[0].ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
-    decoder = stage.original.open(stage.start)
-    proof = prove(stage.target, HEALED, tokens, verdict.logits, decoder, progress)
+    proof = prove(stage.target, HEALED, stage.tokens, verdict.logits, stage.decoder, progress)
     return ProvedHealing(healing=healing, checkpoint=checkpoint, proof=proof)
 
 
@@ -176,25 +169,12 @@ def _told_outcome(trained: "Trained", verdict: "Verdict") -> str | None:
         diverged = f"the training diverged: its loss was no number after step {trained.diverged_at}"
     if verdict.better:
         return diverged and f"{diverged}; what is kept is step {trained.best_step}"
-    if diverged is None:
-        losses = (verdict.loss_before, verdict.loss_after)
-        told = [f"{loss:.4f}" if loss is not None else "no number" for loss in losses]
-        diverged = f"the loss on the watched text was {told[0]} before and is {told[1]} after"
-    return f"what was trained was left out, and the model is as before: {diverged}"
+    why = diverged or f"the loss on the watched text was {_told_losses(verdict)}"
+    return f"what was trained was left out, and the model is as before: {why}"
 
 
-def _nothing(plan: HealingPlan) -> Healing:
-    return Healing(
-        plan=plan,
-        text=None,
-        watched=None,
-        trained_parameters=0,
-        tensors=0,
-        curve=(),
-        loss_before=None,
-        loss_after=None,
-        best_step=None,
-        kept=False,
-        reason=None,
-        seconds=0.0,
+def _told_losses(verdict: "Verdict") -> str:
+    before, after = (
+        "no number" if loss is None else f"{loss:.4f}" for loss in (verdict.loss_before, verdict.loss_after)
     )
+    return f"{before} before and is {after} after"

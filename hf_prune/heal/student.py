@@ -93,14 +93,18 @@ class Student(nn.Module):
             raise _Reached
 
 
+def _trained_names(student: nn.Module) -> set[str]:
+    return {name for name, parameter in student.named_parameters() if parameter.requires_grad}
+
+
 def _leave_out_what_is_frozen(student: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    trained = {f"{prefix}{name}" for name, parameter in student.named_parameters() if parameter.requires_grad}
+    trained = {f"{prefix}{name}" for name in _trained_names(student)}
     for name in [name for name in state if name not in trained]:
         del state[name]
 
 
 def _miss_only_what_is_trained(student: nn.Module, found: Any) -> None:
-    trained = {name for name, parameter in student.named_parameters() if parameter.requires_grad}
+    trained = _trained_names(student)
     found.missing_keys[:] = [name for name in found.missing_keys if name in trained]
 
 

@@ -18,7 +18,7 @@ from hf_prune.measure.similarity import measure
 from hf_prune.measure.taylor import taylor
 from hf_prune.original import Original
 from hf_prune.progress import Reporter
-from hf_prune.prove import PROOF_LENGTH, PROOF_SEQUENCES, check_streaming
+from hf_prune.prove import check_streaming, proof_tokens
 from hf_prune.ranks import ALONE, Ranks
 from hf_prune.records import LayerScores, Record, RemovalOrder, Similarity, fingerprint, from_data, to_json
 
@@ -40,7 +40,7 @@ class Scores:
             self.reporter.tell("measured before on the same text: no pass needed")
 
         def compute() -> Similarity:
-            check_streaming(self.original.decoder, windows.ids[:PROOF_SEQUENCES, :PROOF_LENGTH])
+            check_streaming(self.original.decoder, proof_tokens(windows))
             return measure(self.original.decoder, windows, self.reporter.progress, self.ranks)
 
         return self._kept(key, Similarity, compute)

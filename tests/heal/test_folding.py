@@ -69,14 +69,19 @@ def test_what_was_not_trained_is_copied_to_the_byte(tiny_models, tmp_path):
     assert (folder / "config.json").read_bytes() == (source / "config.json").read_bytes()
 
 
-def test_a_head_that_was_trained_apart_is_untied_and_its_embedding_stays(tiny_models, tmp_path):
-    source = tiny_models("llama", tie_word_embeddings=True)
+def with_trained_head(source, tmp_path):
+    """The logits of a model whose tied head was trained, and what was written of it."""
     skeleton = build_skeleton(source)
     student = load_student(skeleton, replace(PARTIAL, train_head=True), (2,), CPU).eval()
     disturb(student)
     with torch.no_grad():
         expected = student.model(input_ids=TOKENS, use_cache=False).logits
-    folder, checkpoint = written(skeleton, weights_of(student), tmp_path)
+    return expected, *written(skeleton, weights_of(student), tmp_path)
+
+
+def test_a_head_that_was_trained_apart_is_untied_and_its_embedding_stays(tiny_models, tmp_path):
+    source = tiny_models("llama", tie_word_embeddings=True)
+    expected, folder, checkpoint = with_trained_head(source, tmp_path)
     assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is False
     before, after = load_file(source / "model.safetensors"), load_file(folder / "model.safetensors")
     embedding = before["model.embed_tokens.weight"]
@@ -88,12 +93,7 @@ def test_a_head_that_was_trained_apart_is_untied_and_its_embedding_stays(tiny_mo
 
 def test_a_model_in_two_files_gets_its_head_beside_its_embedding(tiny_models, tmp_path):
     source = tiny_models("llama", tie_word_embeddings=True, max_shard_size="60KB")
-    skeleton = build_skeleton(source)
-    student = load_student(skeleton, replace(PARTIAL, train_head=True), (2,), CPU).eval()
-    disturb(student)
-    with torch.no_grad():
-        expected = student.model(input_ids=TOKENS, use_cache=False).logits
-    folder, checkpoint = written(skeleton, weights_of(student), tmp_path)
+    expected, folder, checkpoint = with_trained_head(source, tmp_path)
     assert len(checkpoint.weights) > 1
     torch.testing.assert_close(plain_logits(plain_model(folder), TOKENS), expected, rtol=1e-4, atol=1e-4)
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from hf_prune.calibration import Text
+from hf_prune.environment import Machine
 from hf_prune.errors import RecipeError
 from hf_prune.heal.settings import (
     LEARNING_RATES,
     LONGEST_AUTO,
     MOST_TOKENS,
-    Machine,
     approximate_tokens,
     plan_healing,
 )
