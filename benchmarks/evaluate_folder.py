@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from hf_prune import calibration
 from hf_prune.decoder import open_decoder
-from hf_prune.evaluate import perplexity
+from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.progress import silent
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

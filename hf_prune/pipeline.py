@@ -24,7 +24,8 @@ from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import UnsupportedModel
-from hf_prune.evaluate import perplexity
+from hf_prune.evaluate.perplexity import perplexity
+from hf_prune.evaluate.speed import measure_speeds
 from hf_prune.heal.settings import HEALED
 from hf_prune.heal.stage import HealStage, follow, heal
 from hf_prune.measure.scores import Scores, measured_together
@@ -53,7 +54,6 @@ from hf_prune.report import SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
 from hf_prune.selection import Selection
 from hf_prune.skeleton import build_skeleton
-from hf_prune.speed import measure_speeds
 
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 

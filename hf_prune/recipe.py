@@ -67,12 +67,16 @@ class Recipe:
     sequence_length: int = 512
     seed: int = 0
     bridge: str = "auto"
+    grow: int | None = None  # new layers in the shallow half, trained alone
+    depths: str | None = None  # "12,16,20,24": models of the first so many layers, trained together
+    sample_depths: bool = False  # train one of them a step, drawn at random, not all
     heal: str = "auto"
     heal_data: str | None = None  # a local text, or SELF; None: the built-in one
     prompts: str | None = None  # that the original model answers, for SELF; None: made from the built-in text
     heal_tokens: int | None = None  # trained on; None: each of the text's once, to a limit
     lr: float | None = None  # None: the method's own
     rank: int | None = None  # of LoRA; None: the method's own
+    lora_alpha: int | None = None  # None: as the rank
     heal_targets: str = "all"  # of LoRA: every linear projection of the layers, or the feed-forward ones
     last_layers: int = 3  # that `partial` trains
     train_head: bool | None = None  # with `partial`; None: where the head is not tied to the embedding
@@ -81,6 +85,9 @@ class Recipe:
     boundary_loss: float = 0.0  # weight of the distance to the original's states after each gap
     eval_data: str | None = None  # a local text; None: the built-in one
     eval_samples: int = 32
+    choices: str | None = None  # multiple-choice items, a local file; None: made from the held-out text
+    choice_items: int = 64
+    draft: bool = False  # measure the result as the draft of its own original
     device: str = "auto"
 
     @property

@@ -8,17 +8,21 @@ from hf_prune.records import (
     BlockDistance,
     Bridge,
     Checkpoint,
+    Choices,
+    Depth,
     Environment,
+    Growth,
     Healing,
     Perplexity,
     Plan,
     Proof,
     Similarity,
     Source,
+    Speculation,
     Speed,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,10 @@ class Run:
     speed_reason: str | None  # why speeds were not measured
     started: str  # ISO 8601, UTC
     seconds: float
+    growth: Growth | None = None  # new layers, where there are any
+    depths: tuple[Depth, ...] = ()  # of a sorted model, the shallowest first
+    choices: tuple[Choices, ...] = ()  # of the variants in `perplexities`
+    speculations: tuple[Speculation, ...] = ()
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant; all shorter ones are of one shape, but for a head untied in healing."""

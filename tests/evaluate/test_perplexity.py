@@ -8,7 +8,7 @@ import torch
 
 from hf_prune import evaluate
 from hf_prune.decoder import POSITIONS_AT_ONCE, open_decoder
-from hf_prune.evaluate import perplexity
+from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.progress import silent
 from tests.plain import plain_model, some_tokens, windows_of
 

@@ -1,7 +1,7 @@
 """What models cost to run: tokens per second and peak memory, each in a process of its own, in turn.
 
-`python -m hf_prune.speed [--trust-remote-code] DEVICE FOLDER...` imports what is needed once, then forks
-for each turn, loads a model as its users do, generates, and prints one JSON object. A process of its own
+`python -m hf_prune.evaluate.speed [--trust-remote-code] DEVICE FOLDER...` imports what is needed once, then
+forks for each turn, loads a model as its users do, generates, and prints one JSON object. A process of its own
 is what makes a model's peak memory its own; turns make what else the machine does fall on all models.
 """
 
@@ -53,7 +53,7 @@ def measure_speeds(
     turns = [variant for _ in range(TURNS) for variant in folders]
     figures: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
     words = [*([TRUST] if trust_remote_code else []), device, *map(str, folders.values())]
-    command = [sys.executable, "-m", "hf_prune.speed", *words]
+    command = [sys.executable, "-m", "hf_prune.evaluate.speed", *words]
     with (
         tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads meanwhile could fill up
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

@@ -1,0 +1,1 @@
+"""What each variant is worth, and what it costs to run."""

@@ -1,0 +1,124 @@
+"""How a cut was repaired: cut, bridged, healed."""
+
+from dataclasses import dataclass
+
+from hf_prune.records.chosen import Block
+from hf_prune.records.measured import TextTokens
+from hf_prune.records.model import Checkpoint, Proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldedBridge:
+    """One tensor with new values, and how much of a gap they close."""
+
+    block: Block
+    layer: int  # numbered as in the original model
+    tensor: str  # its name in the original checkpoint
+    ridge: float | None = None  # of a least-squares fit with a penalty, as a share of the mean diagonal
+    factor: float | None = None  # of a tensor that was multiplied by one
+    num_tokens: int
+    gap_unrepaired: float  # |target - state|^2 / |target|^2 on those tokens, position 0 left out
+    gap_repaired: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeTrial:
+    """How one form of bridge did on text that it was not fitted on."""
+
+    method: str  # "none": the gap left open
+    loss: float  # nats per token
+    divergence: float  # KL(original || bridged), nats per token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """Which forms of bridge were tried against each other, best first."""
+
+    text: TextTokens  # calibration windows that nothing was fitted on
+    trials: tuple[BridgeTrial, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """How the gaps of a cut were closed; `reason` where one was left open."""
+
+    method: str  # the name that --bridge knows it by
+    folded: tuple[FoldedBridge, ...]
+    reason: str | None
+    contest: Contest | None = None  # where the form was not asked for by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealingPlan:
+    """What is trained after the cut, by what, and how; decided before it begins."""
+
+    method: str  # "lora", "qlora", "partial", "replace" or "none"
+    reason: str | None  # why it is this one, or none, where that was not asked for
+    objective: str = ""  # what is learnt: "predictions", "text" or "states"
+    objective_reason: str | None = None  # why it is not the original's predictions
+    boundary_loss: float = 0.0  # weight of the distance to the original's states after each gap
+    targets: str = ""  # of LoRA
+    rank: int = 0
+    last_layers: int = 0  # of `partial`
+    train_head: bool = False
+    learning_rate: float = 0.0
+    num_tokens: int = 0  # to train on, those seen again counted again
+    sequence_length: int = 0
+    batch: int = 0  # windows a step
+    micro_batch: int = 0  # windows at once in each process; what a step needs beyond is accumulated
+    gradient_checkpointing: bool = False
+    memory_bytes: int = 0  # an estimate
+    seconds: float = 0.0  # an estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealingStep:
+    """A point of the curve of a training."""
+
+    step: int
+    loss: float | None  # of what is learnt, the mean since the last point; None before the first step
+    watched_loss: float | None  # nats per token on text that is not trained on; None where not measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healing:
+    """How a training went, and whether what it learnt was kept."""
+
+    plan: HealingPlan
+    text: TextTokens | None = None  # that was trained on; None where nothing was
+    watched: TextTokens | None = None  # windows of the same text that were set aside
+    trained_parameters: int = 0
+    tensors: int = 0  # of the checkpoint that changed
+    curve: tuple[HealingStep, ...] = ()
+    loss_before: float | None = None  # nats per token on the watched windows
+    loss_after: float | None = None  # of the best step
+    best_step: int | None = None
+    kept: bool = False
+    reason: str | None = None  # why it was not kept, or what went wrong
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedHealing:
+    """What the heal stage leaves behind; no checkpoint where nothing was trained or kept."""
+
+    healing: Healing
+    checkpoint: Checkpoint | None
+    proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedCut:
+    """What the cut stage leaves behind."""
+
+    checkpoint: Checkpoint
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedBridge:
+    """What the bridge stage leaves behind; no checkpoint where nothing was folded."""
+
+    bridge: Bridge
+    checkpoint: Checkpoint | None
+    proof: Proof | None
