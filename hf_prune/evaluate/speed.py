@@ -1,8 +1,8 @@
 """What models cost to run: tokens per second and peak memory, each in a process of its own, in turn.
 
 `python -m hf_prune.evaluate.speed [--trust-remote-code] DEVICE FOLDER...` imports what is needed once, then
-forks for each turn, loads a model as its users do, generates, and prints one JSON object. A process of its own
-is what makes a model's peak memory its own; turns make what else the machine does fall on all models.
+forks for each turn, loads a model as its users do, generates, and prints one JSON object. A process of its
+own is what makes a model's peak memory its own; turns make what else the machine does fall on all models.
 """
 
 import json
