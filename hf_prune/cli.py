@@ -166,6 +166,9 @@ HEALING = (
     click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
     click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
     click.option("--rank", type=int, help="Of LoRA.  [default: 64]"),
+    click.option(
+        "--lora-alpha", type=int, metavar="N", help="LoRA is scaled by N / rank.  [default: the rank]"
+    ),
     _defaulting("--heal-targets", type=click.Choice(HEAL_TARGETS), help="Projections that LoRA trains."),
     _defaulting("--last-layers", type=int, metavar="K", help="Layers that partial trains."),
     click.option(

@@ -170,6 +170,7 @@ def _too_small(recipe: Recipe) -> Iterator[str]:
         ("--seq-len", recipe.sequence_length, 8),
         ("--heal-tokens", recipe.heal_tokens, 1),
         ("--rank", recipe.rank, 1),
+        ("--lora-alpha", recipe.lora_alpha, 1),
         ("--last-layers", recipe.last_layers, 1),
         ("--heal-batch", recipe.heal_batch, 1),
         ("--context-length", recipe.context_length, 1),

@@ -100,7 +100,7 @@ def judge(
         tokens: to compute logits of, (sequences, length).
         decoder: of the checkpoint that was trained.
     """
-    folded = fold(decoder.skeleton, trained.weights)
+    folded = fold(decoder.skeleton, trained.weights, session.plan.adapter_scale)
     layers = range(decoder.num_layers)
     before = _loss(logits_by_sequence(decoder, watched.ids, layers), watched)
     compute = _whole_model(decoder, folded) if session.plan.method == "partial" else None
