@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hf_prune.calibration import Windows, windows_part
 from hf_prune.choose import tournament
 from hf_prune.choose.blocks import all_but, ranges
-from hf_prune.choose.criteria import AUTO, CHANCE, CRITERIA, NAMED, probe_passes, propose
+from hf_prune.choose.criteria import AUTO, CRITERIA, NAMED, NEVER_PROPOSED, probe_passes, propose
 from hf_prune.choose.plan import plan_for
 from hf_prune.choose.tournament import Field, Removed
 from hf_prune.errors import RecipeError
@@ -107,7 +107,7 @@ class Selection:
     def _field(self, similarity: Similarity, count: int) -> Field:
         proposals: dict[Removed, tuple[str, ...]] = {}
         for method in CRITERIA:
-            if method in CHANCE or (method == "greedy" and self.recipe.contiguous):
+            if method in NEVER_PROPOSED or (method == "greedy" and self.recipe.contiguous):
                 continue
             try:
                 removed = self._propose(method, similarity, count)
