@@ -34,10 +34,12 @@ from hf_prune.progress import Reporter
 from hf_prune.prove import expected_logits, proof_tokens, prove
 from hf_prune.ranks import Ranks, join
 from hf_prune.recipe import Publication, Recipe, command_line
+from hf_prune.recipe_files import built_in_options, recipe_text
 from hf_prune.records import (
     Anatomy,
     Bridge,
     Checkpoint,
+    Citation,
     Perplexity,
     Plan,
     Proof,
@@ -56,6 +58,7 @@ from hf_prune.selection import Selection
 from hf_prune.skeleton import build_skeleton
 
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
+RECIPE = "hf_prune_recipe.yaml"  # beside it: what makes the same of another model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,7 @@ def prune(
     reporter: Reporter | None = None,
     command: str | None = None,
     report_to: str = "none",
+    cited: Citation | None = None,
 ) -> Outcome | None:
     """The whole pipeline, from a model's name to a smaller model with a card.
 
@@ -114,6 +118,7 @@ def prune(
         reporter: is told what happens.
         command: how the command that makes this run again begins; None: `hf-prune MODEL`.
         report_to: an experiment tracker that transformers knows ("trackio", "tensorboard"), or "none".
+        cited: the work whose recipe is followed, for the card.
 
     Returns:
         What the run left; None in the processes that torchrun started to help.
@@ -149,11 +154,11 @@ def prune(
     def make() -> Run:
         work = _Work(opened(), folder, inputs, reporter, ranks)
         run = _run_stages(work, wanted, name, command, report_to)
-        run = replace(run, started=started, seconds=round(time.monotonic() - began, 1))
+        run = replace(run, cited=cited, started=started, seconds=round(time.monotonic() - began, 1))
         _assemble(run, folder, repo_id)
         return run
 
-    run = folder.stage("run", Run, inputs, make, lambda _: folder.model)
+    run = folder.stage("run", Run, fingerprint(inputs, cited), make, lambda _: folder.model)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published = None
@@ -214,7 +219,7 @@ def _run_stages(
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
-        command=command_line(shown, command),
+        command=command_line(shown, command, built_in_options(shown)),
         recipe=shown,
         environment=describe_environment(work.original.device),
         source=replace(work.original.source, model=shown.model, folder=Path(shown.model).name),
@@ -349,6 +354,8 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
         (partial / "README.md").write_text(render_card(run, repo_id), encoding="utf-8")
+        made = f"{run.source.repo_id or run.source.folder}: {run.command}"
+        (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
     write_whole(folder.path / "run.json", record)
 
 

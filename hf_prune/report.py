@@ -9,6 +9,7 @@ from hf_prune.records import (
     Bridge,
     Checkpoint,
     Choices,
+    Citation,
     Depth,
     Environment,
     Growth,
@@ -55,6 +56,7 @@ class Run:
     depths: tuple[Depth, ...] = ()  # of a sorted model, the shallowest first
     choices: tuple[Choices, ...] = ()  # of the variants in `perplexities`
     speculations: tuple[Speculation, ...] = ()
+    cited: Citation | None = None  # whose recipe was followed
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant; all shorter ones are of one shape, but for a head untied in healing."""

@@ -8,6 +8,7 @@ import pytest
 
 from hf_prune.choose.criteria import CRITERIA
 from hf_prune.cli import cli
+from hf_prune.recipe_files import parse_recipe_file
 from hf_prune.records import Healing, HealingPlan
 from hf_prune.report import Analysis, Run
 
@@ -60,6 +61,14 @@ def test_every_option_that_is_named_exists(document):
     text = LAUNCHED.sub("", document.read_text())
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert named - known == set()
+
+
+def test_the_recipe_that_is_shown_can_be_followed():
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    shown = text.split("<!-- recipe -->\n```yaml\n")[1].split("```\n<!-- /recipe -->")[0]
+    file = parse_recipe_file(shown, "mine.yaml")
+    assert file.options["lr"] == 3e-4
+    assert file.cited is not None
 
 
 def test_every_option_of_a_launcher_that_is_named_exists():

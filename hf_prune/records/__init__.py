@@ -5,7 +5,7 @@ numbered from 0 and blocks are half-open. The run folder is a list of these reco
 and other programs read the same thing.
 """
 
-from hf_prune.records.around import Environment, Estimate, Published
+from hf_prune.records.around import Citation, Environment, Estimate, Published
 from hf_prune.records.chosen import Block, BlockDistance, CutLosses, Plan, Selected, Tournament, Trial
 from hf_prune.records.evaluated import (
     Agreement,
@@ -43,6 +43,7 @@ __all__ = [
     "Check",
     "Checkpoint",
     "Choices",
+    "Citation",
     "Contest",
     "CutLosses",
     "Depth",
