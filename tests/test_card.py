@@ -419,6 +419,16 @@ def test_card_tells_what_was_trained_and_on_what() -> None:
         assert told in text
 
 
+def test_card_tells_alpha_where_it_is_not_the_rank() -> None:
+    run = healed_run()
+    plan = replace(run.healing.plan, rank=8, alpha=16)
+    assert "Adapters of rank 8, alpha 16, on" in render_card(
+        replace(run, healing=replace(run.healing, plan=plan))
+    )
+    same = replace(run.healing, plan=replace(plan, alpha=8))
+    assert "Adapters of rank 8 on" in render_card(replace(run, healing=same))
+
+
 def test_card_says_why_the_text_was_learnt_and_not_the_predictions() -> None:
     text = section(render_card(healed_without_bridge_run()), "Healing")
     assert "| Learnt | The text: the original's predictions would take 9 GB of disk" in text

@@ -21,6 +21,7 @@ from tests.sample_run import (
 RUN = sample_run()
 RECIPE = Recipe(model="owner/name", layers="13-18,20")
 BRIDGE = sample_bridge(sample_plan(recipe=RECIPE))
+CITED = records.Citation(title="A paper", paper="2403.17887", bibtex=None)
 PUBLISHED = records.Published(repo_id="a/b", url="https://huggingface.co/a/b", commit="c0ffee", private=True)
 SAMPLES = [
     RUN,
@@ -29,6 +30,7 @@ SAMPLES = [
     RECIPE,
     BRIDGE,
     PUBLISHED,
+    CITED,
     records.ProvedCut(checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=None, proof=None),
