@@ -149,6 +149,21 @@ REPAIR = (
     ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
 )
+GROWTH = (
+    click.option(
+        "--grow",
+        metavar="N|auto",
+        help="Put N new layers into the shallow half and train them alone (SLayer); auto: one every second.",
+    ),
+)
+DEPTHS = (
+    click.option(
+        "--depths",
+        metavar="LIST",
+        help="Train the first so many layers to be models of their own: 12,16,20 (Sorted LLaMA).",
+    ),
+    click.option("--sample-depths", is_flag=True, help="Train one of the depths a step, drawn at random."),
+)
 HEALING = (
     _defaulting(
         "--heal",
@@ -157,6 +172,8 @@ HEALING = (
     ),
     click.option(
         "--heal-data",
+        "--inject",
+        "heal_data",
         metavar="FILE|self",
         help="Text to train on: .txt or .jsonl, also .gz; self: MODEL answers prompts.  [default: built in]",
     ),
@@ -219,7 +236,8 @@ def _options(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Com
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
-@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, HEALING, (REPORT_TO,), PLACE, (DRY_RUN,))
+@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, GROWTH, DEPTHS, HEALING)
+@_options((REPORT_TO,), PLACE, (DRY_RUN,))
 @click.option("--push", is_flag=True, help="Publish the result on the Hub.")
 @click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]")
 @click.option("--private/--public", default=True, show_default=True, help="Who may see it.")
@@ -232,7 +250,8 @@ def run(push: bool, repo_id: str | None, private: bool, yes: bool, **options: An
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
-@_options(TARGET, CHOICE, CALIBRATION, REPAIR, HEALING, (REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
+@_options(TARGET, CHOICE, CALIBRATION, REPAIR, GROWTH, DEPTHS, HEALING)
+@_options((REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
@@ -242,7 +261,7 @@ def demo(**options: Any) -> None:
     from hf_prune.demo import demo_model
 
     if all(options[target] is None for target in TARGETS):
-        options["drop_layers"] = 6
+        options["drop_layers"] = 0 if options["depths"] else 6
     context = click.get_current_context()
     unsaid = {name for name in DEMO if context.get_parameter_source(name) is ParameterSource.DEFAULT}
     options |= {name: DEMO[name] for name in unsaid}

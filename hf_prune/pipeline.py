@@ -23,10 +23,12 @@ from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
-from hf_prune.errors import UnsupportedModel
+from hf_prune.errors import NothingGained, UnsupportedModel
 from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.speed import measure_speeds
-from hf_prune.heal.settings import HEALED
+from hf_prune.grow.places import places_for
+from hf_prune.grow.stage import GrowStage, grow
+from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
@@ -89,6 +91,10 @@ class _Work:
     @property
     def dense(self) -> Anatomy:
         return self.original.dense
+
+    def place(self, checkpoint: Checkpoint | None) -> Path:
+        """Where a checkpoint is; None: the original."""
+        return self.folder.checkpoints / checkpoint.variant if checkpoint else self.original.folder
 
 
 def prune(
@@ -163,9 +169,13 @@ def prune(
 
 
 def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
+    if recipe.depths is not None:
+        return f"{model}-sorted"
     if wanted is None:
         return f"{model}-within-{recipe.max_loss:g}"
-    return f"{model}-{num_layers - (wanted if isinstance(wanted, int) else len(wanted))}L"
+    left = num_layers - (wanted if isinstance(wanted, int) else len(wanted))
+    new = len(places_for(recipe.grow, left)) if recipe.grow else 0
+    return f"{model}-{left + new}L" if wanted or new else f"{model}-{recipe.heal}"
 
 
 def _check_publication(publication: Publication | None, name: str) -> str | None:
@@ -180,18 +190,32 @@ def _check_publication(publication: Publication | None, name: str) -> str | None
 def _run_stages(
     work: _Work, wanted: tuple[int, ...] | int | None, name: str, command: str | None, report_to: str
 ) -> Run:
-    selected = _select(work, wanted)
+    scores = Scores(work.original, hub.kept_scores(), work.reporter)
+    selected = _select(work, scores, wanted)
     plan = selected.plan
-    work.reporter.tell(_told(plan))
-    cut = _cut(work, plan)
+    if plan.removed:
+        work.reporter.tell(_told(plan))
+    cut = _cut(work, plan) if plan.removed else None
     bridged = _bridge(work, plan)
-    start = bridged.checkpoint or cut.checkpoint
+    start = bridged.checkpoint or (cut.checkpoint if cut else None)
+    grown = grow(
+        GrowStage(
+            original=work.original,
+            scores=scores,
+            run=work.folder,
+            start=work.place(start),
+            inputs=work.inputs,
+            reporter=work.reporter,
+        )
+    )
+    start = grown.checkpoint if grown else start
     healed = heal(
         HealStage(
             original=work.original,
             run=work.folder,
             plan=plan,
-            start=work.folder.checkpoints / start.variant,
+            start=work.place(start),
+            after=grown.growth.after if grown else (),
             inputs=work.inputs,
             reporter=work.reporter,
             ranks=work.ranks,
@@ -200,17 +224,19 @@ def _run_stages(
         )
     )
     result = healed.checkpoint or start
-    variants = {"dense": work.original.folder, "cut": work.folder.checkpoints / "cut"}
-    if bridged.checkpoint:
-        variants["bridged"] = work.folder.checkpoints / "bridged"
+    if result is None:
+        raise NothingGained(
+            f"{name} would be its original: {healed.healing.reason or healed.healing.plan.reason}"
+        )
+    stages = [stage for stage in (cut, bridged, grown, healed) if stage]
+    variants = {"dense": work.original.folder}
+    variants |= {s.checkpoint.variant: work.place(s.checkpoint) for s in stages if s.checkpoint}
     if healed.checkpoint:
-        variants[HEALED] = work.folder.checkpoints / HEALED
+        variants.pop(GROWN, None)  # it computes what it was grown from
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
-    written = build_skeleton(
-        work.folder.checkpoints / result.variant, trust_remote_code=work.recipe.trust_remote_code
-    )
+    written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -223,7 +249,7 @@ def _run_stages(
         plan=plan,
         result=result,
         result_anatomy=anatomy.describe(written),
-        proofs=tuple(proof for proof in (cut.proof, bridged.proof, healed.proof) if proof),
+        proofs=tuple(stage.proof for stage in stages if stage.proof),
         bridge=bridged.bridge,
         healing=healed.healing,
         perplexities=perplexities,
@@ -231,6 +257,7 @@ def _run_stages(
         speed_reason=trial.reason,
         started="",
         seconds=0.0,
+        growth=grown.growth if grown else None,
     )
 
 
@@ -239,11 +266,9 @@ def _told(plan: Plan) -> str:
     return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
 
-def _select(work: _Work, wanted: tuple[int, ...] | int | None) -> Selected:
-    scores = Scores(work.original, hub.kept_scores(), work.reporter)
-
+def _select(work: _Work, scores: Scores, wanted: tuple[int, ...] | int | None) -> Selected:
     def measure() -> Similarity:
-        if isinstance(wanted, tuple) and (reason := work.original.reason_against(wanted)):
+        if isinstance(wanted, tuple) and wanted and (reason := work.original.reason_against(wanted)):
             raise UnsupportedModel(reason)
         return scores.similarity()
 
@@ -288,8 +313,9 @@ def _bridge(work: _Work, plan: Plan) -> ProvedBridge:
 
 def _fit_bridge(work: _Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor]]:
     recipe, original, progress = work.recipe, work.original, work.reporter.progress
-    if recipe.bridge == "none":
-        return Bridge(method="none", folded=(), reason="not asked for"), {}
+    if recipe.bridge == "none" or not plan.removed:
+        reason = "not asked for" if plan.removed else None
+        return Bridge(method="none", folded=(), reason=reason), {}
     return make_bridge(original.decoder, original.calibration, plan.blocks, recipe.bridge, progress)
 
 
@@ -367,6 +393,7 @@ def _publish(
     write_whole(folder.model / "README.md", card)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
     origin = run.source.repo_id or run.source.folder
-    message = f"{run.name}: layers {ranges(run.plan.removed)} of {origin} removed"
+    done = f"layers {ranges(run.plan.removed)} of {origin} removed" if run.plan.removed else f"from {origin}"
+    message = f"{run.name}: {done}"
     url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
     return Published(repo_id=repo_id, url=url, commit=commit, private=publication.private)
