@@ -17,15 +17,17 @@ import torch
 
 from hf_prune import anatomy, calibration, hub
 from hf_prune.bridge.choose import make_bridge
-from hf_prune.card import render_card, render_pictures
+from hf_prune.card import render_card, render_depth_card, render_pictures
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
+from hf_prune.evaluate.depths import depth_name, perplexities_by_depth
 from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.speed import measure_speeds
+from hf_prune.extract import publish_depth, write_depth
 from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import GrowStage, grow
 from hf_prune.grow.surgery import GROWN
@@ -40,11 +42,14 @@ from hf_prune.records import (
     Anatomy,
     Bridge,
     Checkpoint,
+    Depth,
+    DepthTable,
     Perplexity,
     Plan,
     Proof,
     ProvedBridge,
     ProvedCut,
+    ProvedHealing,
     Published,
     Selected,
     Similarity,
@@ -52,12 +57,10 @@ from hf_prune.records import (
     fingerprint,
     to_json,
 )
-from hf_prune.report import SCHEMA_VERSION, Run
+from hf_prune.report import MARKER, SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
 from hf_prune.selection import Selection
 from hf_prune.skeleton import build_skeleton
-
-MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +237,7 @@ def _run_stages(
     if healed.checkpoint:
         variants.pop(GROWN, None)  # it computes what it was grown from
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
+    depths = _depths(work, healed) if healed.healing.plan.depths else ()
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
     written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)
@@ -258,6 +262,7 @@ def _run_stages(
         started="",
         seconds=0.0,
         growth=grown.growth if grown else None,
+        depths=depths,
     )
 
 
@@ -350,17 +355,54 @@ def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
     return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
 
 
-def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
-    def compute() -> SpeedTrial:
-        return measure_speeds(
-            folders,
-            work.dense.size_bytes,
-            str(work.original.device),
-            work.reporter.progress,
-            trust_remote_code=work.recipe.trust_remote_code,
-        )
+def _depths(work: _Work, healed: ProvedHealing) -> tuple[Depth, ...]:
+    """Each depth of a sorted model: what it is worth, and a checkpoint of its own in `checkpoints`."""
+    depths, folder = healed.healing.plan.depths, work.place(healed.checkpoint)
+    trusted = work.recipe.trust_remote_code
+    folders = {depth_name(depth): work.folder.checkpoints / depth_name(depth) for depth in depths[:-1]}
 
-    return work.folder.stage("speed", SpeedTrial, work.inputs, compute)
+    def compute() -> DepthTable:
+        written = []
+        for depth, target in zip(depths[:-1], folders.values(), strict=True):
+            with whole_folder(target) as partial:
+                made = write_depth(folder, partial, depth, work.reporter.progress, trust_remote_code=trusted)
+            written.append(made)
+        speeds = _measured_speeds(work, {**folders, depth_name(depths[-1]): folder}).speeds
+        each = [*written, healed.checkpoint]
+        heldout, progress = work.original.heldout, work.reporter.progress
+        before = perplexities_by_depth(work.original.decoder, heldout, depths, "truncated", progress)
+        after = perplexities_by_depth(work.original.open(folder), heldout, depths, "sorted", progress)
+        table = []
+        for depth, checkpoint, truncated, trained in zip(depths, each, before, after, strict=True):
+            assert checkpoint is not None
+            table.append(
+                Depth(
+                    layers=depth,
+                    parameters=checkpoint.parameters,
+                    size_bytes=checkpoint.size_bytes,
+                    truncated=truncated,
+                    perplexity=trained,
+                    speed=next((speed for speed in speeds if speed.variant == depth_name(depth)), None),
+                )
+            )
+        return DepthTable(depths=tuple(table))
+
+    shallowest = folders[depth_name(depths[0])] if folders else folder
+    return work.folder.stage("depths", DepthTable, work.inputs, compute, lambda _: shallowest).depths
+
+
+def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
+    return work.folder.stage("speed", SpeedTrial, work.inputs, lambda: _measured_speeds(work, folders))
+
+
+def _measured_speeds(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
+    return measure_speeds(
+        folders,
+        work.dense.size_bytes,
+        str(work.original.device),
+        work.reporter.progress,
+        trust_remote_code=work.recipe.trust_remote_code,
+    )
 
 
 def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
@@ -375,6 +417,13 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
         (partial / "README.md").write_text(render_card(run, repo_id), encoding="utf-8")
+    for depth in run.depths[:-1]:
+        name = depth_name(depth.layers)
+        with whole_folder(folder.depths / name) as partial:
+            for path in sorted((folder.checkpoints / name).iterdir()):
+                _link(path, partial / path.name)
+            card = render_depth_card(run, depth.layers, repo_id)
+            (partial / "README.md").write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
 
 
@@ -396,4 +445,8 @@ def _publish(
     done = f"layers {ranges(run.plan.removed)} of {origin} removed" if run.plan.removed else f"from {origin}"
     message = f"{run.name}: {done}"
     url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
+    for depth in run.depths[:-1]:
+        place = folder.depths / depth_name(depth.layers)
+        write_whole(place / "README.md", render_depth_card(run, depth.layers, repo_id))
+        publish_depth(repo_id, place, depth.layers)
     return Published(repo_id=repo_id, url=url, commit=commit, private=publication.private)

@@ -44,7 +44,14 @@ def trained_numbers(
 
 
 def training_memory(
-    method: str, left: Anatomy, trained: int, tokens: int, element: int, *, checkpointing: bool
+    method: str,
+    left: Anatomy,
+    trained: int,
+    tokens: int,
+    element: int,
+    *,
+    checkpointing: bool,
+    heads: int = 1,
 ) -> int:
     """Bytes that training takes beside the interpreter and its libraries.
 
@@ -55,13 +62,14 @@ def training_memory(
         tokens: that pass at once.
         element: bytes of a number as the model computes.
         checkpointing: whether a layer's inner states are computed again on the way back.
+        heads: how many times the head is passed.
     """
     layers = sum(left.parameters_per_layer)
     stored = layers * (NF4_BYTES if method == "qlora" else element) + (left.parameters - layers) * element
     # Layers whose inner states are kept: those above the first that is trained.
     grown = 3 if method in ("partial", "replace") else left.num_layers
     inner = KEPT_PER_LAYER * (1 if checkpointing else grown) + (left.num_layers if checkpointing else 0)
-    passing = tokens * (inner * left.hidden_size * element + LOGIT_BYTES * left.vocabulary_size)
+    passing = tokens * (inner * left.hidden_size * element + heads * LOGIT_BYTES * left.vocabulary_size)
     return int(stored + MASTER_BYTES * trained + passing)
 
 

@@ -196,7 +196,10 @@ def _sized(
 
     def memory(windows: int) -> int:
         tokens = windows * plan.sequence_length
-        return training_memory(plan.method, left, trained, tokens, element, checkpointing=checkpointing)
+        heads = 1 if plan.sample_depths else max(1, len(plan.depths))
+        return training_memory(
+            plan.method, left, trained, tokens, element, checkpointing=checkpointing, heads=heads
+        )
 
     each = max(1, plan.batch // machine.processes)
     room = FREE_SHARE * machine.free_memory
