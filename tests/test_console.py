@@ -8,7 +8,7 @@ import pytest
 from hf_prune import console
 from hf_prune.pipeline import Outcome
 from hf_prune.report import Run
-from tests.sample_run import sample_run
+from tests.sample_run import sample_grown_run, sample_run, sample_sorted_run
 
 
 def shown(run: Run, capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> tuple[str, str]:
@@ -39,6 +39,22 @@ def test_a_line_says_what_healing_gave(capsys: pytest.CaptureFixture[str]) -> No
 def test_nothing_is_said_of_a_healing_that_was_not_done(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = shown(sample_run(), capsys)
     assert "heal" not in err
+
+
+def test_of_a_grown_model_the_new_layers_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_grown_run(), capsys)
+    assert "SmolLM2-135M-37L: new layers 2, 5, 8, 11, 14, 17, 20 of 37\n" in err
+    assert row(err, "dense") == ["", "dense", "healed"]
+    assert row(err, "parameters") == ["parameters", "134.5 M", "159.3 M"]
+    assert "trained (grown) on 299,008 tokens" in err
+    assert "removed" not in err
+
+
+def test_of_a_sorted_model_there_is_a_row_for_each_depth(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_sorted_run(), capsys)
+    assert "SmolLM2-135M-sorted: its first 12, 16, 20, 24 layers are models of their own\n" in err
+    assert row(err, "16") == ["16", "85.0 M", "2988.10", "40.18", "58.8", "645 MB"]
+    assert row(err, "30") == ["30", "134.5 M", "20.12", "18.41", "31.3", "701 MB"]
 
 
 def test_as_json_there_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

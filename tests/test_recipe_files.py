@@ -48,7 +48,6 @@ PAPERS = {
     "slayer": "2410.02330",
     "sorted": "2309.08968",
 }
-NOT_YET_OPTIONS = {"slayer", "sorted"}  # set fields that `run` has no option for
 MINE = Citation(title="Mine", paper="2601.00001", bibtex="@misc{mine,\n  year = {2026}\n}\n")
 
 
@@ -285,7 +284,7 @@ def test_a_file_is_followed_as_a_recipe_of_a_paper_is(tmp_path):
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize("name", sorted(set(PAPERS) - NOT_YET_OPTIONS))
+@pytest.mark.parametrize("name", PAPERS)
 def test_the_command_asks_for_what_a_recipe_came_to(monkeypatch, name, more, command):
     monkeypatch.setattr("hf_prune.demo.demo_model", lambda: (Path("d"), "d.gguf"))
     model = ["m"] if command == "run" else []
@@ -427,9 +426,8 @@ def test_the_recipes_are_listed_with_their_papers_and_options():
     for about, options in zip(lines[::2], lines[1::2], strict=True):
         name = about.partition(":")[0]
         assert about.endswith(f"(https://arxiv.org/abs/{PAPERS[name]})")
-        if name not in NOT_YET_OPTIONS:
-            params = cli.commands["run"].make_context("run", ["m", *shlex.split(options)]).params
-            assert read_recipe_file(name).options.items() <= params.items()
+        params = cli.commands["run"].make_context("run", ["m", *shlex.split(options)]).params
+        assert read_recipe_file(name).options.items() <= params.items()
 
 
 def test_the_file_of_a_recipe_is_printed_as_it_is():
