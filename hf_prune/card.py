@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.criteria import CRITERIA, cornerstones
-from hf_prune.records import Anatomy, Bridge, Healing, LayerScores, Perplexity, Source, Speed
+from hf_prune.records import Anatomy, Bridge, Choices, Healing, LayerScores, Perplexity, Source, Speed
 from hf_prune.report import Run
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class _Column:
     anatomy: Anatomy
     cache_bytes: int | None  # of CACHED_TOKENS
     perplexity: Perplexity
+    choices: Choices | None
     speed: Speed | None
 
 
@@ -148,6 +149,7 @@ def _environment() -> Environment:
         autoescape=False,
     )
     environment.filters.update(
+        accuracy=accuracy,
         cell=cell,
         change=change,
         code=code,
@@ -155,6 +157,7 @@ def _environment() -> Environment:
         duration=duration,
         figure=figure,
         grouped=grouped,
+        percent=percent,
         ranges=ranges,
         sentence=sentence,
         size=size,
@@ -182,6 +185,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "origin": _origin(run.source),
         "license_url": _license_url(run.source),
         "columns": _columns(run),
+        "items": next((chosen for chosen in run.choices if chosen.variant == result.variant), None),
         "cached_tokens": CACHED_TOKENS,
         "titles": TITLES,
         "dense": dense,
@@ -234,6 +238,7 @@ def _by_variant(perplexities: Iterable[Perplexity]) -> dict[str, Perplexity]:
 
 def _columns(run: Run) -> list[_Column]:
     speeds = {speed.variant: speed for speed in run.speeds}
+    choices = {chosen.variant: chosen for chosen in run.choices}
     columns = []
     for measured in run.perplexities:
         anatomy = run.anatomy_of(measured.variant)
@@ -244,6 +249,7 @@ def _columns(run: Run) -> list[_Column]:
             anatomy=anatomy,
             cache_bytes=per_token and per_token * CACHED_TOKENS,
             perplexity=measured,
+            choices=choices.get(measured.variant),
             speed=speeds.get(measured.variant),
         )
         columns.append(column)
@@ -358,6 +364,17 @@ def change(after: float, before: float) -> str:
     """The change from `before` to `after`: -21 %."""
     percent = 100 * (after / before - 1)
     return f"{percent:+.0f} %" if abs(percent) >= 9.5 else f"{percent:+.1f} %"
+
+
+def percent(share: float) -> str:
+    """A share of one: 65.6 %."""
+    return f"{100 * share:.1f} %"
+
+
+def accuracy(choices: Choices) -> str:
+    """Accuracy and its standard error: 65.6 ± 6.0 %. A single item has none, nor have equal ones."""
+    error = f" ± {100 * choices.accuracy_stderr:.1f}" if choices.accuracy_stderr else ""
+    return f"{100 * choices.accuracy:.1f}{error} %"
 
 
 def duration(seconds: float) -> str:

@@ -61,6 +61,8 @@ OTHER_VALUES = {
     "boundary_loss": 0.5,
     "eval_data": "-held.jsonl",
     "eval_samples": 5,
+    "choices": "it's.jsonl.gz",
+    "choice_items": 0,
     "device": "cuda:1",
 }
 
@@ -120,6 +122,7 @@ def test_says_everything_that_is_wrong_at_once():
         boundary_loss=-1.0,
         samples=0,
         eval_samples=0,
+        choice_items=-1,
         sequence_length=7,
     )
     with pytest.raises(RecipeError) as caught:
@@ -143,6 +146,7 @@ def test_says_everything_that_is_wrong_at_once():
         "--train-head",
         "--samples",
         "--eval-samples",
+        "--choice-items",
         "--seq-len",
         "--heal-tokens",
         "--rank",
