@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hf_prune.choose.blocks import ranges
 from hf_prune.figures import (
+    accuracy,
     cell,
     change,
     code,
@@ -21,6 +22,7 @@ from hf_prune.figures import (
     duration,
     figure,
     grouped,
+    percent,
     sentence,
     series,
     size,
@@ -29,6 +31,7 @@ from hf_prune.figures import (
 from hf_prune.records import (
     Anatomy,
     Bridge,
+    Choices,
     Healing,
     Perplexity,
     Source,
@@ -86,6 +89,7 @@ class _Column:
     anatomy: Anatomy
     cache_bytes: int | None  # of CACHED_TOKENS
     perplexity: Perplexity
+    choices: Choices | None
     speed: Speed | None
 
 
@@ -203,6 +207,7 @@ def _environment() -> Environment:
         autoescape=False,
     )
     environment.filters.update(
+        accuracy=accuracy,
         cell=cell,
         change=change,
         code=code,
@@ -210,6 +215,7 @@ def _environment() -> Environment:
         duration=duration,
         figure=figure,
         grouped=grouped,
+        percent=percent,
         ranges=ranges,
         sentence=sentence,
         series=series,
@@ -237,6 +243,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "origin": _origin(run.source),
         "license_url": _license_url(run.source),
         "columns": _columns(run),
+        "items": next((chosen for chosen in run.choices if chosen.variant == result.variant), None),
         "cached_tokens": CACHED_TOKENS,
         "titles": _titles(run),
         "dense": dense,
@@ -317,6 +324,7 @@ def _has_layer_map(run: Run) -> bool:
 def _columns(run: Run) -> list[_Column]:
     speeds = {speed.variant: speed for speed in run.speeds}
     titles, columns = _titles(run), []
+    choices = {chosen.variant: chosen for chosen in run.choices}
     for measured in run.perplexities:
         anatomy = run.anatomy_of(measured.variant)
         per_token = anatomy.key_value_bytes_per_token
@@ -326,6 +334,7 @@ def _columns(run: Run) -> list[_Column]:
             anatomy=anatomy,
             cache_bytes=per_token and per_token * CACHED_TOKENS,
             perplexity=measured,
+            choices=choices.get(measured.variant),
             speed=speeds.get(measured.variant),
         )
         columns.append(column)

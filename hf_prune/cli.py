@@ -157,6 +157,12 @@ EVALUATION = (
         help="Held-out text for perplexity.  [default: built in]",
     ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
+    click.option(
+        "--choices",
+        type=click.Path(dir_okay=False),
+        help="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
+    ),
+    _defaulting("--choice-items", type=int, metavar="N", help="How many of them; 0: none."),
 )
 GROWTH = (
     click.option(

@@ -91,6 +91,10 @@ def _show_table(run: Run) -> None:
         table.add_column(perplexity.variant, justify="right")
     rows = {
         "perplexity": {p.variant: f"{p.perplexity:.2f}" for p in run.perplexities},
+        "accuracy": {c.variant: f"{100 * c.accuracy:.1f} %" for c in run.choices},
+        "stability": {
+            c.variant: f"{100 * c.stability:.1f} %" for c in run.choices if c.stability is not None
+        },
         "parameters": {
             p.variant: f"{run.anatomy_of(p.variant).parameters / 1e6:,.1f} M" for p in run.perplexities
         },

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hf_prune.choose.blocks import blocks_of
 from hf_prune.choose.criteria import AUTO, CRITERIA, probe_passes
 from hf_prune.environment import Machine
+from hf_prune.evaluate.items import OPTIONS, STRETCH, item_lengths
 from hf_prune.grow.places import places_for
 from hf_prune.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.heal.settings import lessons_bytes, plan_healing
@@ -49,7 +50,11 @@ def estimate(
     rate = SHARE_OF_RATE * machine.operations_per_second
     one_pass = 2 * sum(dense.parameters_per_layer) * tokens / rate
     head = 2 * dense.vocabulary_size * dense.hidden_size / rate  # seconds a token
-    evaluated = recipe.eval_samples * recipe.sequence_length
+    predicted = recipe.eval_samples * recipe.sequence_length
+    passage, continuation = item_lengths(min(STRETCH, recipe.sequence_length))
+    options = OPTIONS * recipe.choice_items  # of a file they are thought to be as many and as long
+    evaluated = predicted + options * (passage + continuation)
+    predicted += options * continuation
     bridges = "none" if count == 0 else recipe.bridge
     contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if bridges == AUTO else 0
     shorter = 2 if healing.method == "none" else 3  # cut, bridged and healed checkpoints
@@ -72,7 +77,7 @@ def estimate(
         choosing_seconds=one_pass * choosing_passes(recipe, dense.num_layers, count),
         repairing_seconds=one_pass * BRIDGE_PASSES.get(bridges, 2.0) + contest * (one_pass / tokens + head),
         evaluating_seconds=(1 + shorter * depth) * one_pass * evaluated / tokens
-        + (1 + shorter) * head * evaluated,
+        + (1 + shorter) * head * predicted,
         healing_method=healing.method,
         healing_reason=healing.reason,
         healing_memory_bytes=healing.memory_bytes,

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from hf_prune.records import Perplexity
+from hf_prune.records import Choices, Perplexity
 
 
 def count(value: float) -> str:
@@ -68,6 +68,17 @@ def change(after: float, before: float) -> str:
     """The change from `before` to `after`: -21 %."""
     percent = 100 * (after / before - 1)
     return f"{percent:+.0f} %" if abs(percent) >= 9.5 else f"{percent:+.1f} %"
+
+
+def percent(share: float) -> str:
+    """A share of one: 65.6 %."""
+    return f"{100 * share:.1f} %"
+
+
+def accuracy(choices: Choices) -> str:
+    """Accuracy and its standard error: 65.6 ± 6.0 %. A single item has none, nor have equal ones."""
+    error = f" ± {100 * choices.accuracy_stderr:.1f}" if choices.accuracy_stderr else ""
+    return f"{100 * choices.accuracy:.1f}{error} %"
 
 
 def duration(seconds: float) -> str:

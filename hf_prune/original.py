@@ -15,6 +15,7 @@ from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.environment import choose_device, free_memory
 from hf_prune.errors import RecipeError, UnsupportedModel, first_line
+from hf_prune.evaluate.items import STRETCH, Items, Questions, items_from_text, read_questions, to_items
 from hf_prune.layer_config import reason_against
 from hf_prune.progress import Reporter
 from hf_prune.ranks import ALONE, Ranks
@@ -35,6 +36,7 @@ class Located:
     found: source.Found
     texts: tuple[Text, Text]  # to fit on, and held out
     healing_text: Text | None  # to train on, or prompts; None where nothing is trained
+    questions: Questions | None  # multiple choice; None where that is made from the held-out text
     anatomy: Anatomy
 
 
@@ -47,6 +49,7 @@ class Original:
     identity: str  # changes when the model's content does
     texts: tuple[Text, Text]  # to fit on, and held out
     healing_text: Text | None  # to train on, or prompts; None where nothing is trained
+    questions: Questions | None  # multiple choice; None where that is made from the held-out text
     device: torch.device
     memory: ActivationMemory
 
@@ -91,6 +94,17 @@ class Original:
         """Windows that are only measured on."""
         return self._windows(self.texts[1], self.recipe.eval_samples, seed=None)
 
+    @cached_property
+    def items(self) -> Items:
+        """Multiple-choice items: those of the file, or of the held-out text."""
+        if self.questions is not None:
+            return to_items(self.questions, self.tokenizer, self._most_tokens)
+        length = min(STRETCH, self.window_length)
+        text, count = self.texts[1], self.recipe.choice_items
+        return items_from_text(
+            calibration.to_windows(text, self.tokenizer, num_sequences=count, length=length)
+        )
+
     def healing_windows(self, count: int) -> Windows:
         """So many windows of the text to train on, or as many as it has."""
         assert self.healing_text is not None
@@ -104,8 +118,12 @@ class Original:
     @cached_property
     def window_length(self) -> int:
         """Tokens of a window: as many as asked for, or as the model was made for."""
-        limit = getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None)
-        return calibration.longest_window(self.recipe.sequence_length, [limit])
+        return calibration.longest_window(self.recipe.sequence_length, [self._most_tokens])
+
+    @property
+    def _most_tokens(self) -> int | None:
+        """That the model was made for, where its configuration says so."""
+        return getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None) or None
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -152,6 +170,8 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     (reporter or Reporter()).tell(found.notice or source.announce(found))
     texts = _read_texts(recipe)
     healing_text = _read_healing_text(recipe, texts)
+    asked = recipe.choices if recipe.choice_items else None
+    questions = read_questions(Path(asked), recipe.choice_items) if asked else None
     described = source.fetch_anatomy(found, exact=exact)
     return Located(
         recipe=recipe,
@@ -159,6 +179,7 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
         found=found,
         texts=texts,
         healing_text=healing_text,
+        questions=questions,
         anatomy=described,
     )
 
@@ -188,6 +209,7 @@ def open_original(
         identity=located.found.identity,
         texts=located.texts,
         healing_text=located.healing_text,
+        questions=located.questions,
         device=located.device,
         memory=ActivationMemory(limit=max_memory, folder=workspace),
     )
@@ -234,4 +256,5 @@ def without_folders(recipe: Recipe) -> Recipe:
         heal_data=shown(recipe.heal_data) if recipe.heal_data else None,
         prompts=shown(recipe.prompts) if recipe.prompts else None,
         eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
+        choices=shown(recipe.choices) if recipe.choices else None,
     )

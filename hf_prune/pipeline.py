@@ -24,9 +24,11 @@ from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
+from hf_prune.evaluate.choices import answer
 from hf_prune.evaluate.depths import depth_name, perplexities_by_depth
 from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.speed import measure_speeds
+from hf_prune.evaluate.stability import compare
 from hf_prune.extract import publish_depth, write_depth
 from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import GrowStage, grow
@@ -41,8 +43,10 @@ from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.recipe_files import built_in_options, recipe_text
 from hf_prune.records import (
     Anatomy,
+    Answers,
     Bridge,
     Checkpoint,
+    Choices,
     Citation,
     Depth,
     DepthTable,
@@ -159,6 +163,7 @@ def prune(
         return None
     texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
     digests = [calibration.digest(text) for text in texts]
+    digests += [located.questions.sha256] if located.questions else []
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
@@ -243,6 +248,7 @@ def _run_stages(
     if healed.checkpoint:
         variants.pop(GROWN, None)  # it computes what it was grown from
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
+    choices = _choose(work, variants)
     depths = _depths(work, healed) if healed.healing.plan.depths else ()
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
@@ -269,6 +275,7 @@ def _run_stages(
         seconds=0.0,
         growth=grown.growth if grown else None,
         depths=depths,
+        choices=choices,
     )
 
 
@@ -359,6 +366,22 @@ def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
         return perplexity(decoder, work.original.heldout, variant, work.reporter.progress)
 
     return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
+
+
+def _choose(work: _Work, folders: dict[str, Path]) -> tuple[Choices, ...]:
+    """What every variant makes of multiple choice, the original first."""
+    if work.recipe.choice_items == 0:
+        return ()
+    answers = [_answer(work, variant, folder) for variant, folder in folders.items()]
+    return tuple(compare(work.original.items, each, answers[0]) for each in answers)
+
+
+def _answer(work: _Work, variant: str, folder: Path) -> Answers:
+    def compute() -> Answers:
+        decoder = work.original.decoder if variant == "dense" else work.original.open(folder)
+        return answer(decoder, work.original.items, variant, work.reporter.progress)
+
+    return work.folder.stage(f"choices-{variant}", Answers, work.inputs, compute)
 
 
 def _depths(work: _Work, healed: ProvedHealing) -> tuple[Depth, ...]:

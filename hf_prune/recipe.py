@@ -197,6 +197,7 @@ def _too_small(recipe: Recipe) -> Iterator[str]:
     for option, value, least in (
         ("--samples", recipe.samples, 1),
         ("--eval-samples", recipe.eval_samples, 1),
+        ("--choice-items", recipe.choice_items, 0),
         ("--seq-len", recipe.sequence_length, 8),
         ("--heal-tokens", recipe.heal_tokens, 1),
         ("--rank", recipe.rank, 1),

@@ -14,6 +14,7 @@ from hf_prune.records import (
     BridgeTrial,
     Check,
     Checkpoint,
+    Choices,
     Contest,
     Depth,
     Environment,
@@ -250,6 +251,27 @@ def sample_perplexity(variant: str, perplexity: float, loss_stderr: float) -> Pe
     )
 
 
+def sample_choices(variant: str, right: int, agreeing: int, stability: float) -> Choices:
+    """Of 64 items; the original agrees with itself, which is not said."""
+    compared = {
+        "agreement": agreeing / 64,
+        "stability": stability,
+        "stability_items": 52.1837,
+        "literal_stability": 1.0,
+        "literal_stability_items": 1.0004,
+    }
+    return Choices(
+        variant=variant,
+        name="c4_heldout",
+        num_items=64,
+        sha256="c" * 64,
+        chance=0.25,
+        accuracy=right / 64,
+        accuracy_stderr=math.sqrt(right / 64 * (1 - right / 64) / 63),
+        **({} if variant == "dense" else compared),
+    )
+
+
 def sample_speed(variant: str, decode: float, prompt: float, memory: int) -> Speed:
     return Speed(
         variant=variant,
@@ -318,6 +340,12 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
     plan = sample_plan(30, recipe)
     result = sample_anatomy(len(plan.kept))
     published = variants[-1]
+    chosen = {
+        "cut": (27, 45, 0.6912),
+        "bridged": (33, 49, 0.7634),
+        "grown": (40, 64, 1.0),
+        "healed": (38, 56, 0.8811),
+    }
     figures = {
         "cut": (61.2475, 0.0307),
         "bridged": (43.1812, 0.0288),
@@ -351,6 +379,10 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
         speed_reason=None,
         started="2026-11-21T08:00:00Z",
         seconds=221.4,
+        choices=(
+            sample_choices("dense", 42, 64, 1.0),
+            *(sample_choices(variant, *chosen[variant]) for variant in variants),
+        ),
     )
 
 

@@ -51,6 +51,7 @@ def bare_run() -> Run:
         perplexities=tuple(replace(measured, text=own, loss_stderr=0.0) for measured in run.perplexities),
         speeds=(),
         speed_reason="this machine has less memory than the original needs",
+        choices=(),
     )
 
 
@@ -224,6 +225,13 @@ def trained_whole_run() -> Run:
     return sample_trained_run(Recipe(model="m", drop_layers=0, heal="lora"), "lora", ["healed"])
 
 
+def questioned_run() -> Run:
+    """Multiple choice out of a file, all answered rightly, so that no error can be given."""
+    run = sample_run(Recipe(model="m", choices="a|b`c.jsonl"))
+    right = (replace(each, name="a|b`c.jsonl", accuracy=1.0, accuracy_stderr=0.0) for each in run.choices)
+    return replace(run, choices=tuple(right))
+
+
 RUNS = [
     sample_run,
     tournament_run,
@@ -243,6 +251,7 @@ RUNS = [
     sample_sorted_run,
     slow_sorted_run,
     trained_whole_run,
+    questioned_run,
 ]
 each_run = pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
 MakeRun = Callable[[], Run]
@@ -325,6 +334,9 @@ def _as_printed(run: Run) -> Iterator[str]:
         yield from (card.with_error(depth.truncated), card.with_error(depth.perplexity))
     if run.growth is not None:
         yield from _means_of(run)
+    yield from map(card.accuracy, run.choices)
+    for each in run.choices:
+        yield from (card.percent(share) for share in (each.agreement, each.stability) if share is not None)
     yield str(card.CACHED_TOKENS)
     for anatomy in (run.dense, run.anatomy_of("cut"), run.result_anatomy):
         yield card.size((anatomy.key_value_bytes_per_token or 0) * card.CACHED_TOKENS)
@@ -413,6 +425,25 @@ def test_card_says_why_speed_is_missing() -> None:
 
 def test_card_gives_no_error_of_a_single_sequence() -> None:
     assert "±" not in render_card(bare_run())
+
+
+def test_card_says_what_kind_of_accuracy_was_measured() -> None:
+    texts = [" ".join(render_card(make()).split()) for make in (sample_run, questioned_run, bare_run)]
+    assert "Continuing text is not a task: no task accuracy was measured." in texts[0]
+    assert "as perplexity and multiple choice on one text alone, `c4_heldout`" in texts[0]
+    assert "Accuracy was measured on the task of these items alone." in texts[1]
+    assert "and as multiple choice on 64 items of ``a|b`c.jsonl``" in texts[1]
+    assert "No task accuracy was measured." in texts[2]
+    assert "Accuracy" not in texts[2]
+
+
+def test_card_shows_each_variant_s_own_accuracy_and_agreement() -> None:
+    rows = section(render_card(sample_run()), "Evaluation").splitlines()
+    assert "| Original | 65.6 ± 6.0 % |  |  | 64 | `c4_heldout` |" in rows
+    assert "| **Cut and bridged** | 51.6 ± 6.3 % | 76.6 % | 76.3 % | 64 | `c4_heldout` |" in rows
+    glance = section(render_card(sample_run()), "At a glance")
+    assert "(64 items) | 65.6 ± 6.0 % | 42.2 ± 6.2 % | 51.6 ± 6.3 % |" in glance
+    assert "| Stability of these choices |  | 69.1 % | 76.3 % |" in glance
 
 
 def test_card_says_that_some_gaps_are_open() -> None:

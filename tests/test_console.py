@@ -28,6 +28,8 @@ def test_the_table_has_a_column_for_each_variant(capsys: pytest.CaptureFixture[s
     assert out == "here/model\n"
     assert row(err, "dense") == ["", "dense", "cut", "bridged", "healed"]
     assert row(err, "perplexity") == ["perplexity", "20.12", "61.25", "43.18", "28.41"]
+    assert row(err, "accuracy") == ["accuracy", "65.6 %", "42.2 %", "51.6 %", "59.4 %"]
+    assert row(err, "stability") == ["stability", "", "69.1 %", "76.3 %", "88.1 %"]
     assert row(err, "tokens/s") == ["tokens/s", "31.4", "", "", "41.8"]
 
 

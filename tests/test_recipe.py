@@ -62,6 +62,8 @@ OTHER_VALUES = {
     "boundary_loss": 0.5,
     "eval_data": "-held.jsonl",
     "eval_samples": 5,
+    "choices": "it's.jsonl.gz",
+    "choice_items": 0,
     "device": "cuda:1",
     "based_on": "gromov",
 }
@@ -123,6 +125,7 @@ def test_says_everything_that_is_wrong_at_once():
         boundary_loss=-1.0,
         samples=0,
         eval_samples=0,
+        choice_items=-1,
         sequence_length=7,
     )
     with pytest.raises(RecipeError) as caught:
@@ -146,6 +149,7 @@ def test_says_everything_that_is_wrong_at_once():
         "--train-head",
         "--samples",
         "--eval-samples",
+        "--choice-items",
         "--seq-len",
         "--heal-tokens",
         "--rank",

@@ -45,6 +45,8 @@ SAMPLES = [
     records.SpeedTrial(speeds=(), reason="no room"),
     *RUN.perplexities,
     *RUN.speeds,
+    *RUN.choices,
+    records.Answers(variant="cut", answers=(records.Answer(losses=(1.5, 2.5), is_right=True),)),
     *RUN.proofs,
     Block(start=3, end=7),
     records.Selected(similarity=RUN.similarity, plan=RUN.plan),

@@ -9,6 +9,8 @@ from hf_prune.records.around import Citation, Environment, Estimate, Published
 from hf_prune.records.chosen import Block, BlockDistance, CutLosses, Plan, Selected, Tournament, Trial
 from hf_prune.records.evaluated import (
     Agreement,
+    Answer,
+    Answers,
     Choices,
     Depth,
     DepthTable,
@@ -38,6 +40,8 @@ from hf_prune.records.repaired import (
 __all__ = [
     "Agreement",
     "Anatomy",
+    "Answer",
+    "Answers",
     "Block",
     "BlockDistance",
     "Bridge",

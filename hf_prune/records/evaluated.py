@@ -43,16 +43,42 @@ class SpeedTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """How often a variant finds the right option of several the likeliest."""
+class Answer:
+    """What a model makes of one multiple-choice item."""
+
+    losses: tuple[float, ...]  # of each option, in nats per token
+    is_right: bool  # whether the option with the lowest loss, summed over its tokens, is the right one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one variant makes of all items, in their order."""
 
     variant: str
-    name: str  # of the items
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """How often a variant finds the right option of several the likeliest.
+
+    What compares it with the original, None of the original itself, is explained in `evaluate.stability`.
+    """
+
+    variant: str
+    name: str  # of the file of items, or of the text that they were made from
     num_items: int
-    sha256: str  # of the items
+    sha256: str  # of the items, as token ids
+    chance: float  # the accuracy of guessing
     accuracy: float
     accuracy_stderr: float  # over items
-    stability: float | None  # LLM-Streamline's agreement with the original; None of the original itself
+    agreement: float | None = None  # the share of items on which it is right where the original is
+    stability: float | None = (
+        None  # LLM-Streamline's: the same, weighted by the spread of the original's losses
+    )
+    stability_items: float | None = None  # how many items of equal weight its weights amount to
+    literal_stability: float | None = None  # the same, weighted by the spread of perplexities
+    literal_stability_items: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
