@@ -148,6 +148,9 @@ REPAIR = (
         help="Held-out text for perplexity.  [default: built in]",
     ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
+    click.option(
+        "--draft", is_flag=True, help="Also measure the result as a draft that MODEL checks as it writes."
+    ),
 )
 HEALING = (
     _defaulting(

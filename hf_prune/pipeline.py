@@ -25,6 +25,7 @@ from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import UnsupportedModel
 from hf_prune.evaluate.perplexity import perplexity
+from hf_prune.evaluate.speculation import beginnings, measure_speculation
 from hf_prune.evaluate.speed import measure_speeds
 from hf_prune.heal.settings import HEALED
 from hf_prune.heal.stage import HealStage, follow, heal
@@ -46,6 +47,7 @@ from hf_prune.records import (
     Published,
     Selected,
     Similarity,
+    SpeculationTrial,
     SpeedTrial,
     fingerprint,
     to_json,
@@ -207,6 +209,7 @@ def _run_stages(
         variants[HEALED] = work.folder.checkpoints / HEALED
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
+    drafted = _try_draft(work, variants[result.variant], result)
     shown = without_folders(work.recipe)
     written = build_skeleton(
         work.folder.checkpoints / result.variant, trust_remote_code=work.recipe.trust_remote_code
@@ -229,6 +232,8 @@ def _run_stages(
         perplexities=perplexities,
         speeds=trial.speeds,
         speed_reason=trial.reason,
+        speculations=drafted.speculations,
+        speculation_reason=drafted.reason,
         started="",
         seconds=0.0,
     )
@@ -335,6 +340,26 @@ def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
         )
 
     return work.folder.stage("speed", SpeedTrial, work.inputs, compute)
+
+
+def _try_draft(work: _Work, folder: Path, result: Checkpoint) -> SpeculationTrial:
+    """The result as the draft of its original, where that was asked for."""
+    if not work.recipe.draft:
+        return SpeculationTrial(speculations=(), reason=None)
+
+    def compute() -> SpeculationTrial:
+        return measure_speculation(
+            work.original.folder,
+            folder,
+            None,
+            beginnings(work.original.heldout),
+            work.dense.size_bytes + result.size_bytes,
+            str(work.original.device),
+            work.reporter.progress,
+            trust_remote_code=work.recipe.trust_remote_code,
+        )
+
+    return work.folder.stage("speculation", SpeculationTrial, work.inputs, compute)
 
 
 def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:

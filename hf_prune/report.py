@@ -55,6 +55,7 @@ class Run:
     depths: tuple[Depth, ...] = ()  # of a sorted model, the shallowest first
     choices: tuple[Choices, ...] = ()  # of the variants in `perplexities`
     speculations: tuple[Speculation, ...] = ()
+    speculation_reason: str | None = None  # why there are none, where one was asked for
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant; all shorter ones are of one shape, but for a head untied in healing."""

@@ -13,6 +13,7 @@ from hf_prune.records.evaluated import (
     Depth,
     Perplexity,
     Speculation,
+    SpeculationTrial,
     Speed,
     SpeedTrial,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Similarity",
     "Source",
     "Speculation",
+    "SpeculationTrial",
     "Speed",
     "SpeedTrial",
     "TextTokens",
