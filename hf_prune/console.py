@@ -15,7 +15,7 @@ from rich.table import Table
 from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Estimate, Healing, Tournament
+from hf_prune.records import Estimate, Healing, Speculation, Tournament
 from hf_prune.report import Analysis, Run
 
 if TYPE_CHECKING:
@@ -103,6 +103,10 @@ def _show_table(run: Run) -> None:
         tell(_healed(run.healing))
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
+    for found in run.speculations:
+        tell(_drafted(found))
+    if run.speculation_reason:
+        tell(f"as a draft it was not measured: {run.speculation_reason}")
 
 
 def _healed(healing: Healing) -> str:
@@ -110,6 +114,14 @@ def _healed(healing: Healing) -> str:
     return (
         f"healed by {plan.method} on {plan.num_tokens:,} tokens in {_duration(healing.seconds)}: "
         f"loss on text set aside {healing.loss_before:.3f} -> {healing.loss_after:.3f}"
+    )
+
+
+def _drafted(found: Speculation) -> str:
+    who = f"the first {found.depth} layers" if found.depth else found.draft
+    return (
+        f"{who} as a draft: {found.accepted_tokens} of {found.proposed_tokens} proposed tokens kept, "
+        f"{found.tokens_per_second_alone:.1f} -> {found.tokens_per_second:.1f} tokens/s"
     )
 
 

@@ -61,6 +61,7 @@ OTHER_VALUES = {
     "boundary_loss": 0.5,
     "eval_data": "-held.jsonl",
     "eval_samples": 5,
+    "draft": True,
     "device": "cuda:1",
 }
 

@@ -15,6 +15,7 @@ from tests.sample_run import (
     sample_no_healing,
     sample_plan,
     sample_run,
+    sample_speculation,
     sample_tournament,
 )
 
@@ -36,6 +37,8 @@ SAMPLES = [
     records.ProvedHealing(healing=sample_no_healing("no room"), checkpoint=None, proof=None),
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
+    records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),
+    records.SpeculationTrial(speculations=(), reason="no room"),
     *RUN.perplexities,
     *RUN.speeds,
     *RUN.proofs,
