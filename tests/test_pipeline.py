@@ -219,6 +219,7 @@ def test_a_family_without_a_bridge_says_so_and_finishes(tiny_models: TinyModels,
     generates_alike_with_and_without_cache(tmp_path / "run" / "model")
 
 
+@pytest.mark.slow
 def test_the_result_is_measured_as_a_draft_of_its_original(tiny_models: TinyModels, tmp_path: Path) -> None:
     words = (str(tiny_models("llama")), "--layers", "2-3", "--bridge", "none", "--draft", *FEW)
     outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
