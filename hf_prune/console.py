@@ -15,11 +15,13 @@ from rich.table import Table
 from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Estimate, Healing, Speculation, Tournament
+from hf_prune.records import Estimate, Speculation, Tournament
 from hf_prune.report import Analysis, Run
+from hf_prune.sections import all_depths
 
 if TYPE_CHECKING:
     from hf_prune.analysis import Analysed
+    from hf_prune.extract import Extracted
     from hf_prune.pipeline import Outcome
 
 SHOWN_TRIALS = 12
@@ -82,7 +84,7 @@ def show(outcome: "Outcome", *, as_json: bool) -> None:
 
 
 def _show_table(run: Run) -> None:
-    tell(f"{run.name}: layers {ranges(run.plan.removed)} removed, {len(run.plan.kept)} kept")
+    tell(f"{run.name}: {_what_became(run)}")
     table = Table()
     table.add_column("")
     for perplexity in run.perplexities:
@@ -99,8 +101,10 @@ def _show_table(run: Run) -> None:
         if values:
             table.add_row(name, *(values.get(p.variant, "") for p in run.perplexities))
     _print(table)
+    if run.depths:
+        _show_depths(run)
     if run.healing.kept:
-        tell(_healed(run.healing))
+        tell(_healed(run))
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
     for found in run.speculations:
@@ -109,10 +113,41 @@ def _show_table(run: Run) -> None:
         tell(f"as a draft it was not measured: {run.speculation_reason}")
 
 
-def _healed(healing: Healing) -> str:
-    plan = healing.plan
+def _what_became(run: Run) -> str:
+    """Of the layers."""
+    told = []
+    if run.plan.removed:
+        told.append(f"layers {ranges(run.plan.removed)} removed, {len(run.plan.kept)} kept")
+    if run.growth is not None:
+        told.append(f"new layers {ranges(run.growth.layers)} of {run.result_anatomy.num_layers}")
+    if run.depths:
+        depths = ", ".join(str(depth.layers) for depth in run.depths)
+        told.append(f"its first {depths} layers are models of their own")
+    return "; ".join(told) or "all layers kept"
+
+
+def _show_depths(run: Run) -> None:
+    table = Table(title="The first layers as a model of their own")
+    for column in ("layers", "parameters", "perplexity, original", "perplexity", "tokens/s", "peak memory"):
+        table.add_column(column, justify="right")
+    for depth in all_depths(run):
+        speed = depth.speed
+        table.add_row(
+            str(depth.layers),
+            f"{depth.parameters / 1e6:,.1f} M",
+            f"{depth.truncated.perplexity:.2f}",
+            f"{depth.perplexity.perplexity:.2f}",
+            f"{speed.decode_tokens_per_second:.1f}" if speed else "",
+            f"{speed.peak_memory_bytes / 1e6:,.0f} MB" if speed else "",
+        )
+    _print(table)
+
+
+def _healed(run: Run) -> str:
+    healing, plan = run.healing, run.healing.plan
+    done = f"healed by {plan.method}" if run.plan.removed else f"trained ({plan.method})"
     return (
-        f"healed by {plan.method} on {plan.num_tokens:,} tokens in {_duration(healing.seconds)}: "
+        f"{done} on {plan.num_tokens:,} tokens in {_duration(healing.seconds)}: "
         f"loss on text set aside {healing.loss_before:.3f} -> {healing.loss_after:.3f}"
     )
 
@@ -143,6 +178,15 @@ def _show_tournament(held: Tournament) -> None:
     _print(table)
     if len(held.trials) > SHOWN_TRIALS:
         tell(f"and {len(held.trials) - SHOWN_TRIALS} more in run.json")
+
+
+def show_extracted(extracted: "Extracted", *, as_json: bool) -> None:
+    """One depth of a model: one JSON object, or where it is."""
+    if as_json:
+        click.echo(json.dumps({**asdict(extracted), "folder": str(extracted.folder)}, sort_keys=True))
+        return
+    tell(f"{extracted.checkpoint.parameters / 1e6:,.1f} M parameters in {extracted.folder}")
+    click.echo(extracted.url or str(extracted.folder))
 
 
 def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:

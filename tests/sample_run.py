@@ -2,20 +2,24 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hf_prune.choose.criteria import NAMED, propose
 from hf_prune.choose.plan import plan_for
 from hf_prune.recipe import Recipe, parse_layers
 from hf_prune.records import (
     Anatomy,
+    Block,
     Bridge,
     BridgeTrial,
     Check,
     Checkpoint,
     Contest,
+    Depth,
     Environment,
     Estimate,
     FoldedBridge,
+    Growth,
     Healing,
     HealingPlan,
     HealingStep,
@@ -320,13 +324,29 @@ def sample_environment() -> Environment:
     )
 
 
+def sample_checkpoint(variant: str, anatomy: Anatomy) -> Checkpoint:
+    file = WeightFile(name="model.safetensors", size_bytes=anatomy.size_bytes + 9_000, sha256="5" * 64)
+    return Checkpoint(
+        variant=variant,
+        folder="model",
+        parameters=anatomy.parameters,
+        size_bytes=anatomy.size_bytes,
+        weights=(file,),
+    )
+
+
 def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "bridged")) -> Run:
     """A run; its `variants` are what was made, and the last is what is published."""
     recipe = recipe or Recipe(model="HuggingFaceTB/SmolLM2-135M", method="angular")
     plan = sample_plan(30, recipe)
     result = sample_anatomy(len(plan.kept))
     published = variants[-1]
-    figures = {"cut": (61.2475, 0.0307), "bridged": (43.1812, 0.0288), "healed": (28.4127, 0.0271)}
+    figures = {
+        "cut": (61.2475, 0.0307),
+        "bridged": (43.1812, 0.0288),
+        "grown": (20.1234, 0.0223),
+        "healed": (28.4127, 0.0271),
+    }
     unbridged = Bridge(method="none", folded=(), reason="the recipe asked for no bridge")
     return Run(
         schema_version=SCHEMA_VERSION,
@@ -338,15 +358,7 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
         dense=sample_anatomy(30),
         similarity=sample_similarity(),
         plan=plan,
-        result=Checkpoint(
-            variant=published,
-            folder="model",
-            parameters=result.parameters,
-            size_bytes=result.size_bytes,
-            weights=(
-                WeightFile(name="model.safetensors", size_bytes=result.size_bytes + 9_000, sha256="5" * 64),
-            ),
-        ),
+        result=sample_checkpoint(published, result),
         result_anatomy=result,
         proofs=tuple(sample_proof(variant, "the original with those layers skipped") for variant in variants),
         bridge=sample_bridge(plan) if "bridged" in variants else unbridged,
@@ -362,4 +374,81 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
         speed_reason=None,
         started="2026-11-21T08:00:00Z",
         seconds=221.4,
+    )
+
+
+def sample_growth(num_layers: int = 30) -> Growth:
+    """A new layer after every other one of the first half; the first layers matter most."""
+    after = tuple(range(1, num_layers // 2, 2))
+    return Growth(
+        after=after,
+        layers=tuple(layer + 1 + new for new, layer in enumerate(after)),
+        silenced=("model.layers.0.self_attn.o_proj.weight", "model.layers.0.mlp.down_proj.weight"),
+        shallow=Block(start=0, end=max(num_layers // 2, 1)),
+        removal_losses=tuple(6.2 * 0.7**layer + 0.08 for layer in range(num_layers)),
+        expansion_losses=tuple(2.4 * 0.75**layer + 0.01 for layer in range(num_layers)),
+        text=sample_text(num_sequences=16),
+    )
+
+
+def sample_trained_run(recipe: Recipe, method: str, variants: Sequence[str]) -> Run:
+    """A run that removed nothing, so that there is no cut and no bridge."""
+    run = sample_run(recipe, variants)
+    plan = replace(sample_healing_plan(), method=method, reason=None, targets="", rank=0, objective="text")
+    healing = replace(sample_healing(), plan=plan, loss_before=3.0211, loss_after=2.9103)
+    trained = sample_perplexity("healed", 18.4127, 0.0219)
+    return replace(
+        run,
+        bridge=Bridge(method="none", folded=(), reason=None),
+        plan=plan_for(run.similarity, (), NAMED),
+        result=sample_checkpoint(variants[-1], run.dense),
+        result_anatomy=run.dense,
+        proofs=tuple(sample_proof(variant, "the original") for variant in variants),
+        healing=healing if "healed" in variants else sample_no_healing(),
+        perplexities=tuple(trained if p.variant == "healed" else p for p in run.perplexities),
+    )
+
+
+def sample_grown_run(variants: Sequence[str] = ("grown", "healed")) -> Run:
+    """Seven new layers in the shallow half, trained alone; the last variant is published.
+
+    What is grown alone is not measured where it was trained: it computes what the original does.
+    """
+    run = sample_trained_run(Recipe(model="HuggingFaceTB/SmolLM2-135M", grow="7"), "grown", variants)
+    anatomy, measured = sample_anatomy(37), ("dense", variants[-1])
+    return replace(
+        run,
+        perplexities=tuple(each for each in run.perplexities if each.variant in measured),
+        speeds=(run.speeds[0], sample_speed(variants[-1], 25.7312, 655.2, 771_234_567)),
+        name="SmolLM2-135M-37L",
+        command="hf-prune grow HuggingFaceTB/SmolLM2-135M --new-layers 7",
+        growth=sample_growth(),
+        result=sample_checkpoint(variants[-1], anatomy),
+        result_anatomy=anatomy,
+    )
+
+
+def sample_depth(layers: int, truncated: float, trained: float) -> Depth:
+    anatomy = sample_anatomy(layers)
+    return Depth(
+        layers=layers,
+        parameters=anatomy.parameters,
+        size_bytes=anatomy.size_bytes,
+        truncated=sample_perplexity("dense", truncated, 0.04),
+        perplexity=sample_perplexity("healed", trained, 0.025),
+        speed=sample_speed("healed", 940 / layers, 24_000 / layers, 560_000_000 + anatomy.size_bytes // 2),
+    )
+
+
+def sample_sorted_run() -> Run:
+    """A model whose first layers are models of their own."""
+    recipe = Recipe(model="HuggingFaceTB/SmolLM2-135M", depths="12,16,20,24")
+    run = sample_trained_run(recipe, "sorted", ["healed"])
+    figures = {12: (8123.4, 61.214), 16: (2988.1, 40.177), 20: (911.2, 29.403), 24: (140.8, 23.122)}
+    return replace(
+        run,
+        name="SmolLM2-135M-sorted",
+        command="hf-prune sort HuggingFaceTB/SmolLM2-135M --depths 12,16,20,24",
+        depths=tuple(sample_depth(layers, *each) for layers, each in figures.items()),
+        speeds=(run.speeds[0], sample_speed("healed", 31.2957, 810.1, 700_987_654)),
     )

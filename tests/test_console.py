@@ -9,7 +9,7 @@ import pytest
 from hf_prune import console
 from hf_prune.pipeline import Outcome
 from hf_prune.report import Run
-from tests.sample_run import sample_run, sample_speculation
+from tests.sample_run import sample_grown_run, sample_run, sample_sorted_run, sample_speculation
 
 
 def shown(run: Run, capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> tuple[str, str]:
@@ -47,6 +47,22 @@ def test_a_line_says_what_a_draft_came_to(capsys: pytest.CaptureFixture[str]) ->
     assert "bridged as a draft: 121 of 187 proposed tokens kept, 31.3 -> 37.9 tokens/s\n" in err
     _, err = shown(replace(sample_run(), speculation_reason="no room"), capsys)
     assert "as a draft it was not measured: no room\n" in err
+
+
+def test_of_a_grown_model_the_new_layers_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_grown_run(), capsys)
+    assert "SmolLM2-135M-37L: new layers 2, 5, 8, 11, 14, 17, 20 of 37\n" in err
+    assert row(err, "dense") == ["", "dense", "healed"]
+    assert row(err, "parameters") == ["parameters", "134.5 M", "159.3 M"]
+    assert "trained (grown) on 299,008 tokens" in err
+    assert "removed" not in err
+
+
+def test_of_a_sorted_model_there_is_a_row_for_each_depth(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_sorted_run(), capsys)
+    assert "SmolLM2-135M-sorted: its first 12, 16, 20, 24 layers are models of their own\n" in err
+    assert row(err, "16") == ["16", "85.0 M", "2988.10", "40.18", "58.8", "645 MB"]
+    assert row(err, "30") == ["30", "134.5 M", "20.12", "18.41", "31.3", "701 MB"]
 
 
 def test_as_json_there_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,12 @@ from hf_prune.records import Block, Speed, fingerprint, from_data, to_json
 from tests.sample_run import (
     sample_bridge,
     sample_estimate,
+    sample_growth,
     sample_healing,
     sample_no_healing,
     sample_plan,
     sample_run,
+    sample_sorted_run,
     sample_speculation,
     sample_tournament,
 )
@@ -35,6 +37,9 @@ SAMPLES = [
     records.ProvedBridge(bridge=BRIDGE, checkpoint=None, proof=None),
     records.ProvedHealing(healing=sample_healing(), checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedHealing(healing=sample_no_healing("no room"), checkpoint=None, proof=None),
+    records.ProvedGrowth(growth=sample_growth(), checkpoint=RUN.result, proof=RUN.proofs[0]),
+    sample_sorted_run(),
+    *sample_sorted_run().depths,
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
     records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),

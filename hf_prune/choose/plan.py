@@ -30,7 +30,7 @@ def plan_for(
         kept=all_but(removed, similarity.num_layers),
         blocks=blocks,
         method=method,
-        criterion=TITLES[method],
+        criterion=TITLES[method] if removed else "none was to go",
         distance=similarity.angular_last_token[only.start][only.end] if only else None,
         best_blocks=best_blocks(similarity.angular_last_token),
         tournament=tournament,

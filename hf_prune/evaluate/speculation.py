@@ -85,6 +85,38 @@ def measure_speculation(
     return SpeculationTrial(speculations=(speculation,), reason=None)
 
 
+def measure_depths(
+    parent: Path,
+    depths: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    size_bytes: int,
+    device: str,
+    progress: Progress,
+    *,
+    trust_remote_code: bool = False,
+) -> SpeculationTrial:
+    """Let a sorted model write from the proposals of each of its depths, until one cannot be measured.
+
+    Args:
+        parent: the model, in a folder named after its variant.
+        depths: how many of its first layers propose.
+        prompts: as of `measure_speculation`, and so are the others.
+        size_bytes: the model's weights.
+        device: "cpu", "cuda" or the like.
+        progress: shows the turns going by.
+        trust_remote_code: whether code that the model brings may be run.
+    """
+    found: list[Speculation] = []
+    for depth in depths:
+        trial = measure_speculation(
+            parent, None, depth, prompts, size_bytes, device, progress, trust_remote_code=trust_remote_code
+        )
+        found += trial.speculations
+        if trial.reason is not None:
+            return SpeculationTrial(speculations=tuple(found), reason=trial.reason)
+    return SpeculationTrial(speculations=tuple(found), reason=None)
+
+
 def _summary(
     draft: str, depth: int | None, prompt_tokens: int, counted: dict[str, Any], turns: list[dict[str, Any]]
 ) -> Speculation:

@@ -18,6 +18,7 @@ from hf_prune.evaluate.speculation import (
     TURNS,
     beginnings,
     figures,
+    measure_depths,
     measure_speculation,
 )
 from hf_prune.progress import silent
@@ -167,9 +168,15 @@ def test_models_that_do_not_fit_are_not_loaded(tiny_models, prompts):
     assert "loading the whole model takes about" in trial.reason
 
 
+def test_depths_are_tried_until_one_cannot_be(tiny_models, prompts):
+    trial = measure_depths(tiny_models("llama"), (2, 4), prompts, 10**15, "cpu", silent)
+    assert trial.speculations == ()
+    assert "loading the whole model takes about" in trial.reason
+
+
 def test_what_the_process_prints_becomes_the_record(tiny_models, prompts):
     folder = tiny_models("llama")
-    trial = measure_speculation(folder, None, 4, prompts, 1, "cpu", silent)
+    trial = measure_depths(folder, (4,), prompts, 1, "cpu", silent)
     (found,) = trial.speculations
     assert trial.reason is None
     counted = next(figures(asked(folder, None, 4, prompts)))
