@@ -163,6 +163,11 @@ EVALUATION = (
         help="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
     ),
     _defaulting("--choice-items", type=int, metavar="N", help="How many of them; 0: none."),
+    click.option(
+        "--draft",
+        is_flag=True,
+        help="Also measure speculative decoding: the result proposes to MODEL, a sorted one to itself.",
+    ),
 )
 GROWTH = (
     click.option(

@@ -15,7 +15,7 @@ from rich.table import Table
 from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Estimate, Tournament
+from hf_prune.records import Estimate, Speculation, Tournament
 from hf_prune.report import Analysis, Run
 from hf_prune.sections import all_depths
 
@@ -111,6 +111,10 @@ def _show_table(run: Run) -> None:
         tell(_healed(run))
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
+    for found in run.speculations:
+        tell(_drafted(found))
+    if run.speculation_reason:
+        tell(f"as a draft it was not measured: {run.speculation_reason}")
 
 
 def _what_became(run: Run) -> str:
@@ -149,6 +153,14 @@ def _healed(run: Run) -> str:
     return (
         f"{done} on {plan.num_tokens:,} tokens in {_duration(healing.seconds)}: "
         f"loss on text set aside {healing.loss_before:.3f} -> {healing.loss_after:.3f}"
+    )
+
+
+def _drafted(found: Speculation) -> str:
+    who = f"the first {found.depth} layers" if found.depth else found.draft
+    return (
+        f"{who} as a draft: {found.accepted_tokens} of {found.proposed_tokens} proposed tokens kept, "
+        f"{found.tokens_per_second_alone:.1f} -> {found.tokens_per_second:.1f} tokens/s"
     )
 
 

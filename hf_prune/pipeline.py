@@ -27,6 +27,7 @@ from hf_prune.errors import NothingGained, UnsupportedModel
 from hf_prune.evaluate.choices import answer
 from hf_prune.evaluate.depths import depth_name, perplexities_by_depth
 from hf_prune.evaluate.perplexity import perplexity
+from hf_prune.evaluate.speculation import beginnings, measure_depths, measure_speculation
 from hf_prune.evaluate.speed import measure_speeds
 from hf_prune.evaluate.stability import compare
 from hf_prune.extract import publish_depth, write_depth
@@ -59,6 +60,7 @@ from hf_prune.records import (
     Published,
     Selected,
     Similarity,
+    SpeculationTrial,
     SpeedTrial,
     fingerprint,
     to_json,
@@ -251,6 +253,7 @@ def _run_stages(
     choices = _choose(work, variants)
     depths = _depths(work, healed) if healed.healing.plan.depths else ()
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
+    drafted = _try_draft(work, result, healed.healing.plan.depths)
     shown = without_folders(work.recipe)
     written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)
     return Run(
@@ -271,6 +274,8 @@ def _run_stages(
         perplexities=perplexities,
         speeds=trial.speeds,
         speed_reason=trial.reason,
+        speculations=drafted.speculations,
+        speculation_reason=drafted.reason,
         started="",
         seconds=0.0,
         growth=grown.growth if grown else None,
@@ -432,6 +437,28 @@ def _measured_speeds(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
         work.reporter.progress,
         trust_remote_code=work.recipe.trust_remote_code,
     )
+
+
+def _try_draft(work: _Work, result: Checkpoint, depths: tuple[int, ...]) -> SpeculationTrial:
+    """The result as the draft of its original, or each depth of a sorted one as the whole model's."""
+    if not work.recipe.draft:
+        return SpeculationTrial(speculations=(), reason=None)
+    folder, device, progress = work.place(result), str(work.original.device), work.reporter.progress
+    trusted = work.recipe.trust_remote_code
+
+    def compute() -> SpeculationTrial:
+        prompts = beginnings(work.original.heldout)
+        if depths:
+            size = result.size_bytes
+            return measure_depths(
+                folder, depths[:-1], prompts, size, device, progress, trust_remote_code=trusted
+            )
+        original, size = work.original.folder, work.dense.size_bytes + result.size_bytes
+        return measure_speculation(
+            original, folder, None, prompts, size, device, progress, trust_remote_code=trusted
+        )
+
+    return work.folder.stage("speculation", SpeculationTrial, work.inputs, compute)
 
 
 def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:

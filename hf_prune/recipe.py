@@ -91,7 +91,7 @@ class Recipe:
     eval_samples: int = 32
     choices: str | None = None  # multiple-choice items, a local file; None: made from the held-out text
     choice_items: int = 64
-    draft: bool = False  # measure the result as the draft of its own original
+    draft: bool = False  # measure the result as a draft: of its original, or a sorted one of itself
     device: str = "auto"
     based_on: str | None = None  # a built-in recipe, or the name of a file
 
@@ -168,6 +168,8 @@ def _faults_of_growth(recipe: Recipe) -> Iterator[str]:
         yield f"--grow {recipe.grow} is neither auto nor a number of layers above 0"
     if recipe.grow is not None and recipe.heal not in ("auto", "none"):
         yield f"--grow trains the new layers alone, and --heal {recipe.heal} others: leave one of them out"
+    if recipe.draft and keeps_all(recipe) and recipe.depths is None:
+        yield "--draft is for a result with fewer layers than its original, or a sorted one: leave it out"
     if recipe.depths is None:
         return
     if not re.fullmatch(r"\d+(,\d+)*", recipe.depths):

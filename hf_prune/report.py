@@ -59,6 +59,7 @@ class Run:
     choices: tuple[Choices, ...] = ()  # of the variants in `perplexities`
     speculations: tuple[Speculation, ...] = ()
     cited: Citation | None = None  # whose recipe was followed
+    speculation_reason: str | None = None  # why there are none, where one was asked for
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant: of the result's shape, but for what growing and healing added later."""

@@ -31,6 +31,7 @@ from hf_prune.records import (
     Proof,
     Similarity,
     Source,
+    Speculation,
     Speed,
     TextTokens,
     Tournament,
@@ -282,6 +283,28 @@ def sample_speed(variant: str, decode: float, prompt: float, memory: int) -> Spe
         runs=5,
         prompt_tokens=128,
         new_tokens=64,
+        device="cpu",
+        dtype="bfloat16",
+        threads=2,
+    )
+
+
+def sample_speculation(draft: str = "healed", depth: int | None = None) -> Speculation:
+    """A draft that pays: 2.7 tokens a pass, and 1.21 times as fast."""
+    return Speculation(
+        draft=draft,
+        depth=depth,
+        proposed_tokens=187,
+        accepted_tokens=121,
+        tokens_per_second=37.9124,
+        tokens_per_second_range=(37.1, 38.4),
+        tokens_per_second_alone=31.2719,
+        tokens_per_second_alone_range=(30.8, 31.9),
+        runs=3,
+        prompts=4,
+        prompt_tokens=32,
+        new_tokens=48,
+        same_text=True,
         device="cpu",
         dtype="bfloat16",
         threads=2,

@@ -25,6 +25,7 @@ from tests.sample_run import (
     sample_no_healing,
     sample_run,
     sample_sorted_run,
+    sample_speculation,
     sample_tournament,
     sample_trained_run,
 )
@@ -68,10 +69,29 @@ def tournament_run() -> Run:
 
 
 def healed_run() -> Run:
-    """Chosen by a tournament, bridged and healed: a card with all that a card can have."""
+    """Chosen by a tournament, bridged, healed and tried as a draft: a card with all that a card can have."""
     run = tournament_run()
     healed = sample_run(variants=("cut", "bridged", "healed"))
-    return replace(healed, plan=run.plan)
+    return replace(healed, plan=run.plan, speculations=(sample_speculation(),))
+
+
+def undrafted_run() -> Run:
+    return replace(sample_run(), speculation_reason="transformers cannot let it write with a draft")
+
+
+def own_draft_run() -> Run:
+    """Three depths proposed to the whole model: one paid, one did not, and of one it cannot be said."""
+    run = sample_sorted_run()
+    shallow = replace(
+        sample_speculation(depth=12), tokens_per_second=21.4, tokens_per_second_range=(20.9, 22.2)
+    )
+    deep = replace(
+        sample_speculation(depth=20),
+        tokens_per_second=31.6,
+        tokens_per_second_range=(30.9, 32.5),
+        same_text=False,
+    )
+    return replace(run, speculations=(shallow, sample_speculation(depth=16), deep))
 
 
 def healed_without_bridge_run() -> Run:
@@ -245,6 +265,8 @@ RUNS = [
     partly_bridged_run,
     unpublished_bridge_run,
     converted_run,
+    undrafted_run,
+    own_draft_run,
     sample_grown_run,
     untrained_growth_run,
     cut_and_grown_run,
@@ -320,6 +342,22 @@ def test_every_figure_in_the_tables_comes_from_the_run(make: MakeRun) -> None:
             for row in rows:
                 figures = NUMBER.findall(re.sub(r"`[^`]*`|\(allenai/c4\)", "", row))
                 assert set(figures) <= known, row
+
+
+@pytest.mark.parametrize("make", [healed_run, own_draft_run])
+def test_every_figure_of_a_draft_comes_from_the_run(make: MakeRun) -> None:
+    run = make()
+    derived = [
+        card.figure(value)
+        for found in run.speculations
+        for value in (found.acceptance_rate, found.tokens_per_verification, found.speed_up)
+    ]
+    known = set(NUMBER.findall(" ".join([*_as_printed(run), *derived])))
+    title = "As a draft of itself" if run.recipe.depths else "As a draft of its original"
+    text = section(render_card(run), title).replace("[Leviathan et al., 2022]", "")
+    figures = NUMBER.findall(re.sub(r"```.*?```|\(https[^)]*\)", "", text, flags=re.DOTALL))
+    assert len(figures) > 10
+    assert set(figures) <= known
 
 
 def _as_printed(run: Run) -> Iterator[str]:
@@ -421,6 +459,53 @@ def test_card_says_why_speed_is_missing() -> None:
     text = section(render_card(bare_run()), "At a glance")
     assert text.count("not measured |") == 6
     assert "this machine has less memory than the original needs" in text
+
+
+@pytest.mark.parametrize(
+    ("with_draft", "sentence"),
+    [
+        ((37.1, 38.4), "The draft pays: 1.21 times"),
+        ((20.0, 21.0), "The draft does not pay here: 1.21 times"),
+        ((30.0, 38.4), "Whether the draft pays cannot be said"),
+    ],
+)
+def test_card_says_whether_a_draft_pays(with_draft: tuple[float, float], sentence: str) -> None:
+    found = replace(sample_speculation(), tokens_per_second_range=with_draft)
+    text = render_card(replace(healed_run(), speculations=(found,)))
+    assert sentence in section(text, "As a draft of its original")
+
+
+def test_card_shows_how_the_original_writes_with_its_draft() -> None:
+    text = section(render_card(healed_run(), "someone/small"), "As a draft of its original")
+    assert 'original = AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M")' in text
+    assert 'draft = AutoModelForCausalLM.from_pretrained("someone/small")' in text
+    assert "original.generate(**inputs, assistant_model=draft, max_new_tokens=50)" in text
+    assert "Each text was the same with and without" in text
+
+
+def test_card_of_a_model_that_is_its_own_draft_judges_each_depth() -> None:
+    text = section(render_card(own_draft_run()), "As a draft of itself")
+    assert "The first 12 layers do not pay here" in text
+    assert "The first 16 layers pay" in text
+    assert "Whether the first 20 layers pay cannot be said" in text
+    assert "With the first 20 layers not all texts were the same as without" in text
+    assert "Each text was the same" not in text
+    assert "assistant_early_exit=16" in text  # the fastest
+
+
+def test_card_says_why_a_draft_was_not_tried() -> None:
+    text = section(render_card(undrafted_run()), "As a draft of its original")
+    assert "Not measured: transformers cannot let it write with a draft." in text
+    assert "assistant_model" not in text
+
+
+def test_card_says_why_not_every_depth_was_tried_as_a_draft() -> None:
+    run = replace(own_draft_run(), speculation_reason="no room")
+    assert "Other depths were not measured: no room." in section(render_card(run), "As a draft of itself")
+
+
+def test_card_says_nothing_of_drafts_where_none_was_asked_for() -> None:
+    assert "draft" not in render_card(sample_run())
 
 
 def test_card_gives_no_error_of_a_single_sequence() -> None:

@@ -1,6 +1,7 @@
 """What a person reads in the terminal once a run has ended."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from hf_prune import console
 from hf_prune.pipeline import Outcome
 from hf_prune.report import Run
-from tests.sample_run import sample_grown_run, sample_run, sample_sorted_run
+from tests.sample_run import sample_grown_run, sample_run, sample_sorted_run, sample_speculation
 
 
 def shown(run: Run, capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> tuple[str, str]:
@@ -41,6 +42,13 @@ def test_a_line_says_what_healing_gave(capsys: pytest.CaptureFixture[str]) -> No
 def test_nothing_is_said_of_a_healing_that_was_not_done(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = shown(sample_run(), capsys)
     assert "heal" not in err
+
+
+def test_a_line_says_what_a_draft_came_to(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(replace(sample_run(), speculations=(sample_speculation("bridged"),)), capsys)
+    assert "bridged as a draft: 121 of 187 proposed tokens kept, 31.3 -> 37.9 tokens/s\n" in err
+    _, err = shown(replace(sample_run(), speculation_reason="no room"), capsys)
+    assert "as a draft it was not measured: no room\n" in err
 
 
 def test_of_a_grown_model_the_new_layers_are_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,7 @@ OTHER_VALUES = {
     "eval_samples": 5,
     "choices": "it's.jsonl.gz",
     "choice_items": 0,
+    "draft": True,
     "device": "cuda:1",
     "based_on": "gromov",
 }
@@ -208,6 +209,8 @@ def test_refuses_two_words_on_what_to_remove(one, other):
         ({"prompts": "p.jsonl", "heal_data": "p.txt"}, "--prompts is for --heal-data self"),
         ({"train_head": True}, "--train-head and --keep-head are for --heal partial"),
         ({"train_head": False, "heal": "lora"}, "--train-head and --keep-head are for --heal partial"),
+        ({"draft": True, "drop_layers": 0, "grow": "4"}, "--draft is for a result with fewer layers"),
+        ({"draft": True, "drop_layers": 0, "heal": "lora"}, "--draft is for a result with fewer layers"),
         ({"heal_tokens": 0}, "--heal-tokens 0 is too small: give 1 or more"),
         ({"lora_alpha": 0}, "--lora-alpha 0 is too small: give 1 or more"),
         ({"rank": 0}, "--rank 0 is too small: give 1 or more"),
@@ -316,6 +319,8 @@ def test_what_is_no_quantity_is_refused(text):
         *(Recipe(model="m", heal="partial", train_head=train_head) for train_head in (True, False)),
         Recipe(model="m", heal_tokens=1, lr=1e-9, rank=1, last_layers=1, heal_batch=1, boundary_loss=99.0),
         Recipe(model="m", heal_data="self", prompts="p.jsonl", distill=False),
+        Recipe(model="m", draft=True, drop_layers=0, depths="2,4"),
+        Recipe(model="m", draft=True, drop_layers=8, grow="4"),
     ],
     ids=repr,
 )

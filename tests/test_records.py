@@ -17,6 +17,7 @@ from tests.sample_run import (
     sample_plan,
     sample_run,
     sample_sorted_run,
+    sample_speculation,
     sample_tournament,
 )
 
@@ -43,6 +44,8 @@ SAMPLES = [
     *sample_sorted_run().depths,
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
+    records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),
+    records.SpeculationTrial(speculations=(), reason="no room"),
     *RUN.perplexities,
     *RUN.speeds,
     *RUN.choices,

@@ -16,6 +16,7 @@ from hf_prune.records.evaluated import (
     DepthTable,
     Perplexity,
     Speculation,
+    SpeculationTrial,
     Speed,
     SpeedTrial,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "Similarity",
     "Source",
     "Speculation",
+    "SpeculationTrial",
     "Speed",
     "SpeedTrial",
     "TextTokens",
