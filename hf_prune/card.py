@@ -41,7 +41,7 @@ from hf_prune.report import Run
 from hf_prune.sections import all_depths, by_variant, cut_section, depths_section, growth_section
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCardData
+    from huggingface_hub import EvalResult, ModelCardData
 
 HERE = Path(__file__).parent
 TITLES = {
@@ -123,7 +123,14 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
     """
     template = _environment().get_template("depth_card.md.j2")
     chosen = next((each for each in run.depths if each.layers == depth), None)
-    context = _context(run, repo_id) | {"depth": chosen, "layers": depth, "repo_id": repo_id}
+    metadata = card_metadata(run)
+    metadata.eval_results = _results(chosen.perplexity) if chosen else None  # not the whole model's
+    context = _context(run, repo_id) | {
+        "metadata": metadata.to_yaml(),
+        "depth": chosen,
+        "layers": depth,
+        "repo_id": repo_id,
+    }
     return re.sub(r"\n{3,}", "\n\n", template.render(context)).strip() + "\n"
 
 
@@ -161,21 +168,8 @@ def _pictures_of_cut(run: Run) -> dict[str, bytes]:
 
 def card_metadata(run: Run) -> "ModelCardData":
     """What the Hub reads: the front matter of the card, figures unrounded."""
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
-    measured = by_variant(run.perplexities)[run.result.variant]
-    results = None
-    if measured.text.dataset is not None:
-        results = [
-            EvalResult(
-                task_type="text-generation",
-                dataset_type=measured.text.dataset,
-                dataset_name=f"{measured.text.dataset} ({measured.text.name})",
-                metric_type="perplexity",
-                metric_name="perplexity on held-out text",
-                metric_value=measured.perplexity,
-            )
-        ]
     metadata = ModelCardData(
         base_model=run.source.repo_id,
         datasets=_datasets(run) or None,
@@ -187,11 +181,29 @@ def card_metadata(run: Run) -> "ModelCardData":
         pipeline_tag=PIPELINE_TAGS[run.result_anatomy.auto_class],
         tags=_tags(run),
         model_name=run.name,
-        eval_results=results,
+        eval_results=_results(by_variant(run.perplexities)[run.result.variant]),
     )
     if run.source.repo_id is not None:
         metadata["base_model_relation"] = "finetune"  # the Hub has no word for pruned
     return metadata
+
+
+def _results(measured: Perplexity) -> "list[EvalResult] | None":
+    """A perplexity as the Hub reads it; None on a text that has no name there."""
+    from huggingface_hub import EvalResult
+
+    if measured.text.dataset is None:
+        return None
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=measured.text.dataset,
+            dataset_name=f"{measured.text.dataset} ({measured.text.name})",
+            metric_type="perplexity",
+            metric_name="perplexity on held-out text",
+            metric_value=measured.perplexity,
+        )
+    ]
 
 
 def _environment() -> Environment:

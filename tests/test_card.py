@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from jinja2 import UndefinedError
 
 from hf_prune import card
-from hf_prune.card import card_metadata, render_card, render_pictures
+from hf_prune.card import card_metadata, render_card, render_depth_card, render_pictures
 from hf_prune.recipe import Recipe
 from hf_prune.records import HealingStep, to_json
 from hf_prune.report import Run
@@ -810,6 +810,13 @@ def test_card_says_how_to_take_one_depth() -> None:
     assert 'from_pretrained("someone/name", revision="depth-24")' in text
     assert "assistant_early_exit=12" in text
     assert "depth-30" not in text  # the whole model is on the main branch
+
+
+def test_the_card_of_a_depth_gives_the_hub_its_own_perplexity() -> None:
+    run = sample_sorted_run()
+    [result] = ModelCard(render_depth_card(run, 16, "someone/name")).data.eval_results or []
+    assert result.metric_value == run.depths[1].perplexity.perplexity
+    assert "model-index" not in ModelCard(render_depth_card(run, 17)).data.to_dict()
 
 
 def test_card_names_no_branch_before_a_repository_is_known() -> None:

@@ -22,7 +22,7 @@ from hf_prune.plots.style import (
     removed_patch,
     to_png,
 )
-from hf_prune.records import Block, Growth, Plan
+from hf_prune.records import Growth, Plan
 
 HEIGHT = 3.6  # inches
 FOOT_OF_PANEL = 0.03  # of its height
@@ -64,8 +64,8 @@ def growth(growth: Growth, plan: Plan) -> bytes:
     legend: list[Artist] = [
         Line2D([], [], label="without it", linewidth=1.5, markersize=8, **WITHOUT),
         Line2D([], [], label="run twice", linewidth=1.5, markersize=8, **TWICE),
-        Patch(label=f"shallow ({Block(start=shallow[0], end=shallow[-1] + 1)})", **SHALLOW),
-        Line2D([], [], label=f"new layer ({len(growth.after)})", linestyle="none", **NEW),
+        Patch(label="shallow", **SHALLOW),
+        Line2D([], [], label=f"new ({len(growth.after)})", linestyle="none", **NEW),
     ]
     if plan.removed:
         legend.append(removed_patch(plan))
