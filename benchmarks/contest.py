@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 CALIBRATION = ROOT / "hf_prune" / "texts" / "c4_calibration.jsonl.gz"
 TOOL = [sys.executable, "-m", "hf_prune"]
-ALWAYS = ["--device", "cpu", "--eval-samples", "1", "--quiet", "--fresh"]
+ALWAYS = ["--device", "cpu", "--eval-samples", "1", "--choice-items", "0", "--quiet", "--fresh"]
 DENSE = "original"
 
 

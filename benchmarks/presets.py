@@ -43,8 +43,8 @@ from contest import (
 )
 
 SHARES = (0.20, 0.27)  # of the layers
-LENGTH = ["--seq-len", "512"]
-SAME_STEPS = ["--heal-batch", "4"]
+LENGTH = ["--seq-len", "512", "--samples", "32"]
+SAME_STEPS = ["--heal-batch", "2"]
 
 
 @dataclass(frozen=True)
