@@ -65,6 +65,9 @@ def depths_section(run: Run) -> dict[str, Any]:
     return {
         "shorter": [depth for depth in run.depths if depth.layers < run.dense.num_layers],
         "speed_by_depth": any(depth.speed for depth in all_depths(run)),
+        "losses_by_depth": {
+            loss.layers: loss for loss in run.healing.depths if None not in (loss.before, loss.after)
+        },
     }
 
 

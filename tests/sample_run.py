@@ -17,6 +17,7 @@ from hf_prune.records import (
     Choices,
     Contest,
     Depth,
+    DepthLoss,
     Environment,
     Estimate,
     FoldedBridge,
@@ -483,4 +484,11 @@ def sample_sorted_run() -> Run:
         command="hf-prune sort HuggingFaceTB/SmolLM2-135M --depths 12,16,20,24",
         depths=tuple(sample_depth(layers, *each) for layers, each in figures.items()),
         speeds=(run.speeds[0], sample_speed("healed", 31.2957, 810.1, 700_987_654)),
+        healing=replace(
+            run.healing,
+            depths=tuple(
+                DepthLoss(layers=layers, before=round(math.log(before), 4), after=round(math.log(after), 4))
+                for layers, (before, after) in figures.items()
+            ),
+        ),
     )

@@ -65,6 +65,9 @@ OTHER_VALUES = {
     "choices": "it's.jsonl.gz",
     "choice_items": 0,
     "draft": True,
+    "grow": "auto",
+    "depths": "2,4",
+    "sample_depths": True,
     "device": "cuda:1",
     "based_on": "gromov",
 }

@@ -41,6 +41,8 @@ SAMPLES = [
     records.ProvedHealing(healing=sample_no_healing("no room"), checkpoint=None, proof=None),
     records.ProvedGrowth(growth=sample_growth(), checkpoint=RUN.result, proof=RUN.proofs[0]),
     sample_sorted_run(),
+    records.DepthTable(depths=sample_sorted_run().depths),
+    records.DepthLoss(layers=12, before=None, after=3.5),
     *sample_sorted_run().depths,
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
