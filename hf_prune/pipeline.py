@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, calibration, hub
+from hf_prune import anatomy, calibration, hub, images
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.card import render_card, render_pictures
 from hf_prune.choose.blocks import ranges
@@ -28,6 +28,8 @@ from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.speed import measure_speeds
 from hf_prune.heal.settings import HEALED
 from hf_prune.heal.stage import HealStage, follow, heal
+from hf_prune.images import Images
+from hf_prune.measure.agreement import agreement
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
@@ -35,6 +37,8 @@ from hf_prune.prove import expected_logits, proof_tokens, prove
 from hf_prune.ranks import Ranks, join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.records import (
+    DECODER,
+    Agreement,
     Anatomy,
     Bridge,
     Checkpoint,
@@ -143,7 +147,7 @@ def prune(
         follow(ranks)
         return None
     texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
-    digests = [calibration.digest(text) for text in texts]
+    digests = [images.digest(t) if isinstance(t, Images) else calibration.digest(t) for t in texts]
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
@@ -205,7 +209,9 @@ def _run_stages(
         variants["bridged"] = work.folder.checkpoints / "bridged"
     if healed.checkpoint:
         variants[HEALED] = work.folder.checkpoints / HEALED
-    perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
+    decodes = work.dense.kind == DECODER
+    perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items() if decodes)
+    shorter = [variant for variant in variants if variant != "dense" and not decodes]
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
     written = build_skeleton(
@@ -231,6 +237,7 @@ def _run_stages(
         speed_reason=trial.reason,
         started="",
         seconds=0.0,
+        agreements=tuple(_agree(work, variant, variants[variant]) for variant in shorter),
     )
 
 
@@ -324,7 +331,18 @@ def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
     return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
 
 
+def _agree(work: _Work, variant: str, folder: Path) -> Agreement:
+    def compute() -> Agreement:
+        original, shorter = work.original.decoder, work.original.open(folder)
+        return agreement(original, shorter, work.original.heldout, variant, work.reporter.progress)
+
+    return work.folder.stage(f"agreement-{variant}", Agreement, work.inputs, compute)
+
+
 def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
+    if work.dense.kind != DECODER:
+        return SpeedTrial(speeds=(), reason="it is not measured for encoders")
+
     def compute() -> SpeedTrial:
         return measure_speeds(
             folders,

@@ -125,7 +125,7 @@ def _run(folder: Path, device: str, *, trust_remote_code: bool) -> dict[str, Any
     import torch
     from transformers import AutoConfig, GenerationConfig
 
-    from hf_prune.skeleton import auto_class
+    from hf_prune.model_class import auto_class
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     loaded: Any = auto_class(config).from_pretrained(

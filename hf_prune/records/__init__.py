@@ -6,7 +6,16 @@ and other programs read the same thing.
 """
 
 from hf_prune.records.around import Environment, Estimate, Published
-from hf_prune.records.chosen import Block, BlockDistance, CutLosses, Plan, Selected, Tournament, Trial
+from hf_prune.records.chosen import (
+    Block,
+    BlockDistance,
+    CutAgreement,
+    CutLosses,
+    Plan,
+    Selected,
+    Tournament,
+    Trial,
+)
 from hf_prune.records.evaluated import (
     Agreement,
     Choices,
@@ -19,9 +28,20 @@ from hf_prune.records.evaluated import (
 from hf_prune.records.grown import Growth, ProvedGrowth
 from hf_prune.records.json_form import Record, fingerprint, from_data, to_json
 from hf_prune.records.measured import LayerScores, Matrix, RemovalOrder, Similarity, TextTokens
-from hf_prune.records.model import Anatomy, Check, Checkpoint, Proof, Source, WeightFile
+from hf_prune.records.model import (
+    DECODER,
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
+    Anatomy,
+    Check,
+    Checkpoint,
+    Proof,
+    Source,
+    WeightFile,
+)
 from hf_prune.records.repaired import (
     Bridge,
+    BridgeAgreement,
     BridgeTrial,
     Contest,
     FoldedBridge,
@@ -34,16 +54,21 @@ from hf_prune.records.repaired import (
 )
 
 __all__ = [
+    "DECODER",
+    "IMAGE_ENCODER",
+    "TEXT_ENCODER",
     "Agreement",
     "Anatomy",
     "Block",
     "BlockDistance",
     "Bridge",
+    "BridgeAgreement",
     "BridgeTrial",
     "Check",
     "Checkpoint",
     "Choices",
     "Contest",
+    "CutAgreement",
     "CutLosses",
     "Depth",
     "Environment",

@@ -31,11 +31,20 @@ class BridgeTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeAgreement:
+    """The same where no loss can be had."""
+
+    method: str
+    cosine: float  # of the states behind the last layer with the original's, the mean over tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """Which forms of bridge were tried against each other, best first."""
 
     text: TextTokens  # calibration windows that nothing was fitted on
     trials: tuple[BridgeTrial, ...]
+    agreements: tuple[BridgeAgreement, ...] = ()  # in place of the trials where there is no loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
