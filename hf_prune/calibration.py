@@ -22,6 +22,22 @@ BUILT_IN_DATASET = "allenai/c4"
 TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side says."""
+
+    role: str  # "system", "user" or "assistant"
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Questions and answers; only the answers are to be learnt."""
+
+    turns: tuple[Turn, ...]
+    templated: bool  # whether the model's chat template is put around them
+
+
 @dataclass(frozen=True)
 class Text:
     """Documents, and where they came from."""
@@ -29,6 +45,7 @@ class Text:
     name: str
     dataset: str | None  # its id on the Hub, where it has one
     documents: tuple[str, ...]
+    conversations: tuple[Conversation, ...] = ()  # that the documents hold, where they do
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,20 @@ def read_text(path: Path, field: str = "text") -> Text:
     Raises:
         UnusableText: the file is missing, has another ending, or a line that is not such an object.
     """
+    lines = read_lines(path)
+    if ".jsonl" in path.suffixes:
+        documents = [_document(path, n, line, field) for n, line in enumerate(lines, 1)]
+    else:
+        documents = [paragraph.strip() for paragraph in "\n".join(lines).split("\n\n")]
+    return Text(name=path.name, dataset=None, documents=tuple(filter(None, documents)))
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        UnusableText: it is missing, has another ending than `TEXT_SUFFIXES`, or is not UTF-8.
+    """
     if not path.is_file():
         raise UnusableText(f"there is no text file {path}")
     if not path.name.endswith(TEXT_SUFFIXES):
@@ -66,11 +97,7 @@ def read_text(path: Path, field: str = "text") -> Text:
         content = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
     except (UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise UnusableText(f"{path} is not UTF-8 text: {error}") from error
-    if ".jsonl" in path.suffixes:
-        documents = [_document(path, n, line, field) for n, line in enumerate(content.splitlines(), 1)]
-    else:
-        documents = [paragraph.strip() for paragraph in content.split("\n\n")]
-    return Text(name=path.name, dataset=None, documents=tuple(filter(None, documents)))
+    return content.split("\n")
 
 
 def _document(path: Path, number: int, line: str, field: str) -> str:

@@ -81,6 +81,20 @@ def render_card(run: Run, repo_id: str | None = None) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
+def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
+    """The text of README.md of one depth of a sorted model.
+
+    Args:
+        run: that made the sorted model.
+        depth: how many of its first layers.
+        repo_id: where it is published, on a branch of its own; None: nowhere.
+    """
+    template = _environment().get_template("depth_card.md.j2")
+    chosen = next((each for each in run.depths if each.layers == depth), None)
+    context = _context(run, repo_id) | {"depth": chosen, "layers": depth, "repo_id": repo_id}
+    return re.sub(r"\n{3,}", "\n\n", template.render(context)).strip() + "\n"
+
+
 def render_pictures(run: Run) -> dict[str, bytes]:
     """The pictures that the card shows: PNG bytes by their path beside README.md."""
     from hf_prune import plots  # matplotlib takes a second to import

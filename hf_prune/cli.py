@@ -140,14 +140,29 @@ CALIBRATION = (
     _defaulting("--seq-len", field="sequence_length", type=int, help="Tokens in a window."),
     _defaulting("--seed", type=int, help="Order of the calibration text, and what is drawn at random."),
 )
-REPAIR = (
-    _defaulting("--bridge", type=click.Choice(BRIDGES), metavar="NAME", help=BRIDGE_HELP),
+REPAIR = (_defaulting("--bridge", type=click.Choice(BRIDGES), metavar="NAME", help=BRIDGE_HELP),)
+EVALUATION = (
     click.option(
         "--eval-data",
         type=click.Path(),
         help="Held-out text for perplexity, or a folder of images.  [default: built in]",
     ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
+)
+GROWTH = (
+    click.option(
+        "--grow",
+        metavar="N|auto",
+        help="Put N new layers into the shallow half and train them alone (SLayer); auto: one every second.",
+    ),
+)
+DEPTHS = (
+    click.option(
+        "--depths",
+        metavar="LIST",
+        help="Train the first so many layers to be models of their own: 12,16,20 (Sorted LLaMA).",
+    ),
+    click.option("--sample-depths", is_flag=True, help="Train one of the depths a step, drawn at random."),
 )
 HEALING = (
     _defaulting(
@@ -157,6 +172,8 @@ HEALING = (
     ),
     click.option(
         "--heal-data",
+        "--inject",
+        "heal_data",
         metavar="FILE|self",
         help="Text to train on: .txt or .jsonl, also .gz; self: MODEL answers prompts.  [default: built in]",
     ),
@@ -202,6 +219,17 @@ MANNER = (
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
 )
+PUBLISHING = (
+    click.option("--push", is_flag=True, help="Publish the result on the Hub."),
+    click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]"),
+    click.option("--private/--public", default=True, show_default=True, help="Who may see it."),
+    click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
+)
+TRAINING = (
+    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
+    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
+    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
+)
 DRY_RUN = click.option(
     "--dry-run", is_flag=True, help="Say what would be done and what it takes; fetch headers alone."
 )
@@ -219,20 +247,97 @@ def _options(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Com
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
-@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, HEALING, (REPORT_TO,), PLACE, (DRY_RUN,))
-@click.option("--push", is_flag=True, help="Publish the result on the Hub.")
-@click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]")
-@click.option("--private/--public", default=True, show_default=True, help="Who may see it.")
-@click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make.")
-@_options(MANNER)
-def run(push: bool, repo_id: str | None, private: bool, yes: bool, **options: Any) -> None:
+@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
+@_options((REPORT_TO,), PLACE, (DRY_RUN,))
+@_options(PUBLISHING, MANNER)
+def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
-    publication = Publication(repo_id=repo_id, private=private, overwrite=yes) if push else None
-    _prune(options, publication, None)
+    _prune(options, _publication(options), None)
+
+
+@cli.command(epilog="\b\nExample:\n  hf-prune grow ./my-model --inject corpus.jsonl --push")
+@_options(SOURCE)
+@click.option(
+    "--layers",
+    "grow",
+    default="auto",
+    metavar="N",
+    show_default=True,
+    help="How many new layers; auto: one after every second of the shallow half.",
+)
+@click.option(
+    "--drop-deepest",
+    "drop_layers",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    show_default=True,
+    help="Remove so many of the last layers first.",
+)
+@click.option(
+    "--inject",
+    "heal_data",
+    metavar="FILE",
+    help="Text that the new layers learn: .txt or .jsonl, also .gz.  [default: built in]",
+)
+@_options(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+def grow(**options: Any) -> None:
+    """Put new layers into the shallow half of MODEL and train them alone (Llama SLayer).
+
+    They pass everything on as it is at first, so that the grown model begins as MODEL to the last bit; the
+    rest of it stays frozen. `hf-prune MODEL --grow N` puts them into a model that was cut.
+    """
+    if options["drop_layers"]:
+        options["method"] = "reverse"
+    _prune(options, _publication(options), None)
+
+
+@cli.command(epilog="\b\nExample:\n  hf-prune sort ./my-model --depths 12,16,20 --data answers.jsonl --push")
+@_options(SOURCE)
+@click.option(
+    "--depths", required=True, metavar="LIST", help="How many layers each has, beside the whole: 12,16,20."
+)
+@click.option("--sample-depths", is_flag=True, help="Train one of them a step, drawn at random (SortedNet).")
+@click.option(
+    "--data",
+    "heal_data",
+    metavar="FILE",
+    help="Text to learn; of conversations (.jsonl) the answers alone.  [default: built in]",
+)
+@_options(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+def sort(**options: Any) -> None:
+    """Train MODEL so that its first layers are models of their own (Sorted LLaMA).
+
+    With --push each depth goes to a branch of its own: depth-16. `hf-prune extract` takes one out.
+    """
+    options["drop_layers"] = 0
+    _prune(options, _publication(options), None)
+
+
+@cli.command(epilog="\b\nExample:\n  hf-prune extract acme/base-sorted --layers 16 --output small")
+@_options(SOURCE)
+@click.option("--layers", "depth", type=int, required=True, metavar="N", help="How many of the first layers.")
+@click.option("--output", type=click.Path(path_type=Path), help="The folder for the smaller model.")
+@click.option("--push", metavar="ID", help="Also publish it, on the branch depth-N of this repository.")
+@_options(MANNER)
+def extract(
+    as_json: bool, quiet: bool, verbose: bool, depth: int, output: Path | None, push: str | None, **where: Any
+) -> None:
+    """Write the first layers of a sorted MODEL as an ordinary model of their own."""
+    from hf_prune import console
+
+    console.quieten_libraries(quiet=quiet)
+    from hf_prune.extract import extract
+    from hf_prune.source import find
+
+    reporter = console.reporter(quiet=quiet)
+    found = find(where.pop("model"), where.pop("revision"), where.pop("gguf_file"), **where)
+    console.show_extracted(extract(found, depth, output, push=push, reporter=reporter), as_json=as_json)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
-@_options(TARGET, CHOICE, CALIBRATION, REPAIR, HEALING, (REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
+@_options(TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
+@_options((REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
@@ -242,7 +347,7 @@ def demo(**options: Any) -> None:
     from hf_prune.demo import demo_model
 
     if all(options[target] is None for target in TARGETS):
-        options["drop_layers"] = 6
+        options["drop_layers"] = 0 if options["depths"] else 6
     context = click.get_current_context()
     unsaid = {name for name in DEMO if context.get_parameter_source(name) is ParameterSource.DEFAULT}
     options |= {name: DEMO[name] for name in unsaid}
@@ -280,6 +385,12 @@ def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
     leave()
     if analysed is not None:
         console.show_analysis(analysed, as_json=as_json)
+
+
+def _publication(options: dict[str, Any]) -> Publication | None:
+    """Where to publish, taken out of what was given; None: nowhere."""
+    push, repo_id, private, overwrite = (options.pop(n) for n in ("push", "repo_id", "private", "yes"))
+    return Publication(repo_id=repo_id, private=private, overwrite=overwrite) if push else None
 
 
 def _prune(options: dict[str, Any], publication: Publication | None, command: str | None) -> None:

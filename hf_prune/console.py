@@ -20,6 +20,7 @@ from hf_prune.report import Analysis, Run
 
 if TYPE_CHECKING:
     from hf_prune.analysis import Analysed
+    from hf_prune.extract import Extracted
     from hf_prune.pipeline import Outcome
 
 SHOWN_TRIALS = 12
@@ -131,6 +132,15 @@ def _show_tournament(held: Tournament) -> None:
     _print(table)
     if len(held.trials) > SHOWN_TRIALS:
         tell(f"and {len(held.trials) - SHOWN_TRIALS} more in run.json")
+
+
+def show_extracted(extracted: "Extracted", *, as_json: bool) -> None:
+    """One depth of a model: one JSON object, or where it is."""
+    if as_json:
+        click.echo(json.dumps({**asdict(extracted), "folder": str(extracted.folder)}, sort_keys=True))
+        return
+    tell(f"{extracted.checkpoint.parameters / 1e6:,.1f} M parameters in {extracted.folder}")
+    click.echo(extracted.url or str(extracted.folder))
 
 
 def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:

@@ -14,6 +14,7 @@
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
       PublishRefused                      pushing would overwrite what hf-prune did not make
+      NothingGained                       nothing was to be removed, and training made nothing better
 
 A message says what happened, which value, and what to do next. The library raises; `cli.main` alone
 turns an error into one line and an exit code.
@@ -85,3 +86,7 @@ class PublishRefused(HfPruneError):
 def first_line(error: BaseException) -> str:
     """What a library's error says in its first line, or its name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class NothingGained(HfPruneError):
+    """Nothing was to be removed, and what was trained was no better: there is nothing to keep."""

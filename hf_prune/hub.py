@@ -279,3 +279,22 @@ def upload(repo_id: str, folder: Path, message: str, *, private: bool) -> tuple[
             delete_patterns=["*.safetensors", "*.safetensors.index.json"],
         )
     return os.fspath(url), commit.oid
+
+
+def upload_branch(repo_id: str, folder: Path, branch: str, message: str) -> str:
+    """Publish a folder on a branch of a repository, alone: whatever the branch held is replaced.
+
+    Returns:
+        The branch's address.
+    """
+    api = HfApi()
+    with plain_hub_errors(repo_id):
+        api.create_branch(repo_id, branch=branch, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message=message,
+            revision=branch,
+            delete_patterns="*",
+        )
+    return f"{api.endpoint}/{repo_id}/tree/{branch}"

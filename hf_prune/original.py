@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_prune import anatomy, calibration, images, source
+from hf_prune import anatomy, calibration, images, instructions, source
 from hf_prune.activations import ActivationMemory
 from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
@@ -261,7 +261,10 @@ def _read_healing_text(recipe: Recipe, others: tuple[Text, Text]) -> Text | None
     path = recipe.prompts if recipe.heal_data == SELF else recipe.heal_data
     if path is None:
         return calibration.leave_out(calibration.built_in_text(calibration.BUILT_IN_HEALING), others)
-    text = calibration.read_text(Path(path), field="prompt" if recipe.prompts else "text")
+    if recipe.heal_data != SELF and instructions.holds_conversations(Path(path)):
+        text = instructions.read_conversations(Path(path))
+    else:
+        text = calibration.read_text(Path(path), field="prompt" if recipe.prompts else "text")
     for other in others:
         calibration.check_disjoint(other, text)
     return text

@@ -17,16 +17,20 @@ import torch
 
 from hf_prune import anatomy, calibration, hub, images
 from hf_prune.bridge.choose import make_bridge
-from hf_prune.card import render_card, render_pictures
+from hf_prune.card import render_card, render_depth_card, render_pictures
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
-from hf_prune.errors import UnsupportedModel
+from hf_prune.errors import NothingGained, UnsupportedModel
+from hf_prune.evaluate.depths import depth_name, perplexities_by_depth
 from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.speed import measure_speeds
-from hf_prune.heal.settings import HEALED
+from hf_prune.extract import publish_depth, write_depth
+from hf_prune.grow.places import places_for
+from hf_prune.grow.stage import GrowStage, grow
+from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
 from hf_prune.images import Images
 from hf_prune.measure.agreement import agreement
@@ -42,11 +46,14 @@ from hf_prune.records import (
     Anatomy,
     Bridge,
     Checkpoint,
+    Depth,
+    DepthTable,
     Perplexity,
     Plan,
     Proof,
     ProvedBridge,
     ProvedCut,
+    ProvedHealing,
     Published,
     Selected,
     Similarity,
@@ -54,12 +61,10 @@ from hf_prune.records import (
     fingerprint,
     to_json,
 )
-from hf_prune.report import SCHEMA_VERSION, Run
+from hf_prune.report import MARKER, SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
 from hf_prune.selection import Selection
 from hf_prune.skeleton import build_skeleton
-
-MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,10 @@ class _Work:
     @property
     def dense(self) -> Anatomy:
         return self.original.dense
+
+    def place(self, checkpoint: Checkpoint | None) -> Path:
+        """Where a checkpoint is; None: the original."""
+        return self.folder.checkpoints / checkpoint.variant if checkpoint else self.original.folder
 
 
 def prune(
@@ -167,9 +176,13 @@ def prune(
 
 
 def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
+    if recipe.depths is not None:
+        return f"{model}-sorted"
     if wanted is None:
         return f"{model}-within-{recipe.max_loss:g}"
-    return f"{model}-{num_layers - (wanted if isinstance(wanted, int) else len(wanted))}L"
+    left = num_layers - (wanted if isinstance(wanted, int) else len(wanted))
+    new = len(places_for(recipe.grow, left)) if recipe.grow else 0
+    return f"{model}-{left + new}L" if wanted or new else f"{model}-{recipe.heal}"
 
 
 def _check_publication(publication: Publication | None, name: str) -> str | None:
@@ -184,18 +197,32 @@ def _check_publication(publication: Publication | None, name: str) -> str | None
 def _run_stages(
     work: _Work, wanted: tuple[int, ...] | int | None, name: str, command: str | None, report_to: str
 ) -> Run:
-    selected = _select(work, wanted)
+    scores = Scores(work.original, hub.kept_scores(), work.reporter)
+    selected = _select(work, scores, wanted)
     plan = selected.plan
-    work.reporter.tell(_told(plan))
-    cut = _cut(work, plan)
+    if plan.removed:
+        work.reporter.tell(_told(plan))
+    cut = _cut(work, plan) if plan.removed else None
     bridged = _bridge(work, plan)
-    start = bridged.checkpoint or cut.checkpoint
+    start = bridged.checkpoint or (cut.checkpoint if cut else None)
+    grown = grow(
+        GrowStage(
+            original=work.original,
+            scores=scores,
+            run=work.folder,
+            start=work.place(start),
+            inputs=work.inputs,
+            reporter=work.reporter,
+        )
+    )
+    start = grown.checkpoint if grown else start
     healed = heal(
         HealStage(
             original=work.original,
             run=work.folder,
             plan=plan,
-            start=work.folder.checkpoints / start.variant,
+            start=work.place(start),
+            after=grown.growth.after if grown else (),
             inputs=work.inputs,
             reporter=work.reporter,
             ranks=work.ranks,
@@ -204,19 +231,22 @@ def _run_stages(
         )
     )
     result = healed.checkpoint or start
-    variants = {"dense": work.original.folder, "cut": work.folder.checkpoints / "cut"}
-    if bridged.checkpoint:
-        variants["bridged"] = work.folder.checkpoints / "bridged"
+    if result is None:
+        raise NothingGained(
+            f"{name} would be its original: {healed.healing.reason or healed.healing.plan.reason}"
+        )
+    stages = [stage for stage in (cut, bridged, grown, healed) if stage]
+    variants = {"dense": work.original.folder}
+    variants |= {s.checkpoint.variant: work.place(s.checkpoint) for s in stages if s.checkpoint}
     if healed.checkpoint:
-        variants[HEALED] = work.folder.checkpoints / HEALED
+        variants.pop(GROWN, None)  # it computes what it was grown from
     decodes = work.dense.kind == DECODER
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items() if decodes)
     shorter = [variant for variant in variants if variant != "dense" and not decodes]
+    depths = _depths(work, healed) if healed.healing.plan.depths else ()
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
     shown = without_folders(work.recipe)
-    written = build_skeleton(
-        work.folder.checkpoints / result.variant, trust_remote_code=work.recipe.trust_remote_code
-    )
+    written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -229,7 +259,7 @@ def _run_stages(
         plan=plan,
         result=result,
         result_anatomy=anatomy.describe(written),
-        proofs=tuple(proof for proof in (cut.proof, bridged.proof, healed.proof) if proof),
+        proofs=tuple(stage.proof for stage in stages if stage.proof),
         bridge=bridged.bridge,
         healing=healed.healing,
         perplexities=perplexities,
@@ -237,6 +267,8 @@ def _run_stages(
         speed_reason=trial.reason,
         started="",
         seconds=0.0,
+        growth=grown.growth if grown else None,
+        depths=depths,
         agreements=tuple(_agree(work, variant, variants[variant]) for variant in shorter),
     )
 
@@ -246,11 +278,9 @@ def _told(plan: Plan) -> str:
     return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
 
-def _select(work: _Work, wanted: tuple[int, ...] | int | None) -> Selected:
-    scores = Scores(work.original, hub.kept_scores(), work.reporter)
-
+def _select(work: _Work, scores: Scores, wanted: tuple[int, ...] | int | None) -> Selected:
     def measure() -> Similarity:
-        if isinstance(wanted, tuple) and (reason := work.original.reason_against(wanted)):
+        if isinstance(wanted, tuple) and wanted and (reason := work.original.reason_against(wanted)):
             raise UnsupportedModel(reason)
         return scores.similarity()
 
@@ -295,8 +325,9 @@ def _bridge(work: _Work, plan: Plan) -> ProvedBridge:
 
 def _fit_bridge(work: _Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor]]:
     recipe, original, progress = work.recipe, work.original, work.reporter.progress
-    if recipe.bridge == "none":
-        return Bridge(method="none", folded=(), reason="not asked for"), {}
+    if recipe.bridge == "none" or not plan.removed:
+        reason = "not asked for" if plan.removed else None
+        return Bridge(method="none", folded=(), reason=reason), {}
     return make_bridge(original.decoder, original.calibration, plan.blocks, recipe.bridge, progress)
 
 
@@ -339,20 +370,56 @@ def _agree(work: _Work, variant: str, folder: Path) -> Agreement:
     return work.folder.stage(f"agreement-{variant}", Agreement, work.inputs, compute)
 
 
+def _depths(work: _Work, healed: ProvedHealing) -> tuple[Depth, ...]:
+    """Each depth of a sorted model: what it is worth, and a checkpoint of its own in `checkpoints`."""
+    depths, folder = healed.healing.plan.depths, work.place(healed.checkpoint)
+    trusted = work.recipe.trust_remote_code
+    folders = {depth_name(depth): work.folder.checkpoints / depth_name(depth) for depth in depths[:-1]}
+
+    def compute() -> DepthTable:
+        written = []
+        for depth, target in zip(depths[:-1], folders.values(), strict=True):
+            with whole_folder(target) as partial:
+                made = write_depth(folder, partial, depth, work.reporter.progress, trust_remote_code=trusted)
+            written.append(made)
+        speeds = _measured_speeds(work, {**folders, depth_name(depths[-1]): folder}).speeds
+        each = [*written, healed.checkpoint]
+        heldout, progress = work.original.heldout, work.reporter.progress
+        before = perplexities_by_depth(work.original.decoder, heldout, depths, "truncated", progress)
+        after = perplexities_by_depth(work.original.open(folder), heldout, depths, "sorted", progress)
+        table = []
+        for depth, checkpoint, truncated, trained in zip(depths, each, before, after, strict=True):
+            assert checkpoint is not None
+            table.append(
+                Depth(
+                    layers=depth,
+                    parameters=checkpoint.parameters,
+                    size_bytes=checkpoint.size_bytes,
+                    truncated=truncated,
+                    perplexity=trained,
+                    speed=next((speed for speed in speeds if speed.variant == depth_name(depth)), None),
+                )
+            )
+        return DepthTable(depths=tuple(table))
+
+    shallowest = folders[depth_name(depths[0])] if folders else folder
+    return work.folder.stage("depths", DepthTable, work.inputs, compute, lambda _: shallowest).depths
+
+
 def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
     if work.dense.kind != DECODER:
         return SpeedTrial(speeds=(), reason="it is not measured for encoders")
+    return work.folder.stage("speed", SpeedTrial, work.inputs, lambda: _measured_speeds(work, folders))
 
-    def compute() -> SpeedTrial:
-        return measure_speeds(
-            folders,
-            work.dense.size_bytes,
-            str(work.original.device),
-            work.reporter.progress,
-            trust_remote_code=work.recipe.trust_remote_code,
-        )
 
-    return work.folder.stage("speed", SpeedTrial, work.inputs, compute)
+def _measured_speeds(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
+    return measure_speeds(
+        folders,
+        work.dense.size_bytes,
+        str(work.original.device),
+        work.reporter.progress,
+        trust_remote_code=work.recipe.trust_remote_code,
+    )
 
 
 def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
@@ -367,6 +434,13 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
         (partial / "README.md").write_text(render_card(run, repo_id), encoding="utf-8")
+    for depth in run.depths[:-1]:
+        name = depth_name(depth.layers)
+        with whole_folder(folder.depths / name) as partial:
+            for path in sorted((folder.checkpoints / name).iterdir()):
+                _link(path, partial / path.name)
+            card = render_depth_card(run, depth.layers, repo_id)
+            (partial / "README.md").write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
 
 
@@ -385,6 +459,11 @@ def _publish(
     write_whole(folder.model / "README.md", card)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
     origin = run.source.repo_id or run.source.folder
-    message = f"{run.name}: layers {ranges(run.plan.removed)} of {origin} removed"
+    done = f"layers {ranges(run.plan.removed)} of {origin} removed" if run.plan.removed else f"from {origin}"
+    message = f"{run.name}: {done}"
     url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
+    for depth in run.depths[:-1]:
+        place = folder.depths / depth_name(depth.layers)
+        write_whole(place / "README.md", render_depth_card(run, depth.layers, repo_id))
+        publish_depth(repo_id, place, depth.layers)
     return Published(repo_id=repo_id, url=url, commit=commit, private=publication.private)

@@ -52,7 +52,7 @@ class Recipe:
     allow_pickle: bool = False  # read pytorch_model.bin where there is no safetensors file
     trust_remote_code: bool = False  # run the code that the model brings
     ratio: float | None = None
-    drop_layers: int | None = None
+    drop_layers: int | None = None  # 0: the model is grown, sorted or trained as it is
     layers: str | None = None  # "21-28,30": 0-based, inclusive
     target_params: int | None = None  # as many parameters or fewer
     target_memory: int | None = None  # bytes of weights and KV cache at `context_length`, or fewer
@@ -67,7 +67,7 @@ class Recipe:
     sequence_length: int = 512
     seed: int = 0
     bridge: str = "auto"
-    grow: int | None = None  # new layers in the shallow half, trained alone
+    grow: str | None = None  # how many new layers in the shallow half, trained alone; "auto": every second
     depths: str | None = None  # "12,16,20,24": models of the first so many layers, trained together
     sample_depths: bool = False  # train one of them a step, drawn at random, not all
     heal: str = "auto"
@@ -114,6 +114,7 @@ def check_recipe(recipe: Recipe) -> None:
     faults = [
         *_faults_of_target(recipe),
         *_faults_of_choice(recipe),
+        *_faults_of_growth(recipe),
         *_faults_of_healing(recipe),
         *_too_small(recipe),
     ]
@@ -127,7 +128,7 @@ def _faults_of_target(recipe: Recipe) -> Iterator[str]:
         yield f"{' and '.join(chosen)} each say what to remove: give one of them"
     if recipe.ratio is not None and not 0 < recipe.ratio < 1:
         yield f"--ratio {recipe.ratio:g} is not between 0 and 1: 0.25 removes a quarter of the layers"
-    if recipe.drop_layers is not None and recipe.drop_layers < 1:
+    if recipe.drop_layers is not None and recipe.drop_layers < 1 and not keeps_all(recipe):
         yield f"--drop-layers {recipe.drop_layers} removes nothing: give 1 or more"
     if recipe.layers is not None and not re.fullmatch(LAYER_LIST, recipe.layers):
         yield f"--layers {recipe.layers!r} is not a list like 21-28,30"
@@ -146,6 +147,27 @@ def _faults_of_choice(recipe: Recipe) -> Iterator[str]:
         yield f"--budget {recipe.budget:g} is not a number of forward passes above 0"
     if recipe.bridge not in BRIDGES:
         yield f"--bridge {recipe.bridge!r} is none of {', '.join(BRIDGES)}"
+
+
+def keeps_all(recipe: Recipe) -> bool:
+    """Whether no layer is to go: the model is grown, sorted or trained as it is."""
+    trained = recipe.heal in ("lora", "qlora", "partial")
+    return recipe.drop_layers == 0 and (recipe.grow is not None or recipe.depths is not None or trained)
+
+
+def _faults_of_growth(recipe: Recipe) -> Iterator[str]:
+    if recipe.grow is not None and not re.fullmatch(r"auto|[1-9]\d*", recipe.grow):
+        yield f"--grow {recipe.grow} is neither auto nor a number of layers above 0"
+    if recipe.grow is not None and recipe.heal not in ("auto", "none"):
+        yield f"--grow trains the new layers alone, and --heal {recipe.heal} others: leave one of them out"
+    if recipe.depths is None:
+        return
+    if not re.fullmatch(r"\d+(,\d+)*", recipe.depths):
+        yield f"--depths {recipe.depths!r} is not a list like 12,16,20,24"
+    if recipe.drop_layers != 0 or recipe.grow is not None:
+        yield "--depths trains a model as it is: neither remove layers from it nor grow it"
+    if recipe.heal != "auto":
+        yield f"--depths trains the whole model, and --heal {recipe.heal} parts: leave one of them out"
 
 
 def _faults_of_healing(recipe: Recipe) -> Iterator[str]:
@@ -253,6 +275,18 @@ def parse_protected(text: str | None, num_layers: int) -> frozenset[int]:
     if layers and max(layers) >= num_layers:
         raise RecipeError(f"--protect {text}: the model has {num_layers} layers, 0 to {num_layers - 1}")
     return frozenset(layers)
+
+
+def parse_depths(text: str, num_layers: int) -> tuple[int, ...]:
+    """The depths that "12,16,20" names, in order, and the whole model's.
+
+    Raises:
+        RecipeError: one is 0, or deeper than the model.
+    """
+    depths = sorted({*map(int, text.split(",")), num_layers})
+    if depths[0] < 1 or depths[-1] > num_layers:
+        raise RecipeError(f"--depths {text}: the model has {num_layers} layers; give depths from 1 to that")
+    return tuple(depths)
 
 
 def parse_quantity(text: str) -> int:

@@ -24,6 +24,7 @@ from hf_prune.records import (
 )
 
 SCHEMA_VERSION = 4
+MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@
       stages/*.json      one record for each finished stage, with a fingerprint of what went into it
       checkpoints/       complete checkpoints on the way, removed when the run ends well
       model/             what is published
+      depths/*/          of a sorted model, each depth as a model of its own
 
 A stage whose fingerprint is the same is not computed again. Everything here appears whole or not at all.
 """
@@ -33,6 +34,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def depths(self) -> Path:
+        """The depths of a sorted model, each published on a branch of its own."""
+        return self.path / "depths"
+
+    @property
     def checkpoints(self) -> Path:
         """Complete checkpoints on the way."""
         return self.path / "checkpoints"
@@ -51,7 +57,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise OutputOccupied(f"{self.path} is a file: choose another --output")
         if marker.is_file() and fresh:
-            for name in ("stages", "checkpoints", "model", "plots"):
+            for name in ("stages", "checkpoints", "model", "depths", "plots"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
             for name in ("run.json", "similarity.json", "analysis.json"):
                 (self.path / name).unlink(missing_ok=True)

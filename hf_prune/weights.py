@@ -12,7 +12,7 @@ import math
 import os
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -136,6 +136,22 @@ class TensorPart:
                     raise UnsupportedModel(f"{self.whole.path} ends in the middle of {self.whole.name}")
                 places = read.reshape(count, self.whole.shape[self.axis], -1)
                 yield places[:, self.kept].tobytes()
+
+
+class TensorsOnDemand(Mapping[str, torch.Tensor]):
+    """Tensors by name, each made when it is asked for and kept by nobody."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 @dataclass(frozen=True)

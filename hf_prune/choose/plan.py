@@ -35,9 +35,15 @@ def plan_for(
         kept=all_but(removed, similarity.num_layers),
         blocks=blocks,
         method=method,
-        criterion=NEAREST if agreements else TITLES.get(method) or title_of(method, similarity),
+        criterion=_criterion(method, similarity, removed, nearest=bool(agreements)),
         distance=similarity.angular_last_token[only.start][only.end] if only else None,
         best_blocks=best_blocks(similarity.angular_last_token),
         tournament=tournament,
         agreements=agreements,
     )
+
+
+def _criterion(method: str, similarity: Similarity, removed: tuple[int, ...], *, nearest: bool) -> str:
+    if not removed:
+        return "none was to go"
+    return NEAREST if nearest else TITLES.get(method) or title_of(method, similarity)

@@ -5,17 +5,19 @@ from collections.abc import Callable
 
 from hf_prune.choose.criteria import allowed_layers
 from hf_prune.errors import RecipeError
-from hf_prune.recipe import DEFAULT_RATIO, Recipe, parse_layers, parse_protected
+from hf_prune.recipe import DEFAULT_RATIO, Recipe, keeps_all, parse_layers, parse_protected
 from hf_prune.records import Anatomy
 
 
 def layers_to_remove(recipe: Recipe, dense: Anatomy) -> tuple[int, ...] | int | None:
-    """The layers that the user named, or how many are to go; None where a loss decides.
+    """The layers that the user named (none: the model stays whole), or how many; None: a loss decides.
 
     Raises:
         RecipeError: nothing, or no layer, would be left; or a layer does not exist; or the target cannot
             be reached.
     """
+    if keeps_all(recipe):
+        return ()
     num_layers = dense.num_layers
     protected = parse_protected(recipe.protect, num_layers)
     if recipe.layers is not None:

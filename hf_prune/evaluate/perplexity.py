@@ -26,7 +26,11 @@ def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progres
     count = decoder.num_layers
     layers = progress(range(count), f"perplexity, {variant}", count, "layer")
     hidden = run_layers(decoder, decoder.enter(windows.ids), layers)
-    losses = sequence_losses(decoder, hidden, windows.ids)
+    return of_losses(sequence_losses(decoder, hidden, windows.ids), windows, variant)
+
+
+def of_losses(losses: list[float], windows: Windows, variant: str) -> Perplexity:
+    """The record of a variant from its mean loss on each window, in nats."""
     loss = statistics.fmean(losses)
     spread = statistics.stdev(losses) if len(losses) > 1 else 0.0
     return Perplexity(

@@ -5,7 +5,7 @@ trained in 4 bits is published in the precision of its original.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,32 +23,14 @@ from hf_prune.layer_config import written_like
 from hf_prune.progress import Progress
 from hf_prune.records import Checkpoint
 from hf_prune.skeleton import Skeleton
-from hf_prune.weights import TORCH_DTYPES, StoredTensor, WeightIndex, write_weights
+from hf_prune.weights import TORCH_DTYPES, StoredTensor, TensorsOnDemand, WeightIndex, write_weights
 
+Folded = TensorsOnDemand
 DOWN, UP = f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
 
 
-class Folded(Mapping[str, Tensor]):
-    """Tensors by their name on disk and as they are stored, each computed when it is asked for."""
-
-    def __init__(self, skeleton: Skeleton, makers: Mapping[str, Callable[[], Tensor]]) -> None:
-        self._skeleton = skeleton
-        self._makers = makers
-
-    def __getitem__(self, name: str) -> Tensor:
-        value = self._makers[name]()
-        stored = self._skeleton.index.tensors.get(name) or _embedding_of(self._skeleton, name)
-        return value.to(TORCH_DTYPES[stored.dtype])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-
 def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
-    """The new tensors of a checkpoint.
+    """The new tensors of a checkpoint, by their name on disk and as they are stored.
 
     Args:
         skeleton: of the checkpoint that was trained.
@@ -64,13 +46,15 @@ def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
             added = value, trained[f"{projection}{UP}"]
             makers[stored] = partial(_merged, skeleton.index.tensors[stored], *added, transposed=transposed)
         elif not name.endswith(UP):
-            makers[skeleton.stored_name(name) or name] = partial(torch.clone, value)
-    return Folded(skeleton, makers)
+            stored = skeleton.stored_name(name) or name
+            tensor = skeleton.index.tensors.get(stored) or _embedding_of(skeleton, stored)
+            makers[stored] = partial(value.to, TORCH_DTYPES[tensor.dtype])
+    return TensorsOnDemand(makers)
 
 
 def _merged(stored: StoredTensor, down: Tensor, up: Tensor, *, transposed: bool) -> Tensor:
     added = up @ down  # (out, in)
-    return stored.read().float() + (added.T if transposed else added)
+    return (stored.read().float() + (added.T if transposed else added)).to(TORCH_DTYPES[stored.dtype])
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from hf_prune.heal.lessons import Lessons, write_lessons
 from hf_prune.heal.responses import answer, prompts_from
 from hf_prune.heal.settings import MOST_TOKENS, TOP_TOKENS
 from hf_prune.heal.text import HealingText, of_windows, pack, read_text, save_text, watched_beside
+from hf_prune.instructions import tokenised
 from hf_prune.original import Original
 from hf_prune.progress import Progress
 from hf_prune.recipe import SELF
@@ -32,11 +33,14 @@ def healing_text(original: Original, folder: Path, progress: Progress) -> Healin
 
 def _made_text(original: Original, progress: Progress) -> HealingText:
     recipe, length = original.recipe, original.window_length
+    text = original.healing_text
+    assert text is not None
+    if text.conversations:
+        return pack(tokenised(text, original.tokenizer), length, text.name)
     if recipe.heal_data != SELF:
         windows = max(1, (recipe.heal_tokens or MOST_TOKENS) // length)
         return of_windows(original.healing_windows(windows + watched_beside(windows)))
-    assert original.healing_text is not None
-    documents = original.healing_text.documents
+    documents = text.documents
     prompts = documents if recipe.prompts else prompts_from(documents)
     answers = answer(original.decoder, original.tokenizer, prompts, seed=recipe.seed, progress=progress)
     return pack(answers, length, "what the original answers")

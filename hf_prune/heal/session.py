@@ -3,7 +3,7 @@
 import gc
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.decoder import StreamedDecoder, load_whole, logits_by_sequence
+from hf_prune.heal.depths import Depths
 from hf_prune.heal.folding import Folded, fold, put_in_place
 from hf_prune.heal.lessons import Lessons
 from hf_prune.heal.material import TEXT_FILE
@@ -20,8 +21,10 @@ from hf_prune.heal.student import load_student
 from hf_prune.heal.text import HealingText, part_to_watch, read_text
 from hf_prune.heal.training import Trained, train
 from hf_prune.progress import Progress
-from hf_prune.records import HealingPlan
+from hf_prune.records import DepthLoss, HealingPlan
 from hf_prune.skeleton import build_skeleton
+
+Logits = Callable[[Tensor, int], Iterator[Tensor]]  # of token ids and of so many first layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Session:
     plan: HealingPlan
     checkpoint: str  # the folder of the shorter model
     carriers: tuple[int, ...]  # the layers before the gaps, numbered as in the shorter model
+    new_layers: tuple[int, ...]  # that growing added, likewise
     folder: str  # of the text, and of the states that are saved on the way
     lessons: Lessons | None
     device: str  # its type
@@ -44,10 +48,19 @@ class Session:
 class Verdict:
     """What was trained, beside what was there before; both with all weights in full precision."""
 
-    loss_before: float | None  # nats per token on the watched text; None: no number
-    loss_after: float | None
+    depths: tuple[DepthLoss, ...]  # on the watched text; of a model that is not sorted, of the whole alone
     logits: Tensor  # of the trained model on some tokens, float32
     folded: Folded
+
+    @property
+    def loss_before(self) -> float | None:
+        """The mean over depths, nats per token; None: no number."""
+        return _mean([depth.before for depth in self.depths])
+
+    @property
+    def loss_after(self) -> float | None:
+        """The same after the training."""
+        return _mean([depth.after for depth in self.depths])
 
     @property
     def better(self) -> bool:
@@ -63,7 +76,7 @@ def train_together(session: Session, progress: Progress) -> None:
         device = torch.device("cuda", torch.cuda.current_device())
     skeleton = build_skeleton(Path(session.checkpoint), trust_remote_code=session.trust_remote_code)
     torch.manual_seed(session.seed)  # adapters begin at random
-    student = load_student(skeleton, session.plan, session.carriers, device)
+    student = load_student(skeleton, session.plan, session.carriers, device, session.new_layers)
     folder = Path(session.folder)
     learnt, watched = part_to_watch(read_text(folder / TEXT_FILE))
     train(
@@ -90,8 +103,9 @@ def judge(
     """Compare what was trained with the beginning, on weights as they are published.
 
     That is never in 4 bits, whatever was trained beside them, and with what storing them rounds off. The
-    layers are run one by one, so that this fits where the training did; `partial` changes what is outside
-    them too, and its model is loaded whole, as it was to be trained.
+    layers are run one by one, so that this fits where the training did; `partial` and `sorted` change what
+    is outside them too, and their model is loaded whole, as it was to be trained. The loss of a sorted model
+    is the mean over its depths.
 
     Args:
         session: what was trained.
@@ -101,39 +115,53 @@ def judge(
         decoder: of the checkpoint that was trained.
     """
     folded = fold(decoder.skeleton, trained.weights)
-    layers = range(decoder.num_layers)
-    before = _loss(logits_by_sequence(decoder, watched.ids, layers), watched)
-    compute = _whole_model(decoder, folded) if session.plan.method == "partial" else None
+    depths = session.plan.depths or (decoder.num_layers,)
+    whole = _whole_model(decoder, folded) if session.plan.method in ("partial", "sorted") else None
 
-    def logits(ids: Tensor) -> Iterator[Tensor]:
-        return compute(ids) if compute else logits_by_sequence(decoder, ids, layers, folded)
+    def before(ids: Tensor, depth: int) -> Iterator[Tensor]:
+        return logits_by_sequence(decoder, ids, range(depth))
 
+    def after(ids: Tensor, depth: int) -> Iterator[Tensor]:
+        return whole(ids, depth) if whole else logits_by_sequence(decoder, ids, range(depth), folded)
+
+    losses = tuple(
+        DepthLoss(layers=depth, before=_loss(before, watched, depth), after=_loss(after, watched, depth))
+        for depth in depths
+    )
     return Verdict(
-        loss_before=before,
-        loss_after=_loss(logits(watched.ids), watched),
-        logits=torch.cat(list(logits(tokens))),
+        depths=losses,
+        logits=torch.cat(list(after(tokens, decoder.num_layers))),
         folded=folded,
     )
 
 
-def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Callable[[Tensor], Iterator[Tensor]]:
+def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Logits:
     """The same by the whole model with its new tensors."""
     model, _ = load_whole(decoder.skeleton.index.folder, decoder)
     put_in_place(model, decoder.skeleton, folded)
+    depths = Depths(model.get_submodule(decoder.skeleton.layer_path))
 
     @torch.inference_mode()
-    def logits(ids: Tensor) -> Iterator[Tensor]:
-        for window in ids.split(1):
-            yield model(input_ids=window.to(decoder.device), use_cache=False).logits.float()
+    def logits(ids: Tensor, depth: int) -> Iterator[Tensor]:
+        with depths.only(depth):
+            for window in ids.split(1):
+                yield model(input_ids=window.to(decoder.device), use_cache=False).logits.float()
 
     return logits
 
 
-def _loss(logits: Iterator[Tensor], watched: HealingText) -> float | None:
+def _loss(logits: Logits, watched: HealingText, depth: int) -> float | None:
     """Nats per token, the mean over windows; None where that is no number."""
-    losses = [
-        text_loss(window, ids[None].to(window.device), wanted[None].to(window.device)).item()
-        for window, ids, wanted in zip(logits, watched.ids, watched.wanted, strict=True)
-    ]
-    mean = statistics.fmean(losses)
-    return mean if math.isfinite(mean) else None
+    return _mean(
+        [
+            text_loss(window, ids[None].to(window.device), wanted[None].to(window.device)).item()
+            for window, ids, wanted in zip(
+                logits(watched.ids, depth), watched.ids, watched.wanted, strict=True
+            )
+        ]
+    )
+
+
+def _mean(losses: Sequence[float | None]) -> float | None:
+    numbers = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    return statistics.fmean(numbers) if len(numbers) == len(losses) else None

@@ -16,7 +16,7 @@ from hf_prune.heal.cost import (
     training_memory,
     training_operations,
 )
-from hf_prune.recipe import Recipe
+from hf_prune.recipe import Recipe, parse_depths
 from hf_prune.records import DECODER, Anatomy, HealingPlan
 from hf_prune.without_loss import UNHEALED
 
@@ -29,7 +29,14 @@ STEPS_WANTED = 128  # a short text is learnt in small steps rather than in few
 LARGEST_BATCH = 16  # windows: Gromov et al. (2403.17887), appendix
 WIDE = 8192  # hidden size from which models want a tenth of the learning rate: Gromov et al., their 70B
 LONGEST_AUTO = 6 * 3600.0  # seconds that `auto` may spend unasked
-LEARNING_RATES = {"lora": 1e-3, "qlora": 1e-3, "partial": 1e-4, "replace": 2e-4}
+LEARNING_RATES = {
+    "lora": 1e-3,
+    "qlora": 1e-3,
+    "partial": 1e-4,
+    "replace": 2e-4,
+    "grown": 2e-4,
+    "sorted": 2e-5,
+}
 RANK = 64  # of LoRA
 WHY_ON_A_GPU = {  # what `auto` tries, in this order
     "lora": "LoRA on the model as it is fits into this GPU",
@@ -38,7 +45,13 @@ WHY_ON_A_GPU = {  # what `auto` tries, in this order
 
 
 def plan_healing(
-    recipe: Recipe, dense: Anatomy, left: Anatomy, gaps: int, text_tokens: int, machine: Machine
+    recipe: Recipe,
+    dense: Anatomy,
+    left: Anatomy,
+    gaps: int,
+    text_tokens: int,
+    machine: Machine,
+    new_layers: int = 0,
 ) -> HealingPlan:
     """What to train.
 
@@ -49,6 +62,7 @@ def plan_healing(
         gaps: how many of its gaps have a layer before them.
         text_tokens: how many tokens there are to train on.
         machine: what there is.
+        new_layers: how many of the shorter model's layers are new.
 
     Raises:
         RecipeError: the method cannot heal this cut.
@@ -63,10 +77,10 @@ def plan_healing(
         )
 
     def planned(method: str) -> HealingPlan:
-        return _planned(recipe, method, dense, left, gaps, text_tokens, machine)
+        return _planned(recipe, method, dense, left, gaps, text_tokens, machine, new_layers)
 
-    if recipe.heal != "auto":
-        return planned(recipe.heal)
+    if (method := _asked_for(recipe)) != "auto":
+        return planned(method)
     if not may_train(recipe, machine.device):
         reason = (
             f"nothing was trained: on a CPU that is done only when asked for; --heal lora would take about "
@@ -90,7 +104,14 @@ def plan_healing(
 
 def may_train(recipe: Recipe, device: str) -> bool:
     """Whether anything may be trained on a device of this type: on a CPU only what was asked for by name."""
-    return recipe.heal != "none" and (recipe.heal != "auto" or device == "cuda")
+    return recipe.heal != "none" and (_asked_for(recipe) != "auto" or device == "cuda")
+
+
+def _asked_for(recipe: Recipe) -> str:
+    """What is to be trained, by name: growing and sorting train what they are about."""
+    if recipe.heal == "auto" and recipe.grow is not None:
+        return "grown"
+    return "sorted" if recipe.depths is not None else recipe.heal
 
 
 def approximate_tokens(text: Text | None) -> int:
@@ -123,7 +144,14 @@ def _fitting(planned: Callable[[str], HealingPlan], machine: Machine) -> Healing
 
 
 def _planned(
-    recipe: Recipe, method: str, dense: Anatomy, left: Anatomy, gaps: int, text_tokens: int, machine: Machine
+    recipe: Recipe,
+    method: str,
+    dense: Anatomy,
+    left: Anatomy,
+    gaps: int,
+    text_tokens: int,
+    machine: Machine,
+    new_layers: int,
 ) -> HealingPlan:
     length = recipe.sequence_length
     tokens = recipe.heal_tokens or min(text_tokens, MOST_TOKENS)
@@ -144,25 +172,37 @@ def _planned(
         rank=rank,
         last_layers=last_layers,
         train_head=head and method == "partial",
+        depths=parse_depths(recipe.depths, left.num_layers) if recipe.depths else (),
+        sample_depths=recipe.sample_depths,
         learning_rate=recipe.lr or LEARNING_RATES[method] * (0.1 if left.hidden_size >= WIDE else 1.0),
         num_tokens=windows * length,
         sequence_length=length,
         batch=batch,
     )
-    return _sized(plan, dense, left, machine)
+    return _sized(plan, dense, left, machine, new_layers)
 
 
-def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -> HealingPlan:
+def _sized(
+    plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine, new_layers: int
+) -> HealingPlan:
     """The plan with as many windows at once as the memory takes, in whole steps, and what that costs."""
     element = ELEMENT_BYTES.get(left.dtype, 2)
     trained = trained_numbers(
-        plan.method, left, rank=plan.rank, last_layers=plan.last_layers, train_head=plan.train_head
+        plan.method,
+        left,
+        rank=plan.rank,
+        last_layers=plan.last_layers,
+        train_head=plan.train_head,
+        new_layers=new_layers,
     )
     checkpointing = machine.device == "cuda" and plan.method in ("lora", "qlora")
 
     def memory(windows: int) -> int:
         tokens = windows * plan.sequence_length
-        return training_memory(plan.method, left, trained, tokens, element, checkpointing=checkpointing)
+        heads = 1 if plan.sample_depths else max(1, len(plan.depths))
+        return training_memory(
+            plan.method, left, trained, tokens, element, checkpointing=checkpointing, heads=heads
+        )
 
     each = max(1, plan.batch // machine.processes)
     room = FREE_SHARE * machine.free_memory
@@ -176,6 +216,7 @@ def _sized(plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine) -
         num_tokens,
         distilled=plan.objective == "predictions",
         checkpointing=checkpointing,
+        depths=plan.depths,
     )
     return replace(
         plan,
@@ -192,7 +233,8 @@ def _objective(
     recipe: Recipe, method: str, left: Anatomy, gaps: int, tokens: int, machine: Machine
 ) -> tuple[str, str | None]:
     """What is learnt, and why it is not the original's predictions where those were not asked to go."""
-    if recipe.distill is False:
+    injects = method == "grown" and recipe.drop_layers == 0  # new knowledge, which the original lacks
+    if recipe.distill is False or (recipe.distill is None and (injects or method == "sorted")):
         return "text", None
     if method == "replace" and recipe.distill is None:
         return "states", None  # LLM-Streamline (2403.19135), its first form

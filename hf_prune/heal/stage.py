@@ -15,6 +15,7 @@ from hf_prune.anatomy import describe
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.disk import check_room, whole_folder
 from hf_prune.environment import this_machine
+from hf_prune.grow.places import new_layers, number_after
 from hf_prune.heal.material import healing_text, lessons_for, record_of
 from hf_prune.heal.settings import HEALED, approximate_tokens, may_train, plan_healing
 from hf_prune.heal.text import part_to_watch
@@ -37,7 +38,8 @@ class HealStage:
     original: Original
     run: RunFolder
     plan: Plan
-    start: Path  # the folder of the cut or bridged checkpoint
+    start: Path  # the folder of the checkpoint that is trained: the original's, cut, bridged or grown
+    after: tuple[int, ...]  # the layers of the shorter model that a new one follows
     inputs: str  # a fingerprint of everything that decides the result
     reporter: Reporter
     ranks: Ranks
@@ -68,6 +70,12 @@ class HealStage:
     def carried(self) -> list[Block]:
         """The gaps that have a layer before them."""
         return [block for block in self.plan.blocks if block.start > 0]
+
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """Those layers, numbered as in the checkpoint that is trained."""
+        before = (self.plan.kept.index(block.start - 1) for block in self.carried)
+        return tuple(number_after(layer, self.after) for layer in before)
 
 
 def heal(stage: HealStage) -> ProvedHealing:
@@ -105,7 +113,8 @@ def _decide(stage: HealStage) -> HealingPlan:
     else:
         tokens = approximate_tokens(original.healing_text)
     fitted = replace(recipe, sequence_length=original.window_length)
-    return plan_healing(fitted, dense, describe(stage.decoder.skeleton), len(stage.carried), tokens, machine)
+    left, gaps = describe(stage.decoder.skeleton), len(stage.carried)
+    return plan_healing(fitted, dense, left, gaps, tokens, machine, len(stage.after))
 
 
 def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
@@ -118,7 +127,8 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
     session = Session(
         plan=plan,
         checkpoint=str(stage.start),
-        carriers=tuple(stage.plan.kept.index(block.start - 1) for block in stage.carried),
+        carriers=stage.carriers,
+        new_layers=new_layers(stage.after),
         folder=str(stage.folder),
         lessons=lessons_for(original, plan, learnt, boundaries, stage.folder, progress),
         device=original.device.type,
@@ -137,6 +147,7 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
         trained_parameters=sum(value.numel() for value in trained.weights.values()),
         tensors=len(verdict.folded),
         curve=trained.curve,
+        depths=verdict.depths if plan.depths else (),
         loss_before=verdict.loss_before,
         loss_after=verdict.loss_after,
         best_step=trained.best_step,

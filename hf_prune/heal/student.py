@@ -1,7 +1,8 @@
 """The shorter model as it is trained: which of its numbers may move, and what its loss is."""
 
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.errors import UnsupportedModel
+from hf_prune.heal.depths import Depths
 from hf_prune.heal.objective import prediction_loss, state_loss, text_loss
 from hf_prune.model_class import auto_class
 from hf_prune.records import HealingPlan
@@ -34,7 +36,7 @@ class Student(nn.Module):
     than that has to be in what it loads.
     """
 
-    def __init__(self, model: Any, carriers: list[nn.Module], plan: HealingPlan) -> None:
+    def __init__(self, model: Any, layers: nn.ModuleList, carriers: Sequence[int], plan: HealingPlan) -> None:
         """Args: `carriers` are the layers before the gaps, whose output may have to be the original's."""
         super().__init__()
         self.model = model
@@ -46,11 +48,12 @@ class Student(nn.Module):
         nn.Module.register_load_state_dict_post_hook(self, _miss_only_what_is_trained)
         self._keys_to_ignore_on_save = None  # the Trainer asks for it
         self._states: list[Tensor] = []
+        self._depths = Depths(layers) if plan.depths else None
         if plan.boundary_loss:
             for carrier in carriers:
-                carrier.register_forward_hook(self._note)
+                layers[carrier].register_forward_hook(self._note)
             if plan.objective == "states":
-                carriers[-1].register_forward_hook(self._stop)
+                layers[carriers[-1]].register_forward_hook(self._stop)
 
     def forward(
         self,
@@ -70,20 +73,42 @@ class Student(nn.Module):
             states: the original's after each gap, (windows, gaps, length, hidden).
         """
         self._states = []
-        try:
-            logits = self.model(input_ids=ids, use_cache=False).logits
-        except _Reached:
-            logits = None
         losses: list[Tensor] = []
-        if logits is not None and self.training and top_ids is not None and top_logprobs is not None:
-            losses.append(prediction_loss(logits, top_ids, top_logprobs, wanted))
-        elif logits is not None:
-            losses.append(text_loss(logits, ids, wanted))
+        try:
+            each = [
+                prediction_loss(logits, top_ids, top_logprobs, wanted)
+                if self.training and top_ids is not None and top_logprobs is not None
+                else text_loss(logits, ids, wanted)
+                for logits in self._logits(ids)
+            ]
+            losses.append(torch.stack(each).mean())
+        except _Reached:
+            pass
         if self.training and states is not None and self.plan.boundary_loss:
             pairs = zip(self._states, states.unbind(1), strict=True)
             apart = torch.stack([state_loss(reached, wished) for reached, wished in pairs])
             losses.append(self.plan.boundary_loss * apart.mean())
         return {"loss": torch.stack(losses).sum()}
+
+    def _logits(self, ids: Tensor) -> Iterator[Tensor]:
+        """Of the model; of a sorted one, of each of its depths, the deepest first (2309.08968, section 3).
+
+        Where one depth is drawn a step, the tokens decide which: a training that goes on draws the same.
+        """
+        if self._depths is None:
+            yield self.model(input_ids=ids, use_cache=False).logits
+            return
+        if self.training and self.plan.sample_depths:
+            depth = random.Random(int(ids.sum())).choice(self.plan.depths)
+            with self._depths.only(depth):
+                yield self.model(input_ids=ids, use_cache=False).logits
+            return
+        *shallower, _ = self.plan.depths
+        with self._depths.watched(tuple(shallower)) as states:
+            yield self.model(input_ids=ids, use_cache=False).logits
+        for depth in shallower:
+            with self._depths.answering(states[depth]):
+                yield self.model(input_ids=ids, use_cache=False).logits
 
     def _note(self, _: nn.Module, __: Any, output: Any) -> None:
         if self.training:
@@ -115,7 +140,11 @@ def is_shared_out() -> bool:
 
 
 def load_student(
-    skeleton: Skeleton, plan: HealingPlan, carriers: tuple[int, ...], device: torch.device
+    skeleton: Skeleton,
+    plan: HealingPlan,
+    carriers: tuple[int, ...],
+    device: torch.device,
+    new_layers: tuple[int, ...] = (),
 ) -> Student:
     """The model in a checkpoint, with what the plan trains, and nothing else, made trainable.
 
@@ -127,6 +156,7 @@ def load_student(
         plan: what to train.
         carriers: the layers before the gaps, numbered as in the shorter model.
         device: where it is trained.
+        new_layers: that `grown` trains.
 
     Raises:
         UnsupportedModel: there is nothing in it that the plan could train.
@@ -152,10 +182,10 @@ def load_student(
     if plan.method in ("lora", "qlora"):
         _add_adapters(model, skeleton, plan)
     else:
-        _free(model, skeleton, _trained_modules(model, layers, plan, carriers))
+        _free(model, skeleton, _trained_modules(model, layers, plan, carriers, new_layers))
     if plan.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    return Student(model, [layers[number] for number in carriers], plan)
+    return Student(model, layers, carriers, plan)
 
 
 def _keep_unpacked(model: nn.Module) -> None:
@@ -233,11 +263,17 @@ def _free(model: Any, skeleton: Skeleton, modules: list[nn.Module]) -> None:
 
 
 def _trained_modules(
-    model: Any, layers: nn.ModuleList, plan: HealingPlan, carriers: tuple[int, ...]
+    model: Any,
+    layers: nn.ModuleList,
+    plan: HealingPlan,
+    carriers: tuple[int, ...],
+    new_layers: tuple[int, ...],
 ) -> list[nn.Module]:
-    """What `replace` trains: the layers before the gaps; `partial`: the last ones, final norm and head."""
-    if plan.method == "replace":
-        return [layers[number] for number in carriers]
+    """What a method trains whole; `partial`: the last layers, the final norm and the head."""
+    if plan.method == "sorted":
+        return [model]
+    if plan.method in ("replace", "grown"):
+        return [layers[number] for number in (carriers if plan.method == "replace" else new_layers)]
     head = model.get_output_embeddings()
     if plan.train_head and head.weight is model.get_input_embeddings().weight:
         head.weight = nn.Parameter(head.weight.detach().clone())

@@ -163,6 +163,7 @@ def _settings(plan: HealingPlan, num_windows: int) -> dict[str, Any]:
         "lr_scheduler_kwargs": {"min_lr_rate": least} if least else {},
         "warmup_steps": math.ceil(warm_up),
         "weight_decay": WEIGHT_DECAY.get(plan.method, 0.0),
+        "ddp_find_unused_parameters": plan.sample_depths,  # layers behind the depth that was drawn
         "max_grad_norm": CLIP.get(plan.method, 1.0),
         "logging_steps": look_every,
         "eval_steps": look_every,
@@ -181,7 +182,6 @@ MANNER: dict[str, Any] = {
     "label_names": ["wanted"],
     "prediction_loss_only": True,
     "dataloader_pin_memory": False,
-    "ddp_find_unused_parameters": False,
     "disable_tqdm": True,
 }
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hf_prune.activations import Activations
 from hf_prune.calibration import Windows
-from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder, states_after
+from hf_prune.decoder import POSITIONS_AT_ONCE, RunLayer, StreamedDecoder, states_after
 from hf_prune.progress import Progress
 from hf_prune.records import CutLosses
 
@@ -24,7 +24,7 @@ Logits = Callable[[Tensor], Tensor]
 class Cut:
     """A model made of some layers of another, in order."""
 
-    kept: tuple[int, ...]
+    kept: tuple[int, ...]  # one that is there twice is run twice
     replacements: Mapping[str, Tensor] = field(default_factory=dict)  # by name in the original
 
 
@@ -111,7 +111,19 @@ def _through_layer(
         replacements = cuts[together[0].cuts[0]].replacements
         with decoder.layer(number, replacements) as run:
             for branch in together:
-                following.append(Branch(states_after(run, branch.states), branch.cuts))
+                following += _repeated(
+                    run, branch, {cut: cuts[cut].kept.count(number) for cut in branch.cuts}
+                )
+    return following
+
+
+def _repeated(run: RunLayer, branch: Branch, times: Mapping[int, int]) -> list[Branch]:
+    """A branch after a layer, which some of its cuts run more than once."""
+    states, following = branch.states, []
+    for turn in range(1, max(times.values()) + 1):
+        states = states_after(run, states)
+        if through := [cut for cut in branch.cuts if times[cut] == turn]:
+            following.append(Branch(states, through))
     return following
 
 

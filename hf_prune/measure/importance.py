@@ -25,6 +25,18 @@ def drop_one(decoder: StreamedDecoder, windows: Windows, progress: Progress) -> 
     return LayerScores(criterion="loss", values=values, text=windows.record)
 
 
+def expand_one(decoder: StreamedDecoder, windows: Windows, progress: Progress) -> LayerScores:
+    """By how much the loss rises when a single layer is run twice, in nats per token, for each layer.
+
+    The other half of Llama SLayer's probe (2410.02330) of which layers hold what the model knows.
+    """
+    layers = range(decoder.num_layers)
+    everything = [tuple(layers), *(tuple(sorted((*layers, layer))) for layer in layers)]
+    losses = _losses_of(decoder, windows, everything, progress)
+    values = tuple(loss - losses[0] for loss in losses[1:])
+    return LayerScores(criterion="expansion", values=values, text=windows.record)
+
+
 def greedy_removal(
     decoder: StreamedDecoder,
     windows: Windows,
@@ -91,6 +103,12 @@ def shapley(
 def _losses(
     decoder: StreamedDecoder, windows: Windows, removals: Sequence[Sequence[int]], progress: Progress
 ) -> list[float]:
-    cuts = [Cut(all_but(gone, decoder.num_layers)) for gone in removals]
-    label = f"trying {len(cuts)} cuts"
-    return [found.loss for found in try_cuts(decoder, windows, cuts, progress, label)]
+    return _losses_of(decoder, windows, [all_but(gone, decoder.num_layers) for gone in removals], progress)
+
+
+def _losses_of(
+    decoder: StreamedDecoder, windows: Windows, models: Sequence[tuple[int, ...]], progress: Progress
+) -> list[float]:
+    """The loss of models of some layers each."""
+    label = f"trying {len(models)} cuts"
+    return [found.loss for found in try_cuts(decoder, windows, list(map(Cut, models)), progress, label)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from hf_prune.choose.criteria import CRITERIA, allowed_layers
 from hf_prune.disk import write_whole
-from hf_prune.measure.importance import drop_one, greedy_removal, shapley
+from hf_prune.measure.importance import drop_one, expand_one, greedy_removal, shapley
 from hf_prune.measure.similarity import measure
 from hf_prune.measure.taylor import taylor
 from hf_prune.original import Original
@@ -46,7 +46,7 @@ class Scores:
         return self._kept(key, Similarity, compute)
 
     def of_layers(self, criterion: str, *, permutations: int = 0) -> LayerScores:
-        """The scores of a criterion that takes passes of its own: "taylor", "loss" or "shapley".
+        """The scores of a criterion that takes passes of its own: "taylor", "loss", "expansion" or "shapley".
 
         Args:
             criterion: which.
@@ -57,6 +57,7 @@ class Scores:
         compute: dict[str, Callable[[], LayerScores]] = {
             "taylor": lambda: taylor(decoder, windows, progress),
             "loss": lambda: drop_one(decoder, windows, progress),
+            "expansion": lambda: expand_one(decoder, windows, progress),
             "shapley": lambda: shapley(decoder, windows, permutations, seed, progress),
         }
         detail = f"{permutations}-{seed}" if criterion == "shapley" else ""

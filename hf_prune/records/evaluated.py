@@ -68,6 +68,13 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DepthTable:
+    """Every depth of a sorted model, the shallowest first."""
+
+    depths: tuple[Depth, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Speculation:
     """Text that a model wrote from the proposals of a draft, checked several at once (2211.17192)."""
 

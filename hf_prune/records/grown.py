@@ -13,7 +13,7 @@ class Growth:
 
     after: tuple[int, ...]  # the layers, numbered before growing, that a new one follows
     layers: tuple[int, ...]  # the new ones, numbered after it
-    zeroed: tuple[str, ...]  # parameters that begin at zero, by their names in a layer
+    silenced: tuple[str, ...]  # what makes a new layer nothing at first, as the tensors of layer 0 are called
     shallow: Block  # the layers among which new ones are put, numbered before growing
     removal_losses: tuple[float, ...]  # by how much the original's loss rises without each layer, nats
     expansion_losses: tuple[float, ...]  # by how much when each is run twice

@@ -61,7 +61,7 @@ class Bridge:
 class HealingPlan:
     """What is trained after the cut, by what, and how; decided before it begins."""
 
-    method: str  # "lora", "qlora", "partial", "replace" or "none"
+    method: str  # "lora", "qlora", "partial", "replace", "grown", "sorted" or "none"
     reason: str | None  # why it is this one, or none, where that was not asked for
     objective: str = ""  # what is learnt: "predictions", "text" or "states"
     objective_reason: str | None = None  # why it is not the original's predictions
@@ -70,6 +70,8 @@ class HealingPlan:
     rank: int = 0
     last_layers: int = 0  # of `partial`
     train_head: bool = False
+    depths: tuple[int, ...] = ()  # of the models that `sorted` trains together
+    sample_depths: bool = False  # one of them a step, drawn at random
     learning_rate: float = 0.0
     num_tokens: int = 0  # to train on, those seen again counted again
     sequence_length: int = 0
@@ -90,6 +92,15 @@ class HealingStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DepthLoss:
+    """What a training did for a model of the first so many layers, on text that was set aside."""
+
+    layers: int
+    before: float | None  # nats per token; None: no number
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Healing:
     """How a training went, and whether what it learnt was kept."""
 
@@ -99,7 +110,8 @@ class Healing:
     trained_parameters: int = 0
     tensors: int = 0  # of the checkpoint that changed
     curve: tuple[HealingStep, ...] = ()
-    loss_before: float | None = None  # nats per token on the watched windows
+    loss_before: float | None = None  # nats per token on the watched windows; of a sorted model, the mean
+    depths: tuple[DepthLoss, ...] = ()  # of a sorted model
     loss_after: float | None = None  # of the best step
     best_step: int | None = None
     kept: bool = False

@@ -1,0 +1,97 @@
+"""`hf-prune extract`: the first layers of a model as an ordinary checkpoint of their own."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hf_prune import hub, source
+from hf_prune.card import render_depth_card
+from hf_prune.cut import write_checkpoint
+from hf_prune.disk import check_room, whole_folder
+from hf_prune.errors import OutputOccupied, RecipeError
+from hf_prune.evaluate.depths import depth_name
+from hf_prune.progress import Progress, Reporter
+from hf_prune.records import Checkpoint, from_data
+from hf_prune.report import MARKER, Run
+from hf_prune.weights import read_index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """A depth that was written, and the address at which it was published."""
+
+    folder: Path
+    checkpoint: Checkpoint
+    url: str | None
+
+
+def extract(
+    found: source.Found, depth: int, output: Path | None, *, push: str | None, reporter: Reporter
+) -> Extracted:
+    """Write the first `depth` layers of a model, with its norm and head, as a model of their own.
+
+    Args:
+        found: the model; one that `hf-prune sort` made, or its depths are worth little.
+        depth: how many layers.
+        output: an empty or new folder; None: one named after the model and the depth.
+        push: the repository on whose branch `depth-N` it is published; None: not at all.
+        reporter: is told what happens.
+
+    Raises:
+        RecipeError: the model has no such depth.
+        OutputOccupied: the folder holds something.
+    """
+    total = source.fetch_anatomy(found, exact=False).num_layers
+    if not 1 <= depth < total:
+        raise RecipeError(f"--layers {depth}: {found.name} has {total} layers; give 1 to {total - 1}")
+    target = output or Path(f"{found.name}-{depth}L")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputOccupied(f"{target} is not empty: choose another --output")
+    if push is not None:
+        hub.check_may_publish(push, found.name)
+    with TemporaryDirectory(prefix="hf-prune-") as workspace:
+        folder = Path(source.fetch_weights(found, Path(workspace)).folder)
+        run = sorted_run(folder)
+        if run is None or depth not in {d.layers for d in run.depths}:
+            reporter.tell(
+                f"{found.name} was not trained to be used at {depth} layers: expect little of what is written"
+            )
+        shutil.rmtree(target, ignore_errors=True)
+        with whole_folder(target) as partial:
+            checkpoint = write_depth(
+                folder, partial, depth, reporter.progress, trust_remote_code=found.trust_remote_code
+            )
+            if run is not None:
+                card = render_depth_card(run, depth, push)
+                (partial / "README.md").write_text(card, encoding="utf-8")
+    url = publish_depth(push, target, depth) if push else None
+    return Extracted(folder=target, checkpoint=checkpoint, url=url)
+
+
+def sorted_run(folder: Path) -> Run | None:
+    """The record of the run that made the model in a folder, if it is there."""
+    path = folder / MARKER
+    return from_data(Run, json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def write_depth(
+    folder: Path, target: Path, depth: int, progress: Progress, *, trust_remote_code: bool
+) -> Checkpoint:
+    """The first layers of the model in `folder` as a checkpoint in `target`, an empty folder."""
+    check_room(target.parent, read_index(folder).size_bytes, f"writing {depth} layers")
+    return write_checkpoint(
+        folder,
+        target,
+        kept=tuple(range(depth)),
+        variant=depth_name(depth),
+        replacements={},
+        progress=progress,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def publish_depth(repo_id: str, folder: Path, depth: int) -> str:
+    """Put a depth on its own branch of a repository that is there; the branch's address."""
+    return hub.upload_branch(repo_id, folder, depth_name(depth), f"The first {depth} layers")
