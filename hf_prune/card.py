@@ -6,7 +6,7 @@ Nothing here reads a model or reaches the Hub.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from hf_prune.records import Anatomy, Bridge, Healing, LayerScores, Perplexity, 
 from hf_prune.report import Run
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCardData
+    from huggingface_hub import EvalResult, ModelCardData
 
 HERE = Path(__file__).parent
 TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged", "healed": "Healed"}
@@ -76,8 +76,12 @@ def render_card(run: Run, repo_id: str | None = None) -> str:
         run: what the card tells.
         repo_id: where it is published; None before that is known.
     """
-    template = _environment().get_template("model_card.md.j2")
-    text = template.render(_context(run, repo_id))
+    return rendered("model_card.md.j2", _context(run, repo_id))
+
+
+def rendered(template: str, context: Mapping[str, Any]) -> str:
+    """A card's template with its values, without the blank lines that unused sections leave."""
+    text = _environment().get_template(template).render(context)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -89,10 +93,9 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
         depth: how many of its first layers.
         repo_id: where it is published, on a branch of its own; None: nowhere.
     """
-    template = _environment().get_template("depth_card.md.j2")
     chosen = next((each for each in run.depths if each.layers == depth), None)
     context = _context(run, repo_id) | {"depth": chosen, "layers": depth, "repo_id": repo_id}
-    return re.sub(r"\n{3,}", "\n\n", template.render(context)).strip() + "\n"
+    return rendered("depth_card.md.j2", context)
 
 
 def render_pictures(run: Run) -> dict[str, bytes]:
@@ -100,7 +103,7 @@ def render_pictures(run: Run) -> dict[str, bytes]:
     from hf_prune import plots  # matplotlib takes a second to import
 
     pictures = {
-        LAYER_MAP: plots.layer_map(run.plan, _published_bridge(run)),
+        LAYER_MAP: plots.layer_map(run.plan, published_bridge(run)),
         LAYER_SCORES: plots.layer_scores(run.similarity, run.plan),
         SIMILARITY: plots.similarity_heatmap(run.similarity, run.plan),
         BLOCK_SIZES: plots.best_distance_per_block_size(run.similarity, run.plan),
@@ -116,7 +119,7 @@ def render_pictures(run: Run) -> dict[str, bytes]:
 
 def card_metadata(run: Run) -> "ModelCardData":
     """What the Hub reads: the front matter of the card, figures unrounded."""
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import EvalResult
 
     measured = _by_variant(run.perplexities)[run.result.variant]
     results = None
@@ -131,6 +134,19 @@ def card_metadata(run: Run) -> "ModelCardData":
                 metric_value=measured.perplexity,
             )
         ]
+    return plain_metadata(run, PIPELINE_TAGS[run.result_anatomy.auto_class], results)
+
+
+def plain_metadata(run: Run, pipeline_tag: str, results: "list[EvalResult] | None" = None) -> "ModelCardData":
+    """What the Hub reads of any card.
+
+    Args:
+        run: what the card tells.
+        pipeline_tag: of the Hub, by the task.
+        results: figures that the Hub shows.
+    """
+    from huggingface_hub import ModelCardData
+
     metadata = ModelCardData(
         base_model=run.source.repo_id,
         datasets=_datasets(run) or None,
@@ -139,7 +155,7 @@ def card_metadata(run: Run) -> "ModelCardData":
         license=run.source.license,
         license_name=run.source.license_name,
         license_link=run.source.license_link,
-        pipeline_tag=PIPELINE_TAGS[run.result_anatomy.auto_class],
+        pipeline_tag=pipeline_tag,
         tags=["pruned", "layer-pruning", "depth-pruning", "hf-prune"],
         model_name=run.name,
         eval_results=results,
@@ -193,8 +209,8 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "run": run,
         "metadata": card_metadata(run).to_yaml(),
         "model_id": repo_id or f"./{run.name}",
-        "origin": _origin(run.source),
-        "license_url": _license_url(run.source),
+        "origin": origin(run.source),
+        "license_url": license_url(run.source),
         "columns": _columns(run),
         "cached_tokens": CACHED_TOKENS,
         "titles": TITLES,
@@ -202,7 +218,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "cut": measured.get("cut"),
         "bridged": measured.get("bridged"),
         "result": result,
-        "result_is_bridged": _carries_bridge(run),
+        "result_is_bridged": carries_bridge(run),
         "healing": run.healing,
         "healers": HEALERS,
         "lessons": LESSONS,
@@ -224,7 +240,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "smallest_size": run.plan.best_blocks[0],
         "largest_size": run.plan.best_blocks[-1],
         "largest_distance": max(distances),
-        "bridged_layers": sorted({folded.layer for folded in _published_bridge(run).folded}),
+        "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
         "pictures": {
             "layer_map": LAYER_MAP,
@@ -264,14 +280,15 @@ def _columns(run: Run) -> list[_Column]:
     return columns
 
 
-def _published_bridge(run: Run) -> Bridge:
+def published_bridge(run: Run) -> Bridge:
     """The bridge that the published checkpoint carries, if it carries one."""
-    return run.bridge if _carries_bridge(run) else replace(run.bridge, folded=())
+    return run.bridge if carries_bridge(run) else replace(run.bridge, folded=())
 
 
-def _carries_bridge(run: Run) -> bool:
+def carries_bridge(run: Run) -> bool:
     """Whether the published checkpoint is the bridged one, or was trained from it."""
-    return run.result.variant != "cut" and "bridged" in _by_variant(run.perplexities)
+    measured = {p.variant for p in run.perplexities} | {a.variant for a in run.agreements}
+    return run.result.variant != "cut" and "bridged" in measured
 
 
 def _untied_head(run: Run) -> _Head | None:
@@ -302,14 +319,14 @@ def _datasets(run: Run) -> list[str]:
     return sorted({text.dataset for text in texts if text is not None and text.dataset is not None})
 
 
-def _origin(source: Source) -> str:
+def origin(source: Source) -> str:
     """The original as a link; of a local folder the name alone: its path is nobody's business."""
     if source.repo_id is not None:
         return f"[{source.repo_id}](https://huggingface.co/{source.repo_id})"
     return code(Path(source.model).name or "a local model")
 
 
-def _license_url(source: Source) -> str | None:
+def license_url(source: Source) -> str | None:
     """Where the licence can be read; a path is one in the original's repository."""
     link = source.license_link
     if link is None or re.match(r"https?://", link):

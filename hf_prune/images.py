@@ -1,8 +1,8 @@
 """Images that encoders of images are measured by: those of a folder, or ones that are drawn here.
 
-Drawn are noise whose spectrum falls as 1/f, as that of photographs does, and plain shapes over it, the
-recipe by which Baradad et al., "Learning to See by Looking at Noise" (2106.05963), train on no photograph at
-all. They stand in where nobody gives images; what a model does on photographs they only hint at.
+Drawn are noise whose amplitudes fall with the frequency as 1/f, as those of photographs do, and plain shapes
+over it, the kind of images on which Baradad et al., "Learning to See by Looking at Noise" (2106.05963), train
+without a photograph. They stand in where nobody gives images, and only hint at what a model does on real ones.
 """
 
 import hashlib

@@ -22,6 +22,7 @@ from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
+from hf_prune.encoder_card import render_encoder_card
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
 from hf_prune.evaluate.depths import depth_name, perplexities_by_depth
@@ -408,7 +409,7 @@ def _depths(work: _Work, healed: ProvedHealing) -> tuple[Depth, ...]:
 
 def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
     if work.dense.kind != DECODER:
-        return SpeedTrial(speeds=(), reason="it is not measured for encoders")
+        return SpeedTrial(speeds=(), reason="hf-prune measures that of decoders alone")
     return work.folder.stage("speed", SpeedTrial, work.inputs, lambda: _measured_speeds(work, folders))
 
 
@@ -433,7 +434,7 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
-        (partial / "README.md").write_text(render_card(run, repo_id), encoding="utf-8")
+        (partial / "README.md").write_text(_card(run, repo_id), encoding="utf-8")
     for depth in run.depths[:-1]:
         name = depth_name(depth.layers)
         with whole_folder(folder.depths / name) as partial:
@@ -442,6 +443,10 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             card = render_depth_card(run, depth.layers, repo_id)
             (partial / "README.md").write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
+
+
+def _card(run: Run, repo_id: str | None) -> str:
+    return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
 
 
 def _link(path: Path, target: Path) -> None:
@@ -455,7 +460,7 @@ def _link(path: Path, target: Path) -> None:
 def _publish(
     run: Run, folder: RunFolder, repo_id: str, publication: Publication, reporter: Reporter
 ) -> Published:
-    card = render_card(run, repo_id)
+    card = _card(run, repo_id)
     write_whole(folder.model / "README.md", card)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
     origin = run.source.repo_id or run.source.folder

@@ -133,12 +133,10 @@ class Selection:
         An encoder has no loss on a plain text, so no tournament can be held.
         """
         proposals = self._proposals(similarity, count)
-        cosines = self._trials().agreements(list(proposals))
+        found = self._trials().agreements(list(proposals))
         tried = [
-            CutAgreement(
-                removed=removed, proposed_by=names, cosine=cosine, bridged=self.recipe.bridge != "none"
-            )
-            for (removed, names), cosine in zip(proposals.items(), cosines, strict=True)
+            CutAgreement(removed=removed, proposed_by=names, cosine=cosine, bridged=bridged)
+            for (removed, names), (cosine, bridged) in zip(proposals.items(), found, strict=True)
         ]
         tried.sort(key=lambda trial: (-trial.cosine, trial.removed))
         best = tried[0]

@@ -61,10 +61,14 @@ class Trials:
         part = windows_part(self.tried_on, first, end)
         return try_cuts(self.decoder, part, tried, self.progress, f"trying {len(cuts)} cuts")
 
-    def agreements(self, cuts: Sequence[Removed]) -> list[float]:
-        """How near the final states of cuts are to the original's, on all windows: the mean cosine."""
+    def agreements(self, cuts: Sequence[Removed]) -> list[tuple[float, bool]]:
+        """How near the final states of cuts are to the original's, and whether each has a bridge.
+
+        The first is the mean cosine on all windows.
+        """
         tried, label = self._bridged(cuts), f"trying {len(cuts)} cuts"
-        return try_agreements(self.decoder, self.tried_on, tried, self.progress, label)
+        cosines = try_agreements(self.decoder, self.tried_on, tried, self.progress, label)
+        return [(cosine, bool(cut.replacements)) for cosine, cut in zip(cosines, tried, strict=True)]
 
     def _bridged(self, cuts: Sequence[Removed]) -> list[Cut]:
         new = [cut for cut in cuts if cut and cut not in self._bridges]

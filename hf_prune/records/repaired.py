@@ -17,7 +17,9 @@ class FoldedBridge:
     ridge: float | None = None  # of a least-squares fit with a penalty, as a share of the mean diagonal
     factor: float | None = None  # of a tensor that was multiplied by one
     num_tokens: int
-    gap_unrepaired: float  # |target - state|^2 / |target|^2 on those tokens, position 0 left out
+    # |target - state|^2 / |target|^2 on those tokens, position 0 left out; where an encoder's layer ends in a
+    # norm, before that norm.
+    gap_unrepaired: float
     gap_repaired: float
 
 
