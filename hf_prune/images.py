@@ -2,7 +2,7 @@
 
 Drawn are noise whose amplitudes fall with the frequency as 1/f, as those of photographs do, and plain shapes
 over it, the kind of images on which Baradad et al., "Learning to See by Looking at Noise" (2106.05963), train
-without a photograph. They stand in where nobody gives images, and only hint at what a model does on real ones.
+without a photograph. They stand in where nobody gives images, and only hint at what becomes of real ones.
 """
 
 import hashlib

@@ -55,7 +55,9 @@ def _kind_and_class(config: PreTrainedConfig) -> tuple[str, Any]:
     known = type(config) in AutoModelForCausalLM._model_mapping
     speaks = known or type(config) in AutoModelForImageTextToText._model_mapping
     named = (config.architectures or [""])[0]
-    writes = known and named in _names(AutoModelForCausalLM, config)  # a BERT may be a decoder
+    # A BERT may be a decoder: by its class, or by a configuration that makes its attention look back alone.
+    causal = getattr(config, "is_decoder", False) or named in _names(AutoModelForCausalLM, config)
+    writes = known and causal
     if not writes and type(config) in AutoModelForMaskedLM._model_mapping:
         for auto in OF_TEXT_ENCODERS:
             if named in _names(auto, config):
@@ -66,8 +68,8 @@ def _kind_and_class(config: PreTrainedConfig) -> tuple[str, Any]:
                 kind.__name__ == named and kind.main_input_name == PIXELS for kind in _classes(auto, config)
             ):
                 return IMAGE_ENCODER, auto
-    causal = known or AutoModelForCausalLM.__name__ in own
-    return DECODER, AutoModelForCausalLM if causal else AutoModelForImageTextToText
+    known = known or AutoModelForCausalLM.__name__ in own
+    return DECODER, AutoModelForCausalLM if known else AutoModelForImageTextToText
 
 
 def _names(auto: Any, config: PreTrainedConfig) -> set[str]:

@@ -75,6 +75,8 @@ def build_tiny_encoder(folder: Path, model_type: str, architecture: str | None =
     """
     config_class = CONFIG_MAPPING[model_type]
     settings = tiny_settings(config_class, {})
+    if "is_decoder" in settings:
+        settings["is_decoder"] = False
     if "patch_size" in field_names(config_class):
         settings |= {"image_size": SIDE, "patch_size": PATCH}
     torch.manual_seed(0)

@@ -61,6 +61,11 @@ def test_the_architecture_that_a_checkpoint_names_decides_what_it_is(config, arc
     assert (kind_of(made), auto_class(made).__name__) == (kind, loaded_by)
 
 
+def test_a_bert_that_looks_back_alone_is_a_decoder_whatever_its_class():
+    made = BertConfig(architectures=["BertForMaskedLM"], is_decoder=True)
+    assert (kind_of(made), auto_class(made).__name__) == (DECODER, "AutoModelForCausalLM")
+
+
 def cut_and_prove(folder: Path, source: Path, images: bool) -> None:
     """A block and scattered layers go; both results are what the original computes without them."""
     decoder, inputs = open_decoder(source, CPU), some_inputs(images)

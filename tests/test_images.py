@@ -33,9 +33,8 @@ def test_images_come_as_the_models_processor_wants_them(tmp_path: Path) -> None:
     found = images.read_images(save(tmp_path / "photos", "a.png", "b.png"))
     pixels = images.pixel_values(found, PROCESSOR, num_images=5)
     assert (pixels.shape, pixels.dtype) == ((2, 3, 16, 16), torch.float32)
-    assert torch.equal(
-        pixels[:1], PROCESSOR(images=Image.open(found.sources[0]), return_tensors="pt").pixel_values
-    )
+    alone = PROCESSOR(images=Image.open(found.sources[0]), return_tensors="pt").pixel_values
+    assert torch.equal(pixels[:1], alone)
     windows = images.to_windows(found, pixels, tokens=5)
     assert (windows.record.num_sequences, windows.record.num_tokens) == (2, 10)
 
