@@ -83,21 +83,25 @@ def read_text(path: Path, field: str = "text") -> Text:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file.
+    """The lines of a text: see `content_of`."""
+    return content_of(path, TEXT_SUFFIXES).split("\n")
+
+
+def content_of(path: Path, suffixes: tuple[str, ...]) -> str:
+    """What a text file holds, packed or not.
 
     Raises:
-        UnusableText: it is missing, has another ending than `TEXT_SUFFIXES`, or is not UTF-8.
+        UnusableText: the file is missing, has none of these endings, or is not text.
     """
     if not path.is_file():
         raise UnusableText(f"there is no text file {path}")
-    if not path.name.endswith(TEXT_SUFFIXES):
-        raise UnusableText(f"{path} does not end in one of {', '.join(TEXT_SUFFIXES)}")
+    if not path.name.endswith(suffixes):
+        raise UnusableText(f"{path} does not end in one of {', '.join(suffixes)}")
     packed = path.read_bytes()
     try:
-        content = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
+        return (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
     except (UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise UnusableText(f"{path} is not UTF-8 text: {error}") from error
-    return content.split("\n")
 
 
 def _document(path: Path, number: int, line: str, field: str) -> str:
@@ -167,7 +171,7 @@ def to_windows(
     documents = list(text.documents)
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(documents)
-    start, end = _special_tokens(tokenizer) if whole else (_start_tokens(tokenizer), [])
+    start, end = _special_tokens(tokenizer) if whole else (start_tokens(tokenizer), [])
     body = length - len(start) - len(end)
     ids: list[int] = []
     for number, document in enumerate(documents):
@@ -206,7 +210,8 @@ def windows_part(windows: Windows, first: int, end: int) -> Windows:
     return windows_of(source, windows.ids[first:end], windows.record.sequence_length)
 
 
-def _start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special token that a tokenizer starts each text with, if it does."""
     with_specials = tokenizer("a")["input_ids"]
     bos = tokenizer.bos_token_id
     return [bos] if bos is not None and with_specials[:1] == [bos] else []

@@ -4,9 +4,8 @@ Every figure comes from the `Run`; the templates have loops and ifs but no arith
 Nothing here reads a model or reaches the Hub.
 """
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +13,51 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hf_prune.choose.blocks import ranges
-from hf_prune.choose.criteria import CRITERIA, cornerstones
-from hf_prune.records import Anatomy, Bridge, Healing, LayerScores, Perplexity, Source, Speed
+from hf_prune.figures import (
+    accuracy,
+    cell,
+    change,
+    code,
+    count,
+    duration,
+    figure,
+    grouped,
+    percent,
+    sentence,
+    series,
+    size,
+    with_error,
+)
+from hf_prune.records import (
+    Anatomy,
+    Bridge,
+    Choices,
+    Healing,
+    Perplexity,
+    Source,
+    Speed,
+)
 from hf_prune.report import Run
+from hf_prune.sections import all_depths, by_variant, cut_section, depths_section, growth_section
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
 HERE = Path(__file__).parent
-TITLES = {"dense": "Original", "cut": "Cut", "bridged": "Cut and bridged", "healed": "Healed"}
+TITLES = {
+    "dense": "Original",
+    "cut": "Cut",
+    "bridged": "Cut and bridged",
+    "grown": "Grown",
+    "healed": "Healed",
+}
 HEALERS = {
     "lora": "LoRA",
     "qlora": "QLoRA",
     "partial": "training its last layers",
     "replace": "training the layers before the gaps",
+    "grown": "training the new layers alone, all else frozen",
+    "sorted": "training all depths together",
 }
 LESSONS = {
     "predictions": "the original's predictions",
@@ -40,8 +70,9 @@ BLOCK_SIZES = "plots/block_sizes.png"
 LAYER_SCORES = "plots/layer_scores.png"
 DROP_EFFECTS = "plots/drop_effects.png"
 TOURNAMENT = "plots/tournament.png"
+GROWTH = "plots/growth.png"
+DEPTHS = "plots/depths.png"
 HEALING = "plots/healing.png"
-SHOWN_TRIALS = 8
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
 PIPELINE_TAGS = {
     "AutoModelForCausalLM": "text-generation",
@@ -58,6 +89,7 @@ class _Column:
     anatomy: Anatomy
     cache_bytes: int | None  # of CACHED_TOKENS
     perplexity: Perplexity
+    choices: Choices | None
     speed: Speed | None
 
 
@@ -102,8 +134,23 @@ def render_pictures(run: Run) -> dict[str, bytes]:
     """The pictures that the card shows: PNG bytes by their path beside README.md."""
     from hf_prune import plots  # matplotlib takes a second to import
 
+    pictures = _pictures_of_cut(run) if run.plan.removed else {}
+    if _has_layer_map(run):
+        pictures[LAYER_MAP] = plots.layer_map(run.plan, published_bridge(run), run.growth)
+    if run.growth is not None:
+        pictures[GROWTH] = plots.growth(run.growth, run.plan)
+    if run.depths:
+        pictures[DEPTHS] = plots.depths(all_depths(run))
+    if _has_curve(run.healing):
+        pictures[HEALING] = plots.healing_curve(run.healing)
+    return pictures
+
+
+def _pictures_of_cut(run: Run) -> dict[str, bytes]:
+    """Why these layers went."""
+    from hf_prune import plots
+
     pictures = {
-        LAYER_MAP: plots.layer_map(run.plan, published_bridge(run)),
         LAYER_SCORES: plots.layer_scores(run.similarity, run.plan),
         SIMILARITY: plots.similarity_heatmap(run.similarity, run.plan),
         BLOCK_SIZES: plots.best_distance_per_block_size(run.similarity, run.plan),
@@ -112,8 +159,6 @@ def render_pictures(run: Run) -> dict[str, bytes]:
         pictures[DROP_EFFECTS] = plots.drop_effects(run.similarity, run.plan)
     if run.plan.tournament is not None:
         pictures[TOURNAMENT] = plots.tournament(run.plan.tournament)
-    if _has_curve(run.healing):
-        pictures[HEALING] = plots.healing_curve(run.healing)
     return pictures
 
 
@@ -121,7 +166,7 @@ def card_metadata(run: Run) -> "ModelCardData":
     """What the Hub reads: the front matter of the card, figures unrounded."""
     from huggingface_hub import EvalResult
 
-    measured = _by_variant(run.perplexities)[run.result.variant]
+    measured = by_variant(run.perplexities)[run.result.variant]
     results = None
     if measured.text.dataset is not None:
         results = [
@@ -156,7 +201,7 @@ def plain_metadata(run: Run, pipeline_tag: str, results: "list[EvalResult] | Non
         license_name=run.source.license_name,
         license_link=run.source.license_link,
         pipeline_tag=pipeline_tag,
-        tags=["pruned", "layer-pruning", "depth-pruning", "hf-prune"],
+        tags=_tags(run),
         model_name=run.name,
         eval_results=results,
     )
@@ -178,6 +223,7 @@ def _environment() -> Environment:
         autoescape=False,
     )
     environment.filters.update(
+        accuracy=accuracy,
         cell=cell,
         change=change,
         code=code,
@@ -185,8 +231,10 @@ def _environment() -> Environment:
         duration=duration,
         figure=figure,
         grouped=grouped,
+        percent=percent,
         ranges=ranges,
         sentence=sentence,
+        series=series,
         size=size,
         with_error=with_error,
     )
@@ -200,80 +248,110 @@ def _refuse_none(value: Any) -> Any:
 
 
 def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
-    measured = _by_variant(run.perplexities)
+    measured = by_variant(run.perplexities)
     dense, result = measured["dense"], measured[run.result.variant]
-    distances = [value for row in run.similarity.angular_last_token for value in row]
-    num_removed = len(run.plan.removed)
-    drop_effects = DROP_EFFECTS if run.similarity.scores("loss") is not None else None
+    healed, start = measured.get("healed"), _before_healing(measured)
     return {
         "run": run,
         "metadata": card_metadata(run).to_yaml(),
         "model_id": repo_id or f"./{run.name}",
+        "repo_url": f"https://huggingface.co/{repo_id}" if repo_id else None,
         "origin": origin(run.source),
         "license_url": license_url(run.source),
+        "reads_images": False,
         "columns": _columns(run),
+        "items": next((chosen for chosen in run.choices if chosen.variant == result.variant), None),
         "cached_tokens": CACHED_TOKENS,
-        "titles": TITLES,
+        "titles": _titles(run),
         "dense": dense,
         "cut": measured.get("cut"),
         "bridged": measured.get("bridged"),
         "result": result,
         "result_is_bridged": carries_bridge(run),
         "healing": run.healing,
-        "healers": HEALERS,
+        # What was not cut is not healed: there it is a training.
+        "training": "healing" if run.plan.removed else "training",
+        "healer": _healer(run),
         "lessons": LESSONS,
         "healing_steps": run.healing.curve[-1].step if run.healing.curve else 0,
         "head": _untied_head(run),
-        "healed": measured.get("healed"),
-        "start": measured.get("bridged", measured.get("cut")),
+        "healed": healed,
+        "start": start,
         "perplexity_ratio": result.perplexity / dense.perplexity,
         "loss_increase": result.loss - dense.loss,
         "has_error": dense.text.num_sequences > 1,
         "bridge_effect": _effect(measured.get("cut"), measured.get("bridged")),
-        "healing_effect": _effect(measured.get("bridged", measured.get("cut")), measured.get("healed")),
-        "criterion": CRITERIA.get(run.plan.method),
-        "tournament": run.plan.tournament,
-        "shown_trials": SHOWN_TRIALS,
-        "measured_criteria": [CRITERIA[s.criterion].title for s in _plotted(run)],
-        "cornerstones": cornerstones(run.similarity) if drop_effects else (),
-        "nearest": run.plan.best_blocks[num_removed - 1],
-        "smallest_size": run.plan.best_blocks[0],
-        "largest_size": run.plan.best_blocks[-1],
-        "largest_distance": max(distances),
+        "healing_effect": _effect(start, healed),
         "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
+        "depths": all_depths(run),
+        **(cut_section(run) if run.plan.removed else {}),
+        **(growth_section(run, run.growth) if run.growth is not None else {}),
+        **(depths_section(run) if run.depths else {}),
         "pictures": {
-            "layer_map": LAYER_MAP,
+            "layer_map": LAYER_MAP if _has_layer_map(run) else None,
             "similarity": SIMILARITY,
             "block_sizes": BLOCK_SIZES,
             "layer_scores": LAYER_SCORES,
             "tournament": TOURNAMENT,
-            "drop_effects": drop_effects,
+            "drop_effects": DROP_EFFECTS if run.similarity.scores("loss") is not None else None,
+            "growth": GROWTH,
+            "depths": DEPTHS,
             "healing": HEALING if _has_curve(run.healing) else None,
         },
     }
 
 
-def _plotted(run: Run) -> list[LayerScores]:
-    return [s for s in run.similarity.layer_scores if s.criterion in CRITERIA and s.criterion != "loss"]
+def _titles(run: Run) -> dict[str, str]:
+    """What the tables call each variant."""
+    if run.depths:
+        return {**TITLES, "healed": f"Sorted, all {run.dense.num_layers} layers"}
+    if run.plan.removed:
+        return TITLES
+    return {**TITLES, "healed": "Grown and trained" if run.growth is not None else "Trained"}
 
 
-def _by_variant(perplexities: Iterable[Perplexity]) -> dict[str, Perplexity]:
-    return {measured.variant: measured for measured in perplexities}
+def _tags(run: Run) -> list[str]:
+    """By which the Hub finds it."""
+    tags = ["pruned", "layer-pruning", "depth-pruning"] if run.plan.removed else []
+    if run.growth is not None:
+        tags.append("layer-expansion")
+    if run.depths:
+        tags += ["sorted", "early-exit"]
+    return [*tags, "hf-prune"]
+
+
+def _healer(run: Run) -> str | None:
+    """How the weights were trained, in a few words; None where they were not."""
+    if run.healing.plan.method == "sorted" and run.recipe.sample_depths:
+        return "training its depths, one a step"
+    return HEALERS.get(run.healing.plan.method)
+
+
+def _before_healing(measured: Mapping[str, Perplexity]) -> Perplexity:
+    """What the trained model is judged by: the last one before it."""
+    return next(measured[variant] for variant in ("grown", "bridged", "cut", "dense") if variant in measured)
+
+
+def _has_layer_map(run: Run) -> bool:
+    """Whether any layer was removed or added."""
+    return bool(run.plan.removed) or run.growth is not None
 
 
 def _columns(run: Run) -> list[_Column]:
     speeds = {speed.variant: speed for speed in run.speeds}
-    columns = []
+    titles, columns = _titles(run), []
+    choices = {chosen.variant: chosen for chosen in run.choices}
     for measured in run.perplexities:
         anatomy = run.anatomy_of(measured.variant)
         per_token = anatomy.key_value_bytes_per_token
         column = _Column(
-            title=TITLES[measured.variant],
+            title=titles[measured.variant],
             published=measured.variant == run.result.variant,
             anatomy=anatomy,
             cache_bytes=per_token and per_token * CACHED_TOKENS,
             perplexity=measured,
+            choices=choices.get(measured.variant),
             speed=speeds.get(measured.variant),
         )
         columns.append(column)
@@ -295,8 +373,8 @@ def _untied_head(run: Run) -> _Head | None:
     """What the result has beside the original's tensors, if its head was parted from the embedding."""
     if not run.head_was_untied:
         return None
-    result, cut = run.anatomy_of(run.result.variant), run.anatomy_of("cut")
-    return _Head(result.parameters - cut.parameters, result.size_bytes - cut.size_bytes)
+    result, before = run.result_anatomy, run.before_healing
+    return _Head(result.parameters - before.parameters, result.size_bytes - before.size_bytes)
 
 
 def _effect(before: Perplexity | None, after: Perplexity | None) -> str | None:
@@ -332,81 +410,3 @@ def license_url(source: Source) -> str | None:
     if link is None or re.match(r"https?://", link):
         return link
     return f"https://huggingface.co/{source.repo_id}/blob/main/{link}" if source.repo_id else None
-
-
-def count(value: float) -> str:
-    """A number of things: 134.5M."""
-    return _scaled(value, ("", "k", "M", "B", "T"), 4)
-
-
-def size(num_bytes: float) -> str:
-    """Bytes in decimal units: 269 MB."""
-    return _scaled(num_bytes, (" B", " kB", " MB", " GB", " TB"), 3)
-
-
-def _scaled(value: float, units: tuple[str, ...], digits: int) -> str:
-    for unit in units[:-1]:
-        rounded = float(f"{value:.{digits}g}")  # 999.96M is 1B, not 1000M
-        if rounded < 1000:
-            return f"{rounded:g}{unit}"
-        value /= 1000
-    return f"{value:.{digits}g}{units[-1]}"
-
-
-def figure(value: float) -> str:
-    """A measured figure in three or four digits: 43.2."""
-    if value == 0:
-        return "0"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.{min(max(digits, 0), 4)}f}" if abs(value) < 1e6 else f"{value:.3g}"
-
-
-def grouped(value: int) -> str:
-    """A whole number, exact: 299,520."""
-    return f"{value:,}"
-
-
-def sentence(text: str) -> str:
-    """Words as a sentence begins."""
-    return text[:1].upper() + text[1:]
-
-
-def with_error(measured: Perplexity) -> str:
-    """Perplexity and its standard error, by the delta method: 43.2 ± 1.2.
-
-    The error of exp(loss) is that of the loss times exp(loss). One sequence has none.
-    """
-    error = measured.perplexity * measured.loss_stderr
-    if measured.text.num_sequences < 2 or error == 0:
-        return figure(measured.perplexity)
-    if measured.perplexity >= 1e6:
-        return f"{measured.perplexity:.3g} ± {error:.2g}"
-    digits = min(max(1 - math.floor(math.log10(error)), 0), 4)
-    return f"{measured.perplexity:.{digits}f} ± {error:.{digits}f}"
-
-
-def change(after: float, before: float) -> str:
-    """The change from `before` to `after`: -21 %."""
-    percent = 100 * (after / before - 1)
-    return f"{percent:+.0f} %" if abs(percent) >= 9.5 else f"{percent:+.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 3 min 41 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def code(text: str) -> str:
-    """Text as Markdown code, whatever it holds."""
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    padding = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{padding}{text}{padding}{fence}"
-
-
-def cell(text: str) -> str:
-    """Text that a Markdown table can hold."""
-    return " ".join(text.split()).replace("|", "\\|")

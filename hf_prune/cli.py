@@ -5,7 +5,7 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,20 +17,21 @@ from hf_prune.errors import HfPruneError
 from hf_prune.recipe import (
     BRIDGES,
     DEFAULT_RATIO,
+    DEFAULTS,
     HEAL_TARGETS,
     HEALS,
     METHODS,
-    TARGETS,
     Publication,
     Recipe,
+    overridden,
     parse_quantity,
 )
+from hf_prune.records import Citation
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-DEFAULTS = Recipe(model="")
 WRONG_WORDS = 2  # the exit code
-DEMO = {"budget": 4.0, "bridge": "relay"}  # the whole demo has to be over in minutes, on a laptop
+DEMO = {"drop_layers": 6, "budget": 4.0, "bridge": "relay"}  # it has to be over in minutes, on a laptop
 BRIDGE_HELP = f"Repair without training: {', '.join(BRIDGES)}. auto tries all others and keeps the best."
 METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
 EXAMPLES = """
@@ -101,6 +102,14 @@ SOURCE = (
         help="Load MODEL by the Python code that it brings, which is run here: read it first.",
     ),
 )
+RECIPE = (
+    click.option(
+        "--recipe",
+        "based_on",
+        metavar="NAME|FILE",
+        help="Options of a paper (`hf-prune recipes`) or of a .yaml file; those that you give yourself win.",
+    ),
+)
 TARGET = (
     click.option("--ratio", type=float, help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]"),
     click.option("--drop-layers", type=int, metavar="N", help="How many layers to remove."),
@@ -148,6 +157,17 @@ EVALUATION = (
         help="Held-out text for perplexity, or a folder of images.  [default: built in]",
     ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
+    click.option(
+        "--choices",
+        type=click.Path(dir_okay=False),
+        help="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
+    ),
+    _defaulting("--choice-items", type=int, metavar="N", help="How many of them; 0: none."),
+    click.option(
+        "--draft",
+        is_flag=True,
+        help="Also measure speculative decoding: the result proposes to MODEL, a sorted one to itself.",
+    ),
 )
 GROWTH = (
     click.option(
@@ -183,6 +203,9 @@ HEALING = (
     click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
     click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
     click.option("--rank", type=int, help="Of LoRA.  [default: 64]"),
+    click.option(
+        "--lora-alpha", type=int, metavar="N", help="LoRA is scaled by N / rank.  [default: the rank]"
+    ),
     _defaulting("--heal-targets", type=click.Choice(HEAL_TARGETS), help="Projections that LoRA trains."),
     _defaulting("--last-layers", type=int, metavar="K", help="Layers that partial trains."),
     click.option(
@@ -247,12 +270,14 @@ def _options(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Com
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
-@_options(SOURCE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
+@_options(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
 @_options((REPORT_TO,), PLACE, (DRY_RUN,))
 @_options(PUBLISHING, MANNER)
 def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
-    _prune(options, _publication(options), None)
+    publication = _publication(options)
+    options, cited = _with_recipe(options, {})
+    _prune(options, cited, publication, None)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune grow ./my-model --inject corpus.jsonl --push")
@@ -289,7 +314,7 @@ def grow(**options: Any) -> None:
     """
     if options["drop_layers"]:
         options["method"] = "reverse"
-    _prune(options, _publication(options), None)
+    _prune(options, None, _publication(options), None)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune sort ./my-model --depths 12,16,20 --data answers.jsonl --push")
@@ -311,7 +336,7 @@ def sort(**options: Any) -> None:
     With --push each depth goes to a branch of its own: depth-16. `hf-prune extract` takes one out.
     """
     options["drop_layers"] = 0
-    _prune(options, _publication(options), None)
+    _prune(options, None, _publication(options), None)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune extract acme/base-sorted --layers 16 --output small")
@@ -336,7 +361,7 @@ def extract(
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
-@_options(TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
+@_options(RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
 @_options((REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
@@ -346,14 +371,10 @@ def demo(**options: Any) -> None:
     """
     from hf_prune.demo import demo_model
 
-    if all(options[target] is None for target in TARGETS):
-        options["drop_layers"] = 0 if options["depths"] else 6
-    context = click.get_current_context()
-    unsaid = {name for name in DEMO if context.get_parameter_source(name) is ParameterSource.DEFAULT}
-    options |= {name: DEMO[name] for name in unsaid}
+    options, cited = _with_recipe(options, DEMO | ({"drop_layers": 0} if options["depths"] else {}))
     options["output"] = options["output"] or Path("hf-prune-demo")
     folder, gguf_file = demo_model()
-    _prune({"model": str(folder), "gguf_file": gguf_file, **options}, None, "hf-prune demo")
+    _prune({"model": str(folder), "gguf_file": gguf_file, **options}, cited, None, "hf-prune demo")
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune analyze HuggingFaceTB/SmolLM2-135M --shapley 4")
@@ -387,13 +408,38 @@ def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
         console.show_analysis(analysed, as_json=as_json)
 
 
+@cli.command(epilog="\b\nExample:\n  hf-prune recipes gromov > mine.yaml")
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes of the literature for --recipe, or print the file of one."""
+    from hf_prune.recipe_files import built_in_text, listing
+
+    click.echo(listing() if name is None else built_in_text(name), nl=name is None)
+
+
+def _with_recipe(options: dict[str, Any], own: Mapping[str, Any]) -> tuple[dict[str, Any], Citation | None]:
+    """The options of a command: the user's, else those of its --recipe, else its own; and whom to cite."""
+    context = click.get_current_context()
+    unsaid = {name for name in options if context.get_parameter_source(name) is ParameterSource.DEFAULT}
+    said = {name: value for name, value in options.items() if name not in unsaid}
+    if options["based_on"] is None:
+        return options | overridden(own, said), None
+    from hf_prune.recipe_files import read_recipe_file
+
+    file = read_recipe_file(options["based_on"])
+    followed = overridden(overridden(own, file.options), said)
+    return options | followed | {"based_on": file.name}, file.cited
+
+
 def _publication(options: dict[str, Any]) -> Publication | None:
     """Where to publish, taken out of what was given; None: nowhere."""
     push, repo_id, private, overwrite = (options.pop(n) for n in ("push", "repo_id", "private", "yes"))
     return Publication(repo_id=repo_id, private=private, overwrite=overwrite) if push else None
 
 
-def _prune(options: dict[str, Any], publication: Publication | None, command: str | None) -> None:
+def _prune(
+    options: dict[str, Any], cited: Citation | None, publication: Publication | None, command: str | None
+) -> None:
     from hf_prune import console
 
     as_json, quiet, dry_run = (options.pop(name) for name in ("as_json", "quiet", "dry_run"))
@@ -409,7 +455,9 @@ def _prune(options: dict[str, Any], publication: Publication | None, command: st
     from hf_prune.pipeline import prune
     from hf_prune.ranks import leave
 
-    outcome = prune(recipe, publication=publication, reporter=reporter, command=command, **places)
+    outcome = prune(
+        recipe, publication=publication, reporter=reporter, command=command, cited=cited, **places
+    )
     leave()
     if outcome is not None:
         console.show(outcome, as_json=as_json)

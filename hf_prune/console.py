@@ -15,8 +15,9 @@ from rich.table import Table
 from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Estimate, Healing, Tournament
+from hf_prune.records import Estimate, Speculation, Tournament
 from hf_prune.report import Analysis, Run
+from hf_prune.sections import all_depths
 
 if TYPE_CHECKING:
     from hf_prune.analysis import Analysed
@@ -83,7 +84,7 @@ def show(outcome: "Outcome", *, as_json: bool) -> None:
 
 
 def _show_table(run: Run) -> None:
-    tell(f"{run.name}: layers {ranges(run.plan.removed)} removed, {len(run.plan.kept)} kept")
+    tell(f"{run.name}: {_what_became(run)}")
     table = Table()
     table.add_column("")
     variants = [p.variant for p in run.perplexities] or ["dense", *(a.variant for a in run.agreements)]
@@ -92,6 +93,10 @@ def _show_table(run: Run) -> None:
     rows = {
         "perplexity": {p.variant: f"{p.perplexity:.2f}" for p in run.perplexities},
         "cosine to dense": {a.variant: f"{a.cosine:.4f}" for a in run.agreements},
+        "accuracy": {c.variant: f"{100 * c.accuracy:.1f} %" for c in run.choices},
+        "stability": {
+            c.variant: f"{100 * c.stability:.1f} %" for c in run.choices if c.stability is not None
+        },
         "parameters": {v: f"{run.anatomy_of(v).parameters / 1e6:,.1f} M" for v in variants},
         "tokens/s": {s.variant: f"{s.decode_tokens_per_second:.1f}" for s in run.speeds},
         "peak memory": {s.variant: f"{s.peak_memory_bytes / 1e6:,.0f} MB" for s in run.speeds},
@@ -100,17 +105,62 @@ def _show_table(run: Run) -> None:
         if values:
             table.add_row(name, *(values.get(variant, "") for variant in variants))
     _print(table)
+    if run.depths:
+        _show_depths(run)
     if run.healing.kept:
-        tell(_healed(run.healing))
+        tell(_healed(run))
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
+    for found in run.speculations:
+        tell(_drafted(found))
+    if run.speculation_reason:
+        tell(f"as a draft it was not measured: {run.speculation_reason}")
 
 
-def _healed(healing: Healing) -> str:
-    plan = healing.plan
+def _what_became(run: Run) -> str:
+    """Of the layers."""
+    told = []
+    if run.plan.removed:
+        told.append(f"layers {ranges(run.plan.removed)} removed, {len(run.plan.kept)} kept")
+    if run.growth is not None:
+        told.append(f"new layers {ranges(run.growth.layers)} of {run.result_anatomy.num_layers}")
+    if run.depths:
+        depths = ", ".join(str(depth.layers) for depth in run.depths)
+        told.append(f"its first {depths} layers are models of their own")
+    return "; ".join(told) or "all layers kept"
+
+
+def _show_depths(run: Run) -> None:
+    table = Table(title="The first layers as a model of their own")
+    for column in ("layers", "parameters", "perplexity, original", "perplexity", "tokens/s", "peak memory"):
+        table.add_column(column, justify="right")
+    for depth in all_depths(run):
+        speed = depth.speed
+        table.add_row(
+            str(depth.layers),
+            f"{depth.parameters / 1e6:,.1f} M",
+            f"{depth.truncated.perplexity:.2f}",
+            f"{depth.perplexity.perplexity:.2f}",
+            f"{speed.decode_tokens_per_second:.1f}" if speed else "",
+            f"{speed.peak_memory_bytes / 1e6:,.0f} MB" if speed else "",
+        )
+    _print(table)
+
+
+def _healed(run: Run) -> str:
+    healing, plan = run.healing, run.healing.plan
+    done = f"healed by {plan.method}" if run.plan.removed else f"trained ({plan.method})"
     return (
-        f"healed by {plan.method} on {plan.num_tokens:,} tokens in {_duration(healing.seconds)}: "
+        f"{done} on {plan.num_tokens:,} tokens in {_duration(healing.seconds)}: "
         f"loss on text set aside {healing.loss_before:.3f} -> {healing.loss_after:.3f}"
+    )
+
+
+def _drafted(found: Speculation) -> str:
+    who = f"the first {found.depth} layers" if found.depth else found.draft
+    return (
+        f"{who} as a draft: {found.accepted_tokens} of {found.proposed_tokens} proposed tokens kept, "
+        f"{found.tokens_per_second_alone:.1f} -> {found.tokens_per_second:.1f} tokens/s"
     )
 
 

@@ -12,7 +12,6 @@ from hf_prune.card import (
     BLOCK_SIZES,
     LAYER_MAP,
     LAYER_SCORES,
-    SHOWN_TRIALS,
     SIMILARITY,
     TITLES,
     carries_bridge,
@@ -22,9 +21,9 @@ from hf_prune.card import (
     published_bridge,
     rendered,
 )
-from hf_prune.choose.criteria import CRITERIA, title_of
 from hf_prune.records import IMAGE_ENCODER, Agreement, Anatomy
 from hf_prune.report import Run
+from hf_prune.sections import cut_section
 
 PIPELINE_TAGS = {
     "AutoModelForMaskedLM": "fill-mask",
@@ -63,7 +62,7 @@ def encoder_pipeline_tag(anatomy: Anatomy) -> str:
 
 def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
     measured = {agreement.variant: agreement for agreement in run.agreements}
-    plan, similarity, images = run.plan, run.similarity, run.dense.kind == IMAGE_ENCODER
+    images = run.dense.kind == IMAGE_ENCODER
     return {
         "run": run,
         "metadata": plain_metadata(run, encoder_pipeline_tag(run.result_anatomy)).to_yaml(),
@@ -75,6 +74,8 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "columns": _columns(run, measured),
         "titles": TITLES,
         "healing": run.healing,
+        "training": "healing",
+        "items": None,
         "result": measured[run.result.variant],
         "cut": measured["cut"],
         "bridged": measured.get("bridged"),
@@ -82,15 +83,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "result_is_bridged": carries_bridge(run),
         "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
-        "criterion": CRITERIA.get(plan.method),
-        "tournament": None,
-        "shown_trials": SHOWN_TRIALS,
-        "measured_criteria": [title_of(s.criterion, similarity) for s in similarity.layer_scores],
-        "cornerstones": (),
-        "nearest": plan.best_blocks[len(plan.removed) - 1],
-        "smallest_size": plan.best_blocks[0],
-        "largest_size": plan.best_blocks[-1],
-        "largest_distance": max(value for row in similarity.angular_last_token for value in row),
+        **cut_section(run),
         "pictures": {
             "layer_map": LAYER_MAP,
             "similarity": SIMILARITY,

@@ -5,6 +5,8 @@ from dataclasses import replace
 from hf_prune.choose.blocks import blocks_of
 from hf_prune.choose.criteria import AUTO, CRITERIA, probe_passes
 from hf_prune.environment import Machine
+from hf_prune.evaluate.items import OPTIONS, STRETCH, item_lengths
+from hf_prune.grow.places import places_for
 from hf_prune.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.heal.settings import lessons_bytes, plan_healing
 from hf_prune.measure.similarity import SAMPLED_TOKENS
@@ -40,15 +42,21 @@ def estimate(
         RecipeError: the cut cannot be healed in the way that is asked for.
     """
     count = len(wanted) if isinstance(wanted, tuple) else wanted
-    left = _left(dense, wanted)
+    left = _left(recipe, dense, wanted)
     gaps = sum(block.start > 0 for block in blocks_of(wanted)) if isinstance(wanted, tuple) else 1
-    healing = plan_healing(recipe, dense, left, gaps, healing_tokens, machine)
+    grown = left.num_layers - (dense.num_layers - (count or 0))
+    healing = plan_healing(recipe, dense, left, gaps, healing_tokens, machine, grown)
     tokens = recipe.samples * recipe.sequence_length
     rate = SHARE_OF_RATE * machine.operations_per_second
     one_pass = 2 * sum(dense.parameters_per_layer) * tokens / rate
     head = 2 * dense.vocabulary_size * dense.hidden_size / rate  # seconds a token
-    evaluated = recipe.eval_samples * recipe.sequence_length
-    contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if recipe.bridge == AUTO else 0
+    predicted = recipe.eval_samples * recipe.sequence_length
+    passage, continuation = item_lengths(min(STRETCH, recipe.sequence_length))
+    options = OPTIONS * recipe.choice_items  # of a file they are thought to be as many and as long
+    evaluated = predicted + options * (passage + continuation)
+    predicted += options * continuation
+    bridges = "none" if count == 0 else recipe.bridge
+    contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if bridges == AUTO else 0
     shorter = 2 if healing.method == "none" else 3  # cut, bridged and healed checkpoints
     depth = left.parameters / dense.parameters
     lessons = lessons_bytes(
@@ -67,10 +75,9 @@ def estimate(
         memory_bytes=_memory(recipe, dense),
         measuring_seconds=one_pass,
         choosing_seconds=one_pass * choosing_passes(recipe, dense.num_layers, count),
-        repairing_seconds=one_pass * BRIDGE_PASSES.get(recipe.bridge, 2.0)
-        + contest * (one_pass / tokens + head),
+        repairing_seconds=one_pass * BRIDGE_PASSES.get(bridges, 2.0) + contest * (one_pass / tokens + head),
         evaluating_seconds=(1 + shorter * depth) * one_pass * evaluated / tokens
-        + (1 + shorter) * head * evaluated,
+        + (1 + shorter) * head * predicted,
         healing_method=healing.method,
         healing_reason=healing.reason,
         healing_memory_bytes=healing.memory_bytes,
@@ -81,9 +88,9 @@ def estimate(
 
 def choosing_passes(recipe: Recipe, num_layers: int, count: int | None) -> float:
     """What choosing costs beside the measuring pass, in passes over the calibration text."""
-    if recipe.layers is not None:
-        return 0.0
     share = PROBE_TOKENS / (recipe.samples * recipe.sequence_length)
+    if recipe.layers is not None or count == 0:
+        return 2 * share * probe_passes("loss", num_layers, 1) if recipe.grow else 0.0
     steps = num_layers // 4 if count is None else count
     searched = SELECTION_SEQUENCES / recipe.samples * steps if recipe.max_loss is not None else 0.0
     if recipe.method == AUTO:
@@ -91,10 +98,10 @@ def choosing_passes(recipe: Recipe, num_layers: int, count: int | None) -> float
     return share * probe_passes(CRITERIA[recipe.method].needs, num_layers, steps) + searched
 
 
-def _left(dense: Anatomy, wanted: tuple[int, ...] | int | None) -> Anatomy:
+def _left(recipe: Recipe, dense: Anatomy, wanted: tuple[int, ...] | int | None) -> Anatomy:
     """The shorter model: without the layers that are named, or the smallest, which is the least it can be.
 
-    Where a loss decides how many go, it is the original: none may.
+    Where a loss decides how many go, it is the original: none may. New layers are as large as the largest.
     """
     sizes = dense.parameters_per_layer
     gone = (
@@ -103,6 +110,7 @@ def _left(dense: Anatomy, wanted: tuple[int, ...] | int | None) -> Anatomy:
         else sorted(range(len(sizes)), key=sizes.__getitem__)[: wanted or 0]
     )
     kept = [size for layer, size in enumerate(sizes) if layer not in gone]
+    kept += [max(sizes)] * len(places_for(recipe.grow, len(kept)) if recipe.grow else ())
     parameters = dense.parameters - sum(sizes) + sum(kept)
     return replace(
         dense,

@@ -16,6 +16,7 @@ from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.environment import choose_device, free_memory
 from hf_prune.errors import RecipeError, UnsupportedModel, first_line
+from hf_prune.evaluate.items import STRETCH, Items, Questions, items_from_text, read_questions, to_items
 from hf_prune.images import Images
 from hf_prune.layer_config import reason_against
 from hf_prune.progress import Reporter
@@ -41,6 +42,7 @@ class Located:
     found: source.Found
     texts: Material  # to fit on, and held out
     healing_text: Text | None  # to train on, or prompts; None where nothing is trained
+    questions: Questions | None  # multiple choice; None where that is made from the held-out text
     anatomy: Anatomy
 
 
@@ -53,6 +55,7 @@ class Original:
     identity: str  # changes when the model's content does
     texts: Material  # to fit on, and held out
     healing_text: Text | None  # to train on, or prompts; None where nothing is trained
+    questions: Questions | None  # multiple choice; None where that is made from the held-out text
     device: torch.device
     memory: ActivationMemory
 
@@ -97,6 +100,18 @@ class Original:
         """Windows that are only measured on."""
         return self._windows(self.texts[1], self.recipe.eval_samples, seed=None)
 
+    @cached_property
+    def items(self) -> Items:
+        """Multiple-choice items: those of the file, or of the held-out text."""
+        if self.questions is not None:
+            return to_items(self.questions, self.tokenizer, self._most_tokens)
+        length = min(STRETCH, self.window_length)
+        text, count = self.texts[1], self.recipe.choice_items
+        assert isinstance(text, Text)  # an encoder is asked nothing
+        return items_from_text(
+            calibration.to_windows(text, self.tokenizer, num_sequences=count, length=length)
+        )
+
     def healing_windows(self, count: int) -> Windows:
         """So many windows of the text to train on, or as many as it has."""
         assert self.healing_text is not None
@@ -110,10 +125,16 @@ class Original:
     @cached_property
     def window_length(self) -> int:
         """Tokens of a window: as many as asked for, or as the model was made for."""
-        limit = getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None)
-        # RoBERTa and its kin count positions that no text can use; what is left their tokenizers know.
-        usable = self.tokenizer.model_max_length if self.decoder.skeleton.kind == TEXT_ENCODER else None
-        return calibration.longest_window(self.recipe.sequence_length, [limit, usable])
+        limits = [self._most_tokens]
+        if self.decoder.skeleton.kind == TEXT_ENCODER:
+            # RoBERTa and its kin count positions that no text can use; what is left their tokenizers know.
+            limits.append(self.tokenizer.model_max_length)
+        return calibration.longest_window(self.recipe.sequence_length, limits)
+
+    @property
+    def _most_tokens(self) -> int | None:
+        """That the model was made for, where its configuration says so."""
+        return getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None) or None
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -182,12 +203,15 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     if described.kind != DECODER:
         refuse_what_needs_a_loss(recipe, described)
     texts, healing_text = _read_material(recipe, described.kind)
+    asked = recipe.choices if recipe.choice_items else None
+    questions = read_questions(Path(asked), recipe.choice_items) if asked else None
     return Located(
         recipe=recipe,
         device=device,
         found=found,
         texts=texts,
         healing_text=healing_text,
+        questions=questions,
         anatomy=described,
     )
 
@@ -217,6 +241,7 @@ def open_original(
         identity=located.found.identity,
         texts=located.texts,
         healing_text=located.healing_text,
+        questions=located.questions,
         device=located.device,
         memory=ActivationMemory(limit=max_memory, folder=workspace),
     )
@@ -283,4 +308,5 @@ def without_folders(recipe: Recipe) -> Recipe:
         heal_data=shown(recipe.heal_data) if recipe.heal_data else None,
         prompts=shown(recipe.prompts) if recipe.prompts else None,
         eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
+        choices=shown(recipe.choices) if recipe.choices else None,
     )

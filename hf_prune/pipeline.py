@@ -25,9 +25,12 @@ from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
 from hf_prune.encoder_card import render_encoder_card
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
+from hf_prune.evaluate.choices import answer
 from hf_prune.evaluate.depths import depth_name, perplexities_by_depth
 from hf_prune.evaluate.perplexity import perplexity
+from hf_prune.evaluate.speculation import beginnings, measure_depths, measure_speculation
 from hf_prune.evaluate.speed import measure_speeds
+from hf_prune.evaluate.stability import compare
 from hf_prune.extract import publish_depth, write_depth
 from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import GrowStage, grow
@@ -41,12 +44,16 @@ from hf_prune.progress import Reporter
 from hf_prune.prove import expected_logits, proof_tokens, prove
 from hf_prune.ranks import Ranks, join
 from hf_prune.recipe import Publication, Recipe, command_line
+from hf_prune.recipe_files import built_in_options, recipe_text
 from hf_prune.records import (
     DECODER,
     Agreement,
     Anatomy,
+    Answers,
     Bridge,
     Checkpoint,
+    Choices,
+    Citation,
     Depth,
     DepthTable,
     Perplexity,
@@ -58,6 +65,7 @@ from hf_prune.records import (
     Published,
     Selected,
     Similarity,
+    SpeculationTrial,
     SpeedTrial,
     fingerprint,
     to_json,
@@ -66,6 +74,8 @@ from hf_prune.report import MARKER, SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
 from hf_prune.selection import Selection
 from hf_prune.skeleton import build_skeleton
+
+RECIPE = "hf_prune_recipe.yaml"  # in a published repository: what makes the same of another model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +125,7 @@ def prune(
     reporter: Reporter | None = None,
     command: str | None = None,
     report_to: str = "none",
+    cited: Citation | None = None,
 ) -> Outcome | None:
     """The whole pipeline, from a model's name to a smaller model with a card.
 
@@ -128,6 +139,7 @@ def prune(
         reporter: is told what happens.
         command: how the command that makes this run again begins; None: `hf-prune MODEL`.
         report_to: an experiment tracker that transformers knows ("trackio", "tensorboard"), or "none".
+        cited: the work whose recipe is followed, for the card.
 
     Returns:
         What the run left; None in the processes that torchrun started to help.
@@ -158,16 +170,17 @@ def prune(
         return None
     texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
     digests = [images.digest(t) if isinstance(t, Images) else calibration.digest(t) for t in texts]
+    digests += [located.questions.sha256] if located.questions else []
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
         work = _Work(opened(), folder, inputs, reporter, ranks)
         run = _run_stages(work, wanted, name, command, report_to)
-        run = replace(run, started=started, seconds=round(time.monotonic() - began, 1))
+        run = replace(run, cited=cited, started=started, seconds=round(time.monotonic() - began, 1))
         _assemble(run, folder, repo_id)
         return run
 
-    run = folder.stage("run", Run, inputs, make, lambda _: folder.model)
+    run = folder.stage("run", Run, fingerprint(inputs, cited), make, lambda _: folder.model)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published = None
@@ -244,14 +257,16 @@ def _run_stages(
     decodes = work.dense.kind == DECODER
     perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items() if decodes)
     shorter = [variant for variant in variants if variant != "dense" and not decodes]
+    choices = _choose(work, variants)
     depths = _depths(work, healed) if healed.healing.plan.depths else ()
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
+    drafted = _try_draft(work, result, healed.healing.plan.depths)
     shown = without_folders(work.recipe)
     written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
-        command=command_line(shown, command),
+        command=command_line(shown, command, built_in_options(shown)),
         recipe=shown,
         environment=describe_environment(work.original.device),
         source=replace(work.original.source, model=shown.model, folder=Path(shown.model).name),
@@ -266,11 +281,14 @@ def _run_stages(
         perplexities=perplexities,
         speeds=trial.speeds,
         speed_reason=trial.reason,
+        speculations=drafted.speculations,
+        speculation_reason=drafted.reason,
         started="",
         seconds=0.0,
         growth=grown.growth if grown else None,
         depths=depths,
         agreements=tuple(_agree(work, variant, variants[variant]) for variant in shorter),
+        choices=choices,
     )
 
 
@@ -371,6 +389,22 @@ def _agree(work: _Work, variant: str, folder: Path) -> Agreement:
     return work.folder.stage(f"agreement-{variant}", Agreement, work.inputs, compute)
 
 
+def _choose(work: _Work, folders: dict[str, Path]) -> tuple[Choices, ...]:
+    """What every variant makes of multiple choice, the original first."""
+    if work.recipe.choice_items == 0 or work.dense.kind != DECODER:
+        return ()
+    answers = [_answer(work, variant, folder) for variant, folder in folders.items()]
+    return tuple(compare(work.original.items, each, answers[0]) for each in answers)
+
+
+def _answer(work: _Work, variant: str, folder: Path) -> Answers:
+    def compute() -> Answers:
+        decoder = work.original.decoder if variant == "dense" else work.original.open(folder)
+        return answer(decoder, work.original.items, variant, work.reporter.progress)
+
+    return work.folder.stage(f"choices-{variant}", Answers, work.inputs, compute)
+
+
 def _depths(work: _Work, healed: ProvedHealing) -> tuple[Depth, ...]:
     """Each depth of a sorted model: what it is worth, and a checkpoint of its own in `checkpoints`."""
     depths, folder = healed.healing.plan.depths, work.place(healed.checkpoint)
@@ -423,6 +457,28 @@ def _measured_speeds(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
     )
 
 
+def _try_draft(work: _Work, result: Checkpoint, depths: tuple[int, ...]) -> SpeculationTrial:
+    """The result as the draft of its original, or each depth of a sorted one as the whole model's."""
+    if not work.recipe.draft:
+        return SpeculationTrial(speculations=(), reason=None)
+    folder, device, progress = work.place(result), str(work.original.device), work.reporter.progress
+    trusted = work.recipe.trust_remote_code
+
+    def compute() -> SpeculationTrial:
+        prompts = beginnings(work.original.heldout)
+        if depths:
+            size = result.size_bytes
+            return measure_depths(
+                folder, depths[:-1], prompts, size, device, progress, trust_remote_code=trusted
+            )
+        original, size = work.original.folder, work.dense.size_bytes + result.size_bytes
+        return measure_speculation(
+            original, folder, None, prompts, size, device, progress, trust_remote_code=trusted
+        )
+
+    return work.folder.stage("speculation", SpeculationTrial, work.inputs, compute)
+
+
 def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
     """The folder that is published: the last checkpoint, its card, its pictures, its record."""
     checkpoint = folder.checkpoints / run.result.variant
@@ -435,6 +491,8 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
         (partial / "README.md").write_text(_card(run, repo_id), encoding="utf-8")
+        made = f"{run.source.repo_id or run.source.folder}: {run.command}"
+        (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
     for depth in run.depths[:-1]:
         name = depth_name(depth.layers)
         with whole_folder(folder.depths / name) as partial:

@@ -3,8 +3,9 @@
 import math
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from hf_prune.choose.criteria import AUTO, CRITERIA
 from hf_prune.errors import RecipeError
@@ -32,6 +33,9 @@ SWITCHES = {  # fields that are yes, no, or left to the tool
     "train_head": ("--train-head", "--keep-head"),
 }
 TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
+QUANTITIES = ("target_params", "target_memory", "heal_tokens")  # fields that take 5B or 8GB
+GOES_WITH = {"train_head": "heal", "prompts": "heal_data", "contiguous": "method"}  # of no use without
+OTHER_WORDS = {"sequence_length": "seq-len", "based_on": "recipe"}  # for fields, on the command line
 QUANTITY = r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*(?:([kmgt]i?)b?|(b?))\s*"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -87,13 +91,17 @@ class Recipe:
     eval_samples: int = 32
     choices: str | None = None  # multiple-choice items, a local file; None: made from the held-out text
     choice_items: int = 64
-    draft: bool = False  # measure the result as the draft of its own original
+    draft: bool = False  # measure the result as a draft: of its original, or a sorted one of itself
     device: str = "auto"
+    based_on: str | None = None  # a built-in recipe, or the name of a file
 
     @property
     def needs_sizes(self) -> bool:
         """Whether the exact sizes of tensors decide how many layers go."""
         return self.target_params is not None or self.target_memory is not None
+
+
+DEFAULTS = Recipe(model="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +168,8 @@ def _faults_of_growth(recipe: Recipe) -> Iterator[str]:
         yield f"--grow {recipe.grow} is neither auto nor a number of layers above 0"
     if recipe.grow is not None and recipe.heal not in ("auto", "none"):
         yield f"--grow trains the new layers alone, and --heal {recipe.heal} others: leave one of them out"
+    if recipe.draft and keeps_all(recipe) and recipe.depths is None:
+        yield "--draft is for a result with fewer layers than its original, or a sorted one: leave it out"
     if recipe.depths is None:
         return
     if not re.fullmatch(r"\d+(,\d+)*", recipe.depths):
@@ -189,9 +199,11 @@ def _too_small(recipe: Recipe) -> Iterator[str]:
     for option, value, least in (
         ("--samples", recipe.samples, 1),
         ("--eval-samples", recipe.eval_samples, 1),
+        ("--choice-items", recipe.choice_items, 0),
         ("--seq-len", recipe.sequence_length, 8),
         ("--heal-tokens", recipe.heal_tokens, 1),
         ("--rank", recipe.rank, 1),
+        ("--lora-alpha", recipe.lora_alpha, 1),
         ("--last-layers", recipe.last_layers, 1),
         ("--heal-batch", recipe.heal_batch, 1),
         ("--context-length", recipe.context_length, 1),
@@ -202,15 +214,17 @@ def _too_small(recipe: Recipe) -> Iterator[str]:
             yield f"{option} {value} is too small: give {least} or more"
 
 
-def command_line(recipe: Recipe, beginning: str | None = None) -> str:
+def command_line(recipe: Recipe, beginning: str | None = None, given: Mapping[str, Any] | None = None) -> str:
     """The command that asks for this recipe, defaults left out.
 
     Args:
         recipe: what is asked for.
         beginning: of the command, where that says which model it is; None: `hf-prune MODEL`.
+        given: what the built-in recipe says that it is based on, where the command is to name that one.
     """
-    said = {"model", "gguf_file"} if beginning else {"model"}
-    words = _option_words(recipe, (field.name for field in fields(Recipe) if field.name not in said))
+    known = {"model", "gguf_file", "based_on"} if beginning else {"model", "based_on"}
+    named = ["--recipe", f"{recipe.based_on}"] if given else []
+    words = named + option_words(unlike(recipe, _all_fields(but=known), given or {}))
     return " ".join([beginning or shlex.join(["hf-prune", recipe.model]), shlex.join(words)]).strip()
 
 
@@ -222,24 +236,63 @@ def analysis_command_line(recipe: Recipe, permutations: int) -> str:
         permutations: of Shapley sampling.
     """
     sampled = ["--shapley", f"{permutations}"] if permutations else []
-    return shlex.join(["hf-prune", "analyze", recipe.model, *_option_words(recipe, ANALYSED), *sampled])
+    words = option_words(unlike(recipe, ANALYSED, {}))
+    return shlex.join(["hf-prune", "analyze", recipe.model, *words, *sampled])
 
 
-def _option_words(recipe: Recipe, names: Iterable[str]) -> list[str]:
-    """The options that ask for these fields of a recipe, defaults left out."""
-    words, defaults = [], Recipe(model="")
-    for name in names:
-        value = getattr(recipe, name)
-        if name in SWITCHES and value is not None:
+def _all_fields(but: Collection[str]) -> Iterator[str]:
+    return (field.name for field in fields(Recipe) if field.name not in but)
+
+
+def unlike(recipe: Recipe, names: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe that have to be said, for they are not so anyway; None cannot be said.
+
+    Args:
+        recipe: what is asked for.
+        names: of the fields that count.
+        given: what is so without being said, by field; of other fields the defaults are.
+    """
+    anyway = {name: given.get(name, getattr(DEFAULTS, name)) for name in names}
+    return {
+        name: value
+        for name, default in anyway.items()
+        if (value := getattr(recipe, name)) != default
+        and value is not None
+        and (value is not False or name in SWITCHES)
+    }
+
+
+def overridden(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with others in their place, by field.
+
+    A target in `upper` replaces any in `lower`. What only goes with an option that `upper` changes is left
+    out: who follows a recipe but heals otherwise never asked for its --train-head.
+
+    Args:
+        lower: options.
+        upper: those that win.
+    """
+    changed = {name for name, value in upper.items() if value != lower.get(name)}
+    gone = {name for name, other in GOES_WITH.items() if other in changed}
+    if any(target in upper for target in TARGETS):
+        gone.update(TARGETS)
+    return {name: value for name, value in lower.items() if name not in gone} | dict(upper)
+
+
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """The words of the command line for some options, by field."""
+    words = []
+    for name, value in options.items():
+        if name in SWITCHES:
             words.append(SWITCHES[name][0 if value else 1])
-        elif value != getattr(defaults, name):
+        else:
             words += [option_name(name)] if value is True else [option_name(name), f"{value}"]
     return words
 
 
 def option_name(field: str) -> str:
     """The command-line option of a field of the recipe."""
-    return "--" + {"sequence_length": "seq-len"}.get(field, field.replace("_", "-"))
+    return "--" + OTHER_WORDS.get(field, field.replace("_", "-"))
 
 
 def parse_layers(text: str, option: str = "--layers") -> tuple[int, ...]:

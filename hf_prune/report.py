@@ -1,5 +1,6 @@
 """A finished run as one record: what `run.json` holds and every figure of the card comes from."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from hf_prune.recipe import Recipe
@@ -10,6 +11,7 @@ from hf_prune.records import (
     Bridge,
     Checkpoint,
     Choices,
+    Citation,
     Depth,
     Environment,
     Growth,
@@ -58,17 +60,27 @@ class Run:
     choices: tuple[Choices, ...] = ()  # of the variants in `perplexities`
     speculations: tuple[Speculation, ...] = ()
     agreements: tuple[Agreement, ...] = ()  # of an encoder: cut, and bridged where there is such
+    cited: Citation | None = None  # whose recipe was followed
+    speculation_reason: str | None = None  # why there are none, where one was asked for
 
     def anatomy_of(self, variant: str) -> Anatomy:
-        """The figures of one variant; all shorter ones are of one shape, but for a head untied in healing."""
+        """The figures of one variant: of the result's shape, but for what growing and healing added later."""
         if variant == "dense":
             return self.dense
+        if variant == self.result.variant:
+            return self.result_anatomy
+        if self.growth is not None and variant in ("cut", "bridged"):
+            return _without_layers(self.before_healing, self.growth.layers)
+        return self.before_healing
+
+    @property
+    def before_healing(self) -> Anatomy:
+        """The figures of what was healed: those of the result, but for a head untied in healing."""
         result = self.result_anatomy
-        if variant == self.result.variant or not self.head_was_untied:
+        if not self.head_was_untied:
             return result
-        parameters = result.parameters - self.dense.vocabulary_size * self.dense.hidden_size
-        size_bytes = result.size_bytes * parameters // result.parameters
-        return replace(result, parameters=parameters, size_bytes=size_bytes, tied_embeddings=True)
+        head = self.dense.vocabulary_size * self.dense.hidden_size
+        return replace(_smaller(result, head), tied_embeddings=True)
 
     @property
     def head_was_untied(self) -> bool:
@@ -91,3 +103,23 @@ class Analysis:
     cornerstones: tuple[int, ...]  # layers whose removal alone doubles the perplexity
     started: str  # ISO 8601, UTC
     seconds: float
+
+
+def _without_layers(anatomy: Anatomy, layers: Collection[int]) -> Anatomy:
+    """The figures of the same model without some of its layers."""
+    each = anatomy.parameters_per_layer
+    left = tuple(count for layer, count in enumerate(each) if layer not in layers)
+    cached = anatomy.key_value_bytes_per_token
+    return replace(
+        _smaller(anatomy, sum(each) - sum(left)),
+        num_layers=len(left),
+        parameters_per_layer=left,
+        # As if all layers cached alike: where some cache nothing, this is about right.
+        key_value_bytes_per_token=cached and cached * len(left) // anatomy.num_layers,
+    )
+
+
+def _smaller(anatomy: Anatomy, parameters: int) -> Anatomy:
+    """The figures of a model that has so many parameters fewer, stored as all others are."""
+    left = anatomy.parameters - parameters
+    return replace(anatomy, parameters=left, size_bytes=anatomy.size_bytes * left // anatomy.parameters)

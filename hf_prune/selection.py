@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hf_prune.calibration import Windows, windows_part
 from hf_prune.choose import tournament
 from hf_prune.choose.blocks import all_but, ranges
-from hf_prune.choose.criteria import AUTO, CHANCE, CRITERIA, NAMED, probe_passes, propose
+from hf_prune.choose.criteria import AUTO, CRITERIA, NAMED, NEVER_PROPOSED, probe_passes, propose
 from hf_prune.choose.plan import plan_for
 from hf_prune.choose.tournament import Field, Removed
 from hf_prune.errors import RecipeError
@@ -111,7 +111,7 @@ class Selection:
         encodes = self.original.dense.kind != DECODER
         proposals: dict[Removed, tuple[str, ...]] = {}
         for method, criterion in CRITERIA.items():
-            if method in CHANCE or (method == "greedy" and self.recipe.contiguous):
+            if method in NEVER_PROPOSED or (method == "greedy" and self.recipe.contiguous):
                 continue
             if encodes and criterion.needs != "similarity":
                 continue

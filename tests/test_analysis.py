@@ -14,7 +14,7 @@ from hf_prune.records import Similarity, from_data
 from hf_prune.report import Analysis
 from tests.tool import FEW, bytes_of, hf_prune, hf_prune_apart
 
-SAMPLES = (*FEW[:2], *FEW[4:])  # without --eval-samples, which an analysis has no use for
+SAMPLES = (*FEW[:2], *FEW[6:])  # without what is evaluated on, which an analysis has no use for
 
 
 @pytest.fixture(scope="module")

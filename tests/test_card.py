@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,19 @@ from hf_prune.card import card_metadata, render_card, render_pictures
 from hf_prune.recipe import Recipe
 from hf_prune.records import HealingStep, to_json
 from hf_prune.report import Run
-from tests.sample_run import sample_healing, sample_no_healing, sample_run, sample_tournament
+from tests.sample_run import (
+    sample_anatomy,
+    sample_checkpoint,
+    sample_grown_run,
+    sample_growth,
+    sample_healing,
+    sample_no_healing,
+    sample_run,
+    sample_sorted_run,
+    sample_speculation,
+    sample_tournament,
+    sample_trained_run,
+)
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?")
 
@@ -39,6 +52,7 @@ def bare_run() -> Run:
         perplexities=tuple(replace(measured, text=own, loss_stderr=0.0) for measured in run.perplexities),
         speeds=(),
         speed_reason="this machine has less memory than the original needs",
+        choices=(),
     )
 
 
@@ -55,10 +69,29 @@ def tournament_run() -> Run:
 
 
 def healed_run() -> Run:
-    """Chosen by a tournament, bridged and healed: a card with all that a card can have."""
+    """Chosen by a tournament, bridged, healed and tried as a draft: a card with all that a card can have."""
     run = tournament_run()
     healed = sample_run(variants=("cut", "bridged", "healed"))
-    return replace(healed, plan=run.plan)
+    return replace(healed, plan=run.plan, speculations=(sample_speculation(),))
+
+
+def undrafted_run() -> Run:
+    return replace(sample_run(), speculation_reason="transformers cannot let it write with a draft")
+
+
+def own_draft_run() -> Run:
+    """Three depths proposed to the whole model: one paid, one did not, and of one it cannot be said."""
+    run = sample_sorted_run()
+    shallow = replace(
+        sample_speculation(depth=12), tokens_per_second=21.4, tokens_per_second_range=(20.9, 22.2)
+    )
+    deep = replace(
+        sample_speculation(depth=20),
+        tokens_per_second=31.6,
+        tokens_per_second_range=(30.9, 32.5),
+        same_text=False,
+    )
+    return replace(run, speculations=(shallow, sample_speculation(depth=16), deep))
 
 
 def healed_without_bridge_run() -> Run:
@@ -163,6 +196,62 @@ def converted_run() -> Run:
     return replace(run, source=source)
 
 
+def untrained_growth_run() -> Run:
+    """New layers that do nothing yet."""
+    return sample_grown_run(["grown"])
+
+
+def cut_and_grown_run() -> Run:
+    """Eight layers removed, the gap bridged, three new ones among what is left, these trained."""
+    run = sample_run(variants=("cut", "bridged", "healed"))
+    growth = replace(
+        sample_growth(),
+        after=(1, 4, 10),
+        layers=(2, 6, 13),
+        shallow=replace(sample_growth().shallow, end=11),
+    )
+    anatomy = sample_anatomy(25)
+    return replace(
+        run,
+        growth=growth,
+        result=sample_checkpoint("healed", anatomy),
+        result_anatomy=anatomy,
+        healing=replace(run.healing, plan=replace(run.healing.plan, method="grown")),
+    )
+
+
+def slow_sorted_run() -> Run:
+    """One depth drawn a step; speed could not be measured; the whole model is among the depths."""
+    run = sample_sorted_run()
+    whole = replace(
+        run.depths[-1],
+        layers=30,
+        parameters=run.result.parameters,
+        size_bytes=run.result.size_bytes,
+        truncated=run.perplexities[0],
+        perplexity=run.perplexities[-1],
+    )
+    return replace(
+        run,
+        recipe=replace(run.recipe, sample_depths=True),
+        depths=tuple(replace(depth, speed=None) for depth in (*run.depths, whole)),
+        speeds=(),
+        speed_reason="this machine has less memory than the original needs",
+    )
+
+
+def trained_whole_run() -> Run:
+    """Nothing removed, nothing added: trained as it is."""
+    return sample_trained_run(Recipe(model="m", drop_layers=0, heal="lora"), "lora", ["healed"])
+
+
+def questioned_run() -> Run:
+    """Multiple choice out of a file, all answered rightly, so that no error can be given."""
+    run = sample_run(Recipe(model="m", choices="a|b`c.jsonl"))
+    right = (replace(each, name="a|b`c.jsonl", accuracy=1.0, accuracy_stderr=0.0) for each in run.choices)
+    return replace(run, choices=tuple(right))
+
+
 RUNS = [
     sample_run,
     tournament_run,
@@ -176,6 +265,15 @@ RUNS = [
     partly_bridged_run,
     unpublished_bridge_run,
     converted_run,
+    undrafted_run,
+    own_draft_run,
+    sample_grown_run,
+    untrained_growth_run,
+    cut_and_grown_run,
+    sample_sorted_run,
+    slow_sorted_run,
+    trained_whole_run,
+    questioned_run,
 ]
 each_run = pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
 MakeRun = Callable[[], Run]
@@ -195,6 +293,8 @@ def prose(text: str) -> str:
 
 def test_card_reads_as_agreed(golden: Callable[[str, str], None]) -> None:
     golden("model_card.md", render_card(healed_run()))
+    golden("grown_card.md", render_card(sample_grown_run()))
+    golden("sorted_card.md", render_card(sample_sorted_run(), "someone/SmolLM2-135M-sorted"))
 
 
 @each_run
@@ -237,11 +337,27 @@ def test_every_figure_in_the_tables_comes_from_the_run(make: MakeRun) -> None:
     run = make()
     text = render_card(run)
     known = set(NUMBER.findall(" ".join(_as_printed(run))))
-    for title in ("At a glance", "Bridge", "Healing", "Evaluation"):
-        for rows in tables(section(text, title)):
+    for title in ("At a glance", "Bridge", "New layers", "Depths", "Healing", "Training", "Evaluation"):
+        for rows in tables(section(text, title) if f"\n## {title}\n" in text else ""):
             for row in rows:
                 figures = NUMBER.findall(re.sub(r"`[^`]*`|\(allenai/c4\)", "", row))
                 assert set(figures) <= known, row
+
+
+@pytest.mark.parametrize("make", [healed_run, own_draft_run])
+def test_every_figure_of_a_draft_comes_from_the_run(make: MakeRun) -> None:
+    run = make()
+    derived = [
+        card.figure(value)
+        for found in run.speculations
+        for value in (found.acceptance_rate, found.tokens_per_verification, found.speed_up)
+    ]
+    known = set(NUMBER.findall(" ".join([*_as_printed(run), *derived])))
+    title = "As a draft of itself" if run.recipe.depths else "As a draft of its original"
+    text = section(render_card(run), title).replace("[Leviathan et al., 2022]", "")
+    figures = NUMBER.findall(re.sub(r"```.*?```|\(https[^)]*\)", "", text, flags=re.DOTALL))
+    assert len(figures) > 10
+    assert set(figures) <= known
 
 
 def _as_printed(run: Run) -> Iterator[str]:
@@ -252,13 +368,30 @@ def _as_printed(run: Run) -> Iterator[str]:
         yield f"{value:.4f}"
         yield f"{value:,}"
     yield from map(card.with_error, run.perplexities)
+    for depth in run.depths:
+        yield from (card.with_error(depth.truncated), card.with_error(depth.perplexity))
+    if run.growth is not None:
+        yield from _means_of(run)
+    yield from map(card.accuracy, run.choices)
+    for each in run.choices:
+        yield from (card.percent(share) for share in (each.agreement, each.stability) if share is not None)
     yield str(card.CACHED_TOKENS)
-    for anatomy in (run.dense, run.result_anatomy):
+    for anatomy in (run.dense, run.anatomy_of("cut"), run.result_anatomy):
         yield card.size((anatomy.key_value_bytes_per_token or 0) * card.CACHED_TOKENS)
         yield from (card.count(run.anatomy_of("cut").parameters), card.size(run.anatomy_of("cut").size_bytes))
     yield card.duration(run.healing.seconds)
     yield from (str(folded.block) for folded in run.bridge.folded)
     yield from (run.healing.reason or "", run.healing.plan.objective_reason or "")
+
+
+def _means_of(run: Run) -> Iterator[str]:
+    """The mean rise in loss among shallow layers and among the others."""
+    assert run.growth is not None
+    for losses in (run.growth.removal_losses, run.growth.expansion_losses):
+        half = run.plan.kept[run.growth.shallow.end - 1] + 1
+        yield from (f"{statistics.fmean(part):.3f}" for part in (losses[:half], losses[half:]))
+    yield f"0-{run.plan.kept[run.growth.shallow.end - 1]}"
+    yield from ("11-29", "15-29")
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -328,8 +461,74 @@ def test_card_says_why_speed_is_missing() -> None:
     assert "this machine has less memory than the original needs" in text
 
 
+@pytest.mark.parametrize(
+    ("with_draft", "sentence"),
+    [
+        ((37.1, 38.4), "The draft pays: 1.21 times"),
+        ((20.0, 21.0), "The draft does not pay here: 1.21 times"),
+        ((30.0, 38.4), "Whether the draft pays cannot be said"),
+    ],
+)
+def test_card_says_whether_a_draft_pays(with_draft: tuple[float, float], sentence: str) -> None:
+    found = replace(sample_speculation(), tokens_per_second_range=with_draft)
+    text = render_card(replace(healed_run(), speculations=(found,)))
+    assert sentence in section(text, "As a draft of its original")
+
+
+def test_card_shows_how_the_original_writes_with_its_draft() -> None:
+    text = section(render_card(healed_run(), "someone/small"), "As a draft of its original")
+    assert 'original = AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M")' in text
+    assert 'draft = AutoModelForCausalLM.from_pretrained("someone/small")' in text
+    assert "original.generate(**inputs, assistant_model=draft, max_new_tokens=50)" in text
+    assert "Each text was the same with and without" in text
+
+
+def test_card_of_a_model_that_is_its_own_draft_judges_each_depth() -> None:
+    text = section(render_card(own_draft_run()), "As a draft of itself")
+    assert "The first 12 layers do not pay here" in text
+    assert "The first 16 layers pay" in text
+    assert "Whether the first 20 layers pay cannot be said" in text
+    assert "With the first 20 layers not all texts were the same as without" in text
+    assert "Each text was the same" not in text
+    assert "assistant_early_exit=16" in text  # the fastest
+
+
+def test_card_says_why_a_draft_was_not_tried() -> None:
+    text = section(render_card(undrafted_run()), "As a draft of its original")
+    assert "Not measured: transformers cannot let it write with a draft." in text
+    assert "assistant_model" not in text
+
+
+def test_card_says_why_not_every_depth_was_tried_as_a_draft() -> None:
+    run = replace(own_draft_run(), speculation_reason="no room")
+    assert "Other depths were not measured: no room." in section(render_card(run), "As a draft of itself")
+
+
+def test_card_says_nothing_of_drafts_where_none_was_asked_for() -> None:
+    assert "draft" not in render_card(sample_run())
+
+
 def test_card_gives_no_error_of_a_single_sequence() -> None:
     assert "±" not in render_card(bare_run())
+
+
+def test_card_says_what_kind_of_accuracy_was_measured() -> None:
+    texts = [" ".join(render_card(make()).split()) for make in (sample_run, questioned_run, bare_run)]
+    assert "Continuing text is not a task: no task accuracy was measured." in texts[0]
+    assert "as perplexity and multiple choice on one text alone, `c4_heldout`" in texts[0]
+    assert "Accuracy was measured on the task of these items alone." in texts[1]
+    assert "and as multiple choice on 64 items of ``a|b`c.jsonl``" in texts[1]
+    assert "No task accuracy was measured." in texts[2]
+    assert "Accuracy" not in texts[2]
+
+
+def test_card_shows_each_variant_s_own_accuracy_and_agreement() -> None:
+    rows = section(render_card(sample_run()), "Evaluation").splitlines()
+    assert "| Original | 65.6 ± 6.0 % |  |  | 64 | `c4_heldout` |" in rows
+    assert "| **Cut and bridged** | 51.6 ± 6.3 % | 76.6 % | 76.3 % | 64 | `c4_heldout` |" in rows
+    glance = section(render_card(sample_run()), "At a glance")
+    assert "(64 items) | 65.6 ± 6.0 % | 42.2 ± 6.2 % | 51.6 ± 6.3 % |" in glance
+    assert "| Stability of these choices |  | 69.1 % | 76.3 % |" in glance
 
 
 def test_card_says_that_some_gaps_are_open() -> None:
@@ -391,13 +590,16 @@ def test_the_first_sentence_says_nothing_of_what_was_not_kept(make: MakeRun) -> 
 def test_card_says_exactly_once_that_no_weight_was_trained_where_none_was(make: MakeRun) -> None:
     run = make()
     limits = section(render_card(run), "Limits")
-    assert ("No weight was trained after the cut" in limits) is (run.healing.text is None)
-    assert ("Healing saw `" in limits) is run.healing.kept
+    cut, trained = bool(run.plan.removed), run.healing.text is not None
+    assert ("No weight was trained after the cut" in limits) is (cut and not trained)
+    assert ("No published weight was trained" in limits) is (not cut and not run.healing.kept)
+    assert (f"{'Healing' if cut else 'Training'} saw `" in limits) is run.healing.kept
     assert ("What was trained after the cut was left out" in limits) is (
-        run.healing.text is not None and not run.healing.kept
+        cut and trained and not run.healing.kept
     )
     evaluation = section(render_card(run), "Evaluation")
-    assert ("It was not healed" in evaluation) is not run.healing.kept
+    assert ("It was not healed" in evaluation) is (cut and not run.healing.kept)
+    assert ("No weight was trained" in evaluation) is (not cut and not run.healing.kept)
     assert ("calibrated on or trained on" in evaluation) is run.healing.kept
 
 
@@ -417,6 +619,16 @@ def test_card_tells_what_was_trained_and_on_what() -> None:
         "| Time | 3 min 7 s |",
     ):
         assert told in text
+
+
+def test_card_tells_alpha_where_it_is_not_the_rank() -> None:
+    run = healed_run()
+    plan = replace(run.healing.plan, rank=8, alpha=16)
+    assert "Adapters of rank 8, alpha 16, on" in render_card(
+        replace(run, healing=replace(run.healing, plan=plan))
+    )
+    same = replace(run.healing, plan=replace(plan, alpha=8))
+    assert "Adapters of rank 8 on" in render_card(replace(run, healing=same))
 
 
 def test_card_says_why_the_text_was_learnt_and_not_the_predictions() -> None:
@@ -495,6 +707,161 @@ def test_card_judges_healing_by_what_it_began_from(loss_change: float, sentence:
     text = section(render_card(replace(run, perplexities=(dense, cut, bridged, healed))), "Evaluation")
     assert sentence in text
     assert "The bridge helped" in text  # judged as before, by the cut
+
+
+NOTHING_REMOVED = [
+    sample_grown_run,
+    untrained_growth_run,
+    sample_sorted_run,
+    slow_sorted_run,
+    trained_whole_run,
+]
+
+
+@pytest.mark.parametrize("make", NOTHING_REMOVED)
+def test_card_of_a_model_that_lost_no_layer_tells_of_no_cut(make: MakeRun) -> None:
+    text = prose(render_card(make(), "someone/name"))
+    for untold in ("removed:", "What was removed", "## Bridge", "Healing", "healed by", "the cut", "gromov"):
+        assert untold not in text
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (sample_grown_run, "7 new layers among the first 15 of [HuggingFaceTB/SmolLM2-135M]"),
+        (sample_grown_run, "), trained alone on 299,008 tokens: 134.5M -> 159.3M parameters (+18 %), "),
+        (untrained_growth_run, "), not trained yet: 134.5M -> 159.3M"),
+        (cut_and_grown_run, "8 of the 30 layers of [HuggingFaceTB/SmolLM2-135M]"),
+        (cut_and_grown_run, ", 3 new layers put among the first 11, healed by training the new layers alone"),
+        (
+            sample_sorted_run,
+            " trained so that its first 12, 16, 20 and 24 layers are models of their own, on",
+        ),
+        (sample_sorted_run, ": 134.5M parameters, perplexity on held-out `allenai/c4` text 20.1 -> 18.4; of"),
+        (sample_sorted_run, "; of the first 12 layers alone 8123 -> 61.2."),
+        (trained_whole_run, ", with all its layers, trained further by LoRA on 299,008 tokens: 134.5M param"),
+    ],
+)
+def test_the_first_sentence_says_what_was_grown_or_sorted(make: MakeRun, told: str) -> None:
+    assert told in lead(render_card(make()))
+
+
+@pytest.mark.parametrize(
+    ("make", "tags"),
+    [
+        (sample_grown_run, ["layer-expansion", "hf-prune"]),
+        (cut_and_grown_run, ["pruned", "layer-pruning", "depth-pruning", "layer-expansion", "hf-prune"]),
+        (sample_sorted_run, ["sorted", "early-exit", "hf-prune"]),
+        (trained_whole_run, ["hf-prune"]),
+    ],
+)
+def test_the_hub_finds_a_model_by_what_was_done_to_it(make: MakeRun, tags: list[str]) -> None:
+    assert card_metadata(make()).tags == tags
+
+
+def test_card_tells_where_new_layers_are_and_that_they_were_nothing_at_first() -> None:
+    text = section(render_card(sample_grown_run()), "New layers")
+    assert "this model numbers its layers from 0: **2, 5, 8, 11, 14, 17, 20**" in text
+    assert "as the original numbers them: 1, 3, 5, 7, 9, 11, 13\n" in text
+    assert "`model.layers.0.self_attn.o_proj.weight` and `model.layers.0.mlp.down_proj.weight`" in text
+    assert "logits were those of the original, compared after reloading from disk: largest diff" in text
+    assert "**They were not trained**" not in text
+    assert "**They were not trained**" in section(render_card(untrained_growth_run()), "New layers")
+
+
+def test_new_layers_of_a_shorter_model_are_placed_in_the_original() -> None:
+    run = cut_and_grown_run()  # 15-22 removed
+    behind = replace(run.growth, after=(1, 15), layers=(2, 17), shallow=replace(run.growth.shallow, end=17))
+    text = render_card(replace(run, growth=behind))
+    assert "as the original numbers them: 1, 23\n" in section(text, "New layers")
+    assert "Among the shallow layers (0-24)" in text
+    assert "; a new one after each of: 1, 23](plots/layer_map.png)" in text
+
+
+def test_what_was_grown_later_does_not_count_for_the_cut() -> None:
+    run = cut_and_grown_run()
+    [layers] = re.findall(r"^\| Layers \| (.*) \|$", render_card(run), re.MULTILINE)
+    assert layers.split(" | ") == ["30", "22", "22", "25"]
+    assert run.anatomy_of("cut") == sample_anatomy(22)
+    assert run.anatomy_of("grown") == run.result_anatomy
+
+
+def test_a_head_that_was_untied_in_a_grown_model_is_counted_once() -> None:
+    run = cut_and_grown_run()
+    head = run.dense.vocabulary_size * run.dense.hidden_size
+    anatomy = replace(
+        run.result_anatomy,
+        parameters=run.result_anatomy.parameters + head,
+        size_bytes=run.result_anatomy.size_bytes + 2 * head,
+        tied_embeddings=False,
+    )
+    untied = replace(run, result_anatomy=anatomy, result=sample_checkpoint("healed", anatomy))
+    assert untied.anatomy_of("bridged") == sample_anatomy(22)
+    assert untied.anatomy_of("grown") == sample_anatomy(25)
+    assert "28.31M parameters, 56.6 MB more" in section(render_card(untied), "Healing")
+
+
+def test_card_says_how_to_take_one_depth() -> None:
+    text = section(render_card(sample_sorted_run(), "someone/name"), "Depths")
+    assert "hf-prune extract someone/name --layers 24" in text
+    assert (
+        "| [16](https://huggingface.co/someone/name/tree/depth-16) | 84.95M | 170 MB | 2988 ± 120 |" in text
+    )
+    assert 'from_pretrained("someone/name", revision="depth-24")' in text
+    assert "assistant_early_exit=12" in text
+    assert "depth-30" not in text  # the whole model is on the main branch
+
+
+def test_card_names_no_branch_before_a_repository_is_known() -> None:
+    text = section(render_card(sample_sorted_run()), "Depths")
+    assert "hf-prune extract ./SmolLM2-135M-sorted --layers 24" in text
+    assert "| 16 | 84.95M |" in text
+    assert "depth-" not in text
+
+
+@pytest.mark.parametrize("make", [sample_sorted_run, slow_sorted_run])
+def test_the_whole_model_is_the_last_depth_and_there_once(make: MakeRun) -> None:
+    [rows] = tables(section(render_card(make()), "Depths"))
+    assert [row.split(" | ")[0] for row in rows[2:]] == ["| 12", "| 16", "| 20", "| 24", "| 30"]
+    assert "| 20.12 ± 0.45 | 18.41 ± 0.40 |" in rows[-1]
+
+
+def test_depths_without_a_speed_have_no_columns_for_it() -> None:
+    text = section(render_card(slow_sorted_run()), "Depths")
+    assert "tokens/s" not in text
+    assert "memory" not in text
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (sample_grown_run, "The new layers alone were trained in full, all else frozen ("),
+        (sample_sorted_run, "trained, by the mean of the losses of the first 12, 16, 20, 24 and 30 layers,"),
+        (sample_sorted_run, "from 3.021 to 2.910 nats per token, the mean over all depths."),
+        (slow_sorted_run, "trained, one depth a step, drawn at random from the first 12, 16, 20, 24 and 30"),
+    ],
+)
+def test_card_says_how_what_was_grown_or_sorted_was_trained(make: MakeRun, told: str) -> None:
+    assert told in section(render_card(make()), "Training")
+
+
+@pytest.mark.parametrize(
+    ("make", "cited"),
+    [
+        (sample_run, ["gromov2024unreasonable", "men2024shortgpt", "shopkhoev2025replaceme"]),
+        (
+            cut_and_grown_run,
+            ["gromov2024unreasonable", "men2024shortgpt", "shopkhoev2025replaceme", "chen2024slayer"],
+        ),
+        (sample_grown_run, ["chen2024slayer"]),
+        (sample_sorted_run, ["kavehzadeh2023sorted"]),
+        (trained_whole_run, []),
+    ],
+)
+def test_card_cites_what_was_used(make: MakeRun, cited: list[str]) -> None:
+    text = render_card(make())
+    assert re.findall(r"^@\w+\{(\w+),$", text, re.MULTILINE) == cited
+    assert ("## Citation" in text) is bool(cited)
 
 
 def test_metadata_names_the_data_sets_that_the_weights_have_seen() -> None:

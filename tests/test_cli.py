@@ -16,7 +16,7 @@ from tests.tool import hf_prune, hf_prune_apart
 
 PACKAGE = Path(__file__).parent.parent / "hf_prune"
 HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
-LIGHT = ("cli", "recipe", "records", "errors", "report", "progress", "__init__", "__main__")
+LIGHT = ("cli", "recipe", "recipe_files", "records", "errors", "report", "progress", "__init__", "__main__")
 LIGHT_FOLDERS = ("choose",)
 HEAVY_HOMES = {
     "measure",

@@ -1,6 +1,7 @@
 """What a person reads in the terminal once a run has ended."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from hf_prune import console
 from hf_prune.pipeline import Outcome
 from hf_prune.report import Run
-from tests.sample_run import sample_run
+from tests.sample_run import sample_grown_run, sample_run, sample_sorted_run, sample_speculation
 
 
 def shown(run: Run, capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> tuple[str, str]:
@@ -28,6 +29,8 @@ def test_the_table_has_a_column_for_each_variant(capsys: pytest.CaptureFixture[s
     assert out == "here/model\n"
     assert row(err, "dense") == ["", "dense", "cut", "bridged", "healed"]
     assert row(err, "perplexity") == ["perplexity", "20.12", "61.25", "43.18", "28.41"]
+    assert row(err, "accuracy") == ["accuracy", "65.6 %", "42.2 %", "51.6 %", "59.4 %"]
+    assert row(err, "stability") == ["stability", "", "69.1 %", "76.3 %", "88.1 %"]
     assert row(err, "tokens/s") == ["tokens/s", "31.4", "", "", "41.8"]
 
 
@@ -39,6 +42,29 @@ def test_a_line_says_what_healing_gave(capsys: pytest.CaptureFixture[str]) -> No
 def test_nothing_is_said_of_a_healing_that_was_not_done(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = shown(sample_run(), capsys)
     assert "heal" not in err
+
+
+def test_a_line_says_what_a_draft_came_to(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(replace(sample_run(), speculations=(sample_speculation("bridged"),)), capsys)
+    assert "bridged as a draft: 121 of 187 proposed tokens kept, 31.3 -> 37.9 tokens/s\n" in err
+    _, err = shown(replace(sample_run(), speculation_reason="no room"), capsys)
+    assert "as a draft it was not measured: no room\n" in err
+
+
+def test_of_a_grown_model_the_new_layers_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_grown_run(), capsys)
+    assert "SmolLM2-135M-37L: new layers 2, 5, 8, 11, 14, 17, 20 of 37\n" in err
+    assert row(err, "dense") == ["", "dense", "healed"]
+    assert row(err, "parameters") == ["parameters", "134.5 M", "159.3 M"]
+    assert "trained (grown) on 299,008 tokens" in err
+    assert "removed" not in err
+
+
+def test_of_a_sorted_model_there_is_a_row_for_each_depth(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = shown(sample_sorted_run(), capsys)
+    assert "SmolLM2-135M-sorted: its first 12, 16, 20, 24 layers are models of their own\n" in err
+    assert row(err, "16") == ["16", "85.0 M", "2988.10", "40.18", "58.8", "645 MB"]
+    assert row(err, "30") == ["30", "134.5 M", "20.12", "18.41", "31.3", "701 MB"]
 
 
 def test_as_json_there_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

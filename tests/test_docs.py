@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from hf_prune.choose.criteria import CRITERIA
 from hf_prune.cli import cli
+from hf_prune.recipe_files import parse_recipe_file
 from hf_prune.records import Healing, HealingPlan
 from hf_prune.report import Analysis, Run
+from tests.plain import plain_logits
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,6 +65,14 @@ def test_every_option_that_is_named_exists(document):
     assert named - known == set()
 
 
+def test_the_recipe_that_is_shown_can_be_followed():
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    shown = text.split("<!-- recipe -->\n```yaml\n")[1].split("```\n<!-- /recipe -->")[0]
+    file = parse_recipe_file(shown, "mine.yaml")
+    assert file.options["lr"] == 3e-4
+    assert file.cited is not None
+
+
 def test_every_option_of_a_launcher_that_is_named_exists():
     from accelerate.commands.launch import launch_command_parser
     from torch.distributed.run import get_args_parser
@@ -80,3 +91,34 @@ def test_accelerate_knows_every_setting_of_the_file_for_fsdp():
     settings = load_config_from_file(str(ROOT / "docs" / "fsdp.yaml"))
     known = launch_command_parser()._option_string_actions.keys()
     assert {f"--{name}" for name in settings.fsdp_config} <= known
+
+
+@pytest.fixture
+def early_exit(tiny_models, capsys):
+    """What the code of docs/early_exit.md leaves behind when it has run on a tiny model of six layers."""
+    text = (ROOT / "docs" / "early_exit.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for name, value in (("model_id", str(tiny_models("llama"))), ("thresholds", {2: 0.3, 4: 0.2})):
+        code, changed = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", code, flags=re.MULTILINE)
+        assert changed == 1
+    names = {}
+    exec(compile(code, "early_exit.md", "exec"), names)
+    assert " of 6 layers a token; " in capsys.readouterr().out
+    return names
+
+
+@pytest.mark.parametrize(("threshold", "layers"), [(0.0, 2), (1.1, 6)])
+def test_the_early_exit_that_is_shown_goes_by_its_thresholds(early_exit, threshold, layers):
+    _, used, agreement = early_exit["write"]("The sea is", 4, {2: threshold, 4: threshold})
+    assert used == layers
+    assert agreement == 1 or layers < 6
+
+
+@pytest.mark.parametrize("depth", [2, 5])
+def test_the_early_exit_that_is_shown_is_what_the_first_layers_say(early_exit, depth):
+    model, ids = early_exit["model"], torch.tensor([[5, 17, 300, 42]])
+    logits = plain_logits(model, ids, kept=tuple(range(depth)))[0, -1]
+    sure = logits.softmax(-1).max().item()
+    all_layers = plain_logits(model, ids)[0, -1].argmax()
+    assert early_exit["next_token"](ids, {depth: sure - 1e-4}) == (logits.argmax(), depth, all_layers)
+    assert early_exit["next_token"](ids, {depth: sure + 1e-4}) == (all_layers, 6, all_layers)

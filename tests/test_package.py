@@ -15,6 +15,7 @@ from tests.tool import FEW
 ROOT = Path(__file__).parent.parent
 NEEDED = (
     "hf_prune/cli.py",
+    "hf_prune/recipes/gromov.yaml",
     "hf_prune/templates/model_card.md.j2",
     "hf_prune/texts/c4_calibration.jsonl.gz",
     "hf_prune/texts/c4_heldout.jsonl.gz",

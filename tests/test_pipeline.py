@@ -219,6 +219,29 @@ def test_a_family_without_a_bridge_says_so_and_finishes(tiny_models: TinyModels,
     generates_alike_with_and_without_cache(tmp_path / "run" / "model")
 
 
+@pytest.mark.slow
+def test_the_result_is_measured_as_a_draft_of_its_original(tiny_models: TinyModels, tmp_path: Path) -> None:
+    words = (str(tiny_models("llama")), "--layers", "2-3", "--bridge", "none", "--draft", *FEW)
+    outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
+    assert outcome.code == 0, outcome.err
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    (found,) = run["speculations"]
+    assert run["speculation_reason"] is None
+    assert (found["draft"], found["depth"], found["same_text"]) == ("cut", None, True)
+    assert (found["prompts"], found["prompt_tokens"]) == (2, 32)
+    assert found["proposed_tokens"] > found["accepted_tokens"]
+    assert "cut as a draft: " in outcome.err
+    assert " --draft" in run["command"]
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert f"| this model | {found['proposed_tokens']} | {found['accepted_tokens']} |" in card
+
+
+def test_a_draft_is_no_matter_of_a_dry_run(tiny_models: TinyModels, tmp_path: Path) -> None:
+    words = (str(tiny_models("llama")), "--draft", "--dry-run", "--output", str(tmp_path / "run"))
+    assert hf_prune(*words).code == 0
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("revision", "layers"), [("main", 6), ("v1", 5), ("side", 4), ("commit", 5)])
 def test_the_revision_may_be_a_branch_a_tag_or_a_commit(
     home_hub: LoopbackHub, tiny_models: TinyModels, tmp_path: Path, revision: str, layers: int

@@ -13,11 +13,30 @@ from PIL import Image, ImageChops
 
 from hf_prune import plots
 from hf_prune.choose.plan import plan_for
+from hf_prune.plots.growth import SHADE
 from hf_prune.plots.scales import choose_scale, plain
-from hf_prune.plots.style import BLUE, MUTED, ORANGE, VERMILLION
+from hf_prune.plots.style import BLUE, GREEN, GRID, MUTED, ORANGE, VERMILLION
 from hf_prune.recipe import parse_layers
-from hf_prune.records import Healing, HealingStep, LayerScores, Plan, Similarity, Tournament, Trial
-from tests.sample_run import sample_bridge, sample_healing, sample_similarity, sample_text
+from hf_prune.records import (
+    Block,
+    Depth,
+    Growth,
+    Healing,
+    HealingStep,
+    LayerScores,
+    Plan,
+    Similarity,
+    Tournament,
+    Trial,
+)
+from tests.sample_run import (
+    sample_bridge,
+    sample_depth,
+    sample_growth,
+    sample_healing,
+    sample_similarity,
+    sample_text,
+)
 
 # Shallow, usual, and as deep as Llama-3.1-405B; one block, and blocks at both ends and in between.
 CUTS = [
@@ -141,6 +160,18 @@ def healing(losses: Sequence[float | None], best: int | None = None, before: flo
     return replace(sample_healing(), curve=steps, best_step=best, loss_before=before)
 
 
+def growth(num_layers: int, after: Sequence[int]) -> Growth:
+    """With new layers after these, numbered as in a model of that many that may be a shorter one of 30."""
+    half = Block(start=0, end=num_layers // 2)
+    return replace(sample_growth(), after=tuple(after), layers=tuple(after), shallow=half)
+
+
+def depth_curve(counts: Sequence[int], *, fast: bool = True) -> list[Depth]:
+    """Worse and smaller the shallower; the original far worse."""
+    depths = [sample_depth(count, 20 + 9e4 / count**2, 20 + 500 / count) for count in counts]
+    return depths if fast else [replace(depth, speed=None) for depth in depths]
+
+
 def opened(picture: bytes) -> Image.Image:
     return Image.open(io.BytesIO(picture))
 
@@ -216,6 +247,68 @@ def test_healing_curve_is_such_a_picture_too(losses: list[float | None], best: i
     check_picture(plots.healing_curve(healing(losses, best, before)))
 
 
+@pytest.mark.parametrize("num_layers", [2, 30, 126])
+def test_growth_is_such_a_picture_too(num_layers: int) -> None:
+    plan = plan_for(sample_similarity(num_layers), (), "named")
+    check_picture(plots.growth(replace(sample_growth(num_layers), after=(0,), layers=(1,)), plan))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("counts", [(1, 2), (12, 16, 20, 24, 30), tuple(range(2, 81))])
+def test_depths_are_such_a_picture_too(counts: Sequence[int], fast: bool) -> None:
+    check_picture(plots.depths(depth_curve(counts, fast=fast)))
+
+
+@pytest.mark.parametrize(
+    ("removed", "after", "places"),
+    [((), (1, 3, 13), (1.5, 3.5, 13.5)), ((2, 3), (0, 1, 2, 10), (0.5, 1.5, 4.5, 12.5))],
+)
+def test_new_layers_are_marked_behind_those_that_they_follow(
+    removed: tuple[int, ...], after: Sequence[int], places: Sequence[float]
+) -> None:
+    plan = plan_for(sample_similarity(30), removed, "named")
+    image = opened(plots.growth(growth(30 - len(removed), after), plan))
+    panel = image.crop((0, 0, 1400, image.height - 130))  # without the legend
+    found = [layer_at(x, 30, 0.2) for x in columns_of(panel, GREEN, 8)]
+    assert found == pytest.approx(list(places), abs=0.15)
+
+
+def test_the_shallow_half_is_shaded_as_the_original_numbers_it() -> None:
+    def right_end(removed: tuple[int, ...]) -> float:
+        plan = plan_for(sample_similarity(30), removed, "named")
+        image = opened(plots.growth(growth(30 - len(removed), [0]), plan)).crop((0, 140, 1400, 600))
+        shaded = [x for x in range(image.width) if has_colour(image.crop((x, 0, x + 1, 460)), SHADE)]
+        return layer_at(shaded[-1], 30, 0.2)
+
+    assert right_end(()) == pytest.approx(14.5, abs=0.1)
+    assert right_end((8, 9, 10, 11)) == pytest.approx(16.5, abs=0.1)
+
+
+def test_layer_map_shows_new_layers_only_where_there_are_any() -> None:
+    plan = plan_for(sample_similarity(12), (), "named")
+    bridge = replace(sample_bridge(plan), folded=())
+    plain_map, grown_map = (
+        opened(plots.layer_map(plan, bridge, new)) for new in (None, growth(12, [1, 3, 8]))
+    )
+    assert not has_colour(plain_map, GREEN)
+    cells = columns_of(grown_map.crop((0, 0, 1400, 100)), GREEN, 40)
+    # Each is parted by the sign in its middle; fifteen cells share 1358 pixels.
+    assert {round((x - 21) / (1358 / 15) - 0.5) for x in cells} == {2, 5, 11}
+
+
+def test_depths_without_a_speed_have_no_panel_for_it() -> None:
+    counts = (12, 16, 20, 24, 30)
+    fast, slow = (opened(plots.depths(depth_curve(counts, fast=fast))) for fast in (True, False))
+    assert fast.height - slow.height == pytest.approx(140 * (1.6 + 0.42), abs=2)
+
+
+def test_of_many_depths_as_many_are_numbered_as_have_room() -> None:
+    image = opened(plots.depths(depth_curve(range(2, 81)))).crop((150, 760, 1390, 920))  # memory
+    lines = columns_of(image, GRID, 60)
+    assert min(right - left for left, right in pairwise(lines)) > 40
+    assert len(lines) > 20
+
+
 def test_the_best_step_of_a_healing_is_marked_where_it_is() -> None:
     for best, place in ((0, 195), (10, 748), (20, 1303)):
         image = opened(plots.healing_curve(healing([3.7, 3.6, 3.5], best)))
@@ -255,8 +348,13 @@ def check_picture(picture: bytes) -> None:
         lambda similarity, plan: plots.layer_map(plan, sample_bridge(plan)),
         lambda similarity, plan: plots.tournament(tournament(12)),
         lambda similarity, plan: plots.healing_curve(sample_healing()),
+        lambda similarity, plan: plots.growth(growth(22, [1, 3]), plan),
+        lambda similarity, plan: plots.depths(depth_curve([12, 24, 30])),
     ],
-    ids=["heatmap", "block sizes", "layer scores", "drop effects", "layer map", "tournament", "healing"],
+    ids=[
+        *("heatmap", "block sizes", "layer scores", "drop effects", "layer map", "tournament", "healing"),
+        *("growth", "depths"),
+    ],
 )
 def test_same_record_gives_the_same_bytes(draw: Draw) -> None:
     first, second = (measured(30) for _ in range(2))

@@ -53,6 +53,7 @@ OTHER_VALUES = {
     "heal_tokens": 300_000,
     "lr": 3e-5,
     "rank": 8,
+    "lora_alpha": 16,
     "heal_targets": "ffn",
     "last_layers": 2,
     "train_head": False,
@@ -61,7 +62,11 @@ OTHER_VALUES = {
     "boundary_loss": 0.5,
     "eval_data": "-held.jsonl",
     "eval_samples": 5,
+    "choices": "it's.jsonl.gz",
+    "choice_items": 0,
+    "draft": True,
     "device": "cuda:1",
+    "based_on": "gromov",
 }
 
 
@@ -113,6 +118,7 @@ def test_says_everything_that_is_wrong_at_once():
         heal_tokens=0,
         lr=0.0,
         rank=0,
+        lora_alpha=0,
         heal_targets="attention",
         last_layers=0,
         train_head=True,
@@ -120,6 +126,7 @@ def test_says_everything_that_is_wrong_at_once():
         boundary_loss=-1.0,
         samples=0,
         eval_samples=0,
+        choice_items=-1,
         sequence_length=7,
     )
     with pytest.raises(RecipeError) as caught:
@@ -143,9 +150,11 @@ def test_says_everything_that_is_wrong_at_once():
         "--train-head",
         "--samples",
         "--eval-samples",
+        "--choice-items",
         "--seq-len",
         "--heal-tokens",
         "--rank",
+        "--lora-alpha",
         "--last-layers",
         "--heal-batch",
         "--context-length",
@@ -200,7 +209,10 @@ def test_refuses_two_words_on_what_to_remove(one, other):
         ({"prompts": "p.jsonl", "heal_data": "p.txt"}, "--prompts is for --heal-data self"),
         ({"train_head": True}, "--train-head and --keep-head are for --heal partial"),
         ({"train_head": False, "heal": "lora"}, "--train-head and --keep-head are for --heal partial"),
+        ({"draft": True, "drop_layers": 0, "grow": "4"}, "--draft is for a result with fewer layers"),
+        ({"draft": True, "drop_layers": 0, "heal": "lora"}, "--draft is for a result with fewer layers"),
         ({"heal_tokens": 0}, "--heal-tokens 0 is too small: give 1 or more"),
+        ({"lora_alpha": 0}, "--lora-alpha 0 is too small: give 1 or more"),
         ({"rank": 0}, "--rank 0 is too small: give 1 or more"),
         ({"last_layers": 0}, "--last-layers 0 is too small: give 1 or more"),
         ({"heal_batch": 0}, "--heal-batch 0 is too small: give 1 or more"),
@@ -307,6 +319,8 @@ def test_what_is_no_quantity_is_refused(text):
         *(Recipe(model="m", heal="partial", train_head=train_head) for train_head in (True, False)),
         Recipe(model="m", heal_tokens=1, lr=1e-9, rank=1, last_layers=1, heal_batch=1, boundary_loss=99.0),
         Recipe(model="m", heal_data="self", prompts="p.jsonl", distill=False),
+        Recipe(model="m", draft=True, drop_layers=0, depths="2,4"),
+        Recipe(model="m", draft=True, drop_layers=8, grow="4"),
     ],
     ids=repr,
 )
@@ -339,7 +353,7 @@ def test_every_option_that_decides_what_is_computed_is_in_the_recipe():
     assert set(options_of_run()) == {field.name for field in fields(Recipe)} | others
 
 
-@pytest.mark.parametrize("field", OTHER_VALUES)
+@pytest.mark.parametrize("field", sorted(OTHER_VALUES.keys() - {"based_on"}))  # in test_recipe_files.py
 def test_the_command_asks_for_the_same_recipe_again(field):
     recipe = Recipe(model="owner/name", **{field: OTHER_VALUES[field]})
     words = shlex.split(command_line(recipe))[1:]

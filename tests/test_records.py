@@ -11,16 +11,20 @@ from hf_prune.records import Block, Speed, fingerprint, from_data, to_json
 from tests.sample_run import (
     sample_bridge,
     sample_estimate,
+    sample_growth,
     sample_healing,
     sample_no_healing,
     sample_plan,
     sample_run,
+    sample_sorted_run,
+    sample_speculation,
     sample_tournament,
 )
 
 RUN = sample_run()
 RECIPE = Recipe(model="owner/name", layers="13-18,20")
 BRIDGE = sample_bridge(sample_plan(recipe=RECIPE))
+CITED = records.Citation(title="A paper", paper="2403.17887", bibtex=None)
 PUBLISHED = records.Published(repo_id="a/b", url="https://huggingface.co/a/b", commit="c0ffee", private=True)
 SAMPLES = [
     RUN,
@@ -29,15 +33,23 @@ SAMPLES = [
     RECIPE,
     BRIDGE,
     PUBLISHED,
+    CITED,
     records.ProvedCut(checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=None, proof=None),
     records.ProvedHealing(healing=sample_healing(), checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedHealing(healing=sample_no_healing("no room"), checkpoint=None, proof=None),
+    records.ProvedGrowth(growth=sample_growth(), checkpoint=RUN.result, proof=RUN.proofs[0]),
+    sample_sorted_run(),
+    *sample_sorted_run().depths,
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
+    records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),
+    records.SpeculationTrial(speculations=(), reason="no room"),
     *RUN.perplexities,
     *RUN.speeds,
+    *RUN.choices,
+    records.Answers(variant="cut", answers=(records.Answer(losses=(1.5, 2.5), is_right=True),)),
     *RUN.proofs,
     Block(start=3, end=7),
     records.Selected(similarity=RUN.similarity, plan=RUN.plan),

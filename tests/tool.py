@@ -17,7 +17,10 @@ from hf_prune import cli
 from tests.hub import LoopbackHub
 from tests.hub.faults import Call
 
-FEW = ("--samples", "4", "--eval-samples", "2", "--seq-len", "32")  # what a context of 128 tokens allows
+FEW = (  # what a context of 128 tokens allows
+    *("--samples", "4", "--eval-samples", "2", "--choice-items", "4"),
+    *("--seq-len", "32"),
+)
 BASE = "acme/tiny"
 README = b"---\nlicense: apache-2.0\nlanguage: en\n---\n\n# Tiny\n"
 NOT_NEEDED = {

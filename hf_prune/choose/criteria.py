@@ -29,6 +29,13 @@ CRITERIA = {
         Criterion("angular", "angular distance at the last token", "2403.17887", "similarity", True),
         Criterion("angular-all", "angular distance over all tokens", "2403.17887", "similarity", True),
         Criterion("cosine", "cosine over all tokens", "2403.19135", "similarity", True),
+        Criterion(
+            "streamline",
+            "cosine over all tokens, a layer kept to be trained",
+            "2403.19135",
+            "similarity",
+            True,
+        ),
         Criterion("bi", "Block Influence", "2403.03853", "similarity", False),
         Criterion("relative-magnitude", "relative magnitude", "2403.03853", "similarity", False),
         Criterion("magnitude", "magnitude of the weights", "2402.02834", "similarity", False),
@@ -43,7 +50,10 @@ CRITERIA = {
 }
 TAYLOR_PLUS_FIRST, TAYLOR_PLUS_LAST = 4, 2  # Shortened LLaMA, section 3.1
 Possible = Callable[[tuple[int, ...]], bool]  # whether a model can lose some layers
-CHANCE = ("random",)  # says nothing about the model
+NEVER_PROPOSED = (  # in a tournament
+    "random",  # says nothing about the model
+    "streamline",  # counts on training, which no trial has
+)
 CORNERSTONE = math.log(2)  # nats per token: without such a layer the perplexity more than doubles
 
 
@@ -66,6 +76,8 @@ def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> 
         kept |= {0, num_layers - 1}
     if method == "deepest":
         kept |= {num_layers - 1}
+    if method == "streamline":  # something has to come before the block
+        kept |= {0}
     return all_but(kept, num_layers)
 
 
@@ -152,7 +164,15 @@ def _scattered(
 
 
 def ranked_blocks(method: str, similarity: Similarity, size: int, allowed: Collection[int]) -> list[int]:
-    """Where the blocks of `size` allowed layers start, the one that a criterion likes best first."""
+    """Where the blocks of `size` allowed layers start, the one that a criterion likes best first.
+
+    LLM-Streamline (2403.19135) takes the block of `size` + 1 layers whose ends are nearest, and puts one
+    layer in its place that begins as the first of them: the layer before the block that goes.
+    """
+    if method == "streamline":
+        distances = BLOCK_DISTANCES[method](similarity)
+        starts = block_starts(size, allowed, similarity.num_layers)
+        return sorted(starts, key=lambda start: (distances[start - 1][start + size], start))
     if method in BLOCK_DISTANCES:
         return nearest_blocks(BLOCK_DISTANCES[method](similarity), size, allowed)
     scores = layer_scores(method, similarity)
@@ -209,9 +229,14 @@ def cornerstones(similarity: Similarity) -> tuple[int, ...]:
     return tuple(layer for layer, rise in enumerate(layer_scores("loss", similarity)) if rise > CORNERSTONE)
 
 
+def _cosine_distances(similarity: Similarity) -> Matrix:
+    """Of a cosine the largest is the best; as a distance it is 1 - cosine."""
+    return tuple(tuple(1 - value for value in row) for row in similarity.cosine_all_tokens)
+
+
 BLOCK_DISTANCES: dict[str, Callable[[Similarity], Matrix]] = {
     "angular": lambda similarity: similarity.angular_last_token,
     "angular-all": lambda similarity: similarity.angular_all_tokens,
-    # Of a cosine the largest is the best; as a distance it is 1 - cosine.
-    "cosine": lambda similarity: tuple(tuple(1 - v for v in row) for row in similarity.cosine_all_tokens),
+    "cosine": _cosine_distances,
+    "streamline": _cosine_distances,
 }

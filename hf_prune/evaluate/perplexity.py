@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -50,11 +51,25 @@ def sequence_losses(decoder: StreamedDecoder, hidden: Activations, ids: Tensor) 
     with decoder.head() as logits_of:
         sequences = (sequence for batch in hidden for sequence in batch.split(1))
         for sequence, tokens in zip(sequences, ids, strict=True):
-            total = 0.0
-            predicting = sequence[:, :-1].split(POSITIONS_AT_ONCE, dim=1)
-            wanted = tokens[1:].to(sequence.device).split(POSITIONS_AT_ONCE)
-            for states, following in zip(predicting, wanted, strict=True):
-                logits = logits_of(states)[0].float()  # (positions, vocabulary)
-                total += functional.cross_entropy(logits, following, reduction="sum").item()
-            losses.append(total / (len(tokens) - 1))
+            following = tokens[1:].to(sequence.device)
+            of_tokens = token_losses(logits_of, sequence[:, :-1], following, POSITIONS_AT_ONCE)
+            losses.append(of_tokens.mean().item())
     return losses
+
+
+def token_losses(
+    logits_of: Callable[[Tensor], Tensor], states: Tensor, following: Tensor, at_once: int
+) -> Tensor:
+    """The loss of each token that follows a state, in nats: (positions,), float64.
+
+    Args:
+        logits_of: the head of a decoder.
+        states: after its last layer, (1, positions, hidden).
+        following: ids, (positions,).
+        at_once: positions that go through the head in one call.
+    """
+    losses = [
+        functional.cross_entropy(logits_of(part)[0].float(), wanted, reduction="none").double()
+        for part, wanted in zip(states.split(at_once, dim=1), following.split(at_once), strict=True)
+    ]
+    return torch.cat(losses)

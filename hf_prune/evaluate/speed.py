@@ -10,17 +10,16 @@ import multiprocessing
 import re
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from hf_prune.environment import reason_not_to_load
+from hf_prune.evaluate.apart import figures_from, load_whole
 from hf_prune.progress import Progress
 from hf_prune.records import Speed, SpeedTrial
 
@@ -51,31 +50,15 @@ def measure_speeds(
     if reason := reason_not_to_load(largest_bytes, device):
         return SpeedTrial(speeds=(), reason=reason)
     turns = [variant for _ in range(TURNS) for variant in folders]
-    figures: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
     words = [*([TRUST] if trust_remote_code else []), device, *map(str, folders.values())]
-    command = [sys.executable, "-m", "hf_prune.evaluate.speed", *words]
-    with (
-        tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads meanwhile could fill up
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
-    ):
-        assert process.stdout is not None
-        measured = progress(_objects(process.stdout), "speed", len(turns), "turn")
-        for found, variant in zip(measured, turns, strict=False):
-            figures[variant].append(found)
-        returncode = process.wait()
-        errors.seek(0)
-        said = errors.read().strip()
-    if returncode != 0:
-        last = (said.splitlines() or [f"exit {returncode}"])[-1]
-        return SpeedTrial(speeds=(), reason=f"the models could not be run: {last}")
+    found, reason = figures_from("hf_prune.evaluate.speed", words, progress, "speed", len(turns))
+    if reason:
+        return SpeedTrial(speeds=(), reason=reason)
+    figures: dict[str, list[dict[str, Any]]] = {variant: [] for variant in folders}
+    for variant, turn in zip(turns, found, strict=True):
+        figures[variant].append(turn)
     speeds = tuple(_summary(variant, found) for variant, found in figures.items())
     return SpeedTrial(speeds=speeds, reason=None)
-
-
-def _objects(printed: Iterator[str]) -> Iterator[dict[str, Any]]:
-    for line in printed:
-        if line.startswith("{"):
-            yield json.loads(line)
 
 
 def _summary(variant: str, turns: list[dict[str, Any]]) -> Speed:
@@ -123,17 +106,11 @@ def _send_figures(sender: Connection, folder: Path, device: str, trust_remote_co
 
 def _run(folder: Path, device: str, *, trust_remote_code: bool) -> dict[str, Any]:
     import torch
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
 
-    from hf_prune.model_class import auto_class
-
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    loaded: Any = auto_class(config).from_pretrained(
-        folder, dtype="auto", trust_remote_code=trust_remote_code
-    )
-    model = loaded.to(device).eval()
+    model = load_whole(folder, device, trust_remote_code=trust_remote_code)
     generator = torch.Generator().manual_seed(0)
-    vocabulary = config.get_text_config().vocab_size
+    vocabulary = model.config.get_text_config().vocab_size
     prompt = torch.randint(vocabulary, (1, PROMPT_TOKENS), generator=generator)
     prompt = prompt.to(device)
     mask = torch.ones_like(prompt)

@@ -29,12 +29,13 @@ Folded = TensorsOnDemand
 DOWN, UP = f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
 
 
-def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
+def fold(skeleton: Skeleton, trained: Mapping[str, Tensor], scale: float = 1.0) -> Folded:
     """The new tensors of a checkpoint, by their name on disk and as they are stored.
 
     Args:
         skeleton: of the checkpoint that was trained.
-        trained: what was trained, by name in the model; of LoRA (2106.09685) W + B A replaces W.
+        trained: what was trained, by name in the model; of LoRA (2106.09685) W + scale B A replaces W.
+        scale: alpha / rank.
     """
     makers: dict[str, Callable[[], Tensor]] = {}
     for name, value in trained.items():
@@ -44,7 +45,9 @@ def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
             assert stored is not None
             transposed = isinstance(skeleton.model.get_submodule(projection), Conv1D)
             added = value, trained[f"{projection}{UP}"]
-            makers[stored] = partial(_merged, skeleton.index.tensors[stored], *added, transposed=transposed)
+            makers[stored] = partial(
+                _merged, skeleton.index.tensors[stored], *added, scale=scale, transposed=transposed
+            )
         elif not name.endswith(UP):
             stored = skeleton.stored_name(name) or name
             tensor = skeleton.index.tensors.get(stored) or _embedding_of(skeleton, stored)
@@ -52,8 +55,8 @@ def fold(skeleton: Skeleton, trained: Mapping[str, Tensor]) -> Folded:
     return TensorsOnDemand(makers)
 
 
-def _merged(stored: StoredTensor, down: Tensor, up: Tensor, *, transposed: bool) -> Tensor:
-    added = up @ down  # (out, in)
+def _merged(stored: StoredTensor, down: Tensor, up: Tensor, *, scale: float, transposed: bool) -> Tensor:
+    added = scale * (up @ down)  # (out, in)
     return (stored.read().float() + (added.T if transposed else added)).to(TORCH_DTYPES[stored.dtype])
 
 

@@ -114,7 +114,7 @@ def judge(
         tokens: to compute logits of, (sequences, length).
         decoder: of the checkpoint that was trained.
     """
-    folded = fold(decoder.skeleton, trained.weights)
+    folded = fold(decoder.skeleton, trained.weights, session.plan.adapter_scale)
     depths = session.plan.depths or (decoder.num_layers,)
     whole = _whole_model(decoder, folded) if session.plan.method in ("partial", "sorted") else None
 

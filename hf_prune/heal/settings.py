@@ -170,6 +170,7 @@ def _planned(
         boundary_loss=1.0 if objective == "states" else recipe.boundary_loss,
         targets=recipe.heal_targets if method in ("lora", "qlora") else "",
         rank=rank,
+        alpha=(recipe.lora_alpha or rank) if rank else 0,
         last_layers=last_layers,
         train_head=head and method == "partial",
         depths=parse_depths(recipe.depths, left.num_layers) if recipe.depths else (),

@@ -229,7 +229,7 @@ def _add_adapters(model: Any, skeleton: Skeleton, plan: HealingPlan) -> None:
         )
     config = LoraConfig(
         r=plan.rank,
-        lora_alpha=plan.rank,
+        lora_alpha=plan.alpha or plan.rank,
         lora_dropout=DROPOUT if plan.objective == "text" else 0.0,
         target_modules=targets,
         fan_in_fan_out=isinstance(model.get_submodule(targets[0]), Conv1D),

@@ -1,6 +1,8 @@
 """The card's pictures: from a record to the bytes of a PNG; nothing is read, nothing is written."""
 
+from hf_prune.plots.depths import depths
 from hf_prune.plots.distances import best_distance_per_block_size, similarity_heatmap
+from hf_prune.plots.growth import growth
 from hf_prune.plots.healing import healing_curve
 from hf_prune.plots.layers import layer_map
 from hf_prune.plots.scores import drop_effects, layer_scores
@@ -8,7 +10,9 @@ from hf_prune.plots.trials import tournament
 
 __all__ = [
     "best_distance_per_block_size",
+    "depths",
     "drop_effects",
+    "growth",
     "healing_curve",
     "layer_map",
     "layer_scores",

@@ -63,7 +63,7 @@ def healing_curve(healing: Healing) -> bytes:
     ]
     if before is not None:
         axes.axhline(before, zorder=1.5, **BEFORE)
-        legend.append(Line2D([], [], label=f"before healing: {before:.3f}", **BEFORE))
+        legend.append(Line2D([], [], label=f"before training: {before:.3f}", **BEFORE))
     if best is not None:
         axes.plot([best], [losses[best]], zorder=3, **BEST)
         kept = "kept" if healing.kept else "best, not kept"

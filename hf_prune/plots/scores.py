@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox, IdentityTransform
 
 from hf_prune.choose.blocks import blocks_of
 from hf_prune.choose.criteria import CORNERSTONE, cornerstones, title_of
 from hf_prune.choose.criteria import layer_scores as scores_of
+from hf_prune.plots.panels import RIGHT, name_panel, panels_of_layers, size_of_dot
 from hf_prune.plots.scales import Scale, choose_scale, set_scale
 from hf_prune.plots.style import (
     BACKGROUND,
@@ -25,22 +24,15 @@ from hf_prune.plots.style import (
     INK,
     MUTED,
     VERMILLION,
-    WIDTH,
-    add_grid,
     add_legend,
     mark_removed,
-    new_figure,
     removed_patch,
     to_png,
-    whole_numbers,
 )
 from hf_prune.records import Block, Plan, Similarity
 
 EFFECTS = ("loss", "shapley")  # they have a picture of their own
-LEFT, RIGHT = 1.0, 0.2  # inches beside the panels
-RIGHT_OF_EFFECTS = 1.15  # a second axis has room there
-PANEL_TITLE = 0.42  # inches
-HEAD, FOOT, LEGEND = 0.5, 0.78, 0.36  # inches; the foot holds the labels of the layers
+RIGHT_OF_EFFECTS = 1.15  # inches beside the panels: a second axis has room there
 FACTORS = (2, 10, 1000, 1.1, 100, 1.01)  # of the perplexity, those first that matter most
 HEADROOMS = (0.0, 0.1, 0.2, 0.3, 0.4)  # shares of the axis
 IDENTITY = IdentityTransform()
@@ -57,13 +49,14 @@ def layer_scores(similarity: Similarity, plan: Plan | None) -> bytes:
     measured = [scores.criterion for scores in similarity.layer_scores if scores.criterion not in EFFECTS]
     criteria = ["angular", *measured]
     title = "What each criterion says of each layer: the lowest goes first"
-    figure, panels = _panels(title, [1.02] * len(criteria), similarity.num_layers, RIGHT, plan is not None)
+    heights = [1.02] * len(criteria)
+    figure, panels = panels_of_layers(title, heights, similarity.num_layers, RIGHT, plan is not None)
     removed = set(plan.removed) if plan is not None else set()
     for axes, criterion in zip(panels, criteria, strict=True):
         values = scores_of(criterion, similarity)
         scale = choose_scale(values)
         across = ", across the one layer" if criterion == "angular" else ""
-        _head(axes, title_of(criterion, similarity) + across, scale.label)
+        name_panel(axes, title_of(criterion, similarity) + across, scale.label)
         set_scale(axes, scale)
         if plan is not None:
             mark_removed(axes, plan)
@@ -89,13 +82,13 @@ def drop_effects(similarity: Similarity, plan: Plan | None) -> bytes:
     if shares is not None:
         panels_of.append(("Shapley value: its share when several go", shares))
     title = "What each layer is worth, in nats per token"
-    figure, panels = _panels(
+    figure, panels = panels_of_layers(
         title, [3.3] if shares is None else [2.9, 2.3], similarity.num_layers, RIGHT_OF_EFFECTS, True
     )
     removed = set(plan.removed) if plan is not None else set()
     scale = choose_scale([*rises, *(shares or ())], shown=[CORNERSTONE])
     for axes, (name, values) in zip(panels, panels_of, strict=True):
-        _head(axes, name, scale.label)
+        name_panel(axes, name, scale.label)
         set_scale(axes, scale)
         if plan is not None:
             mark_removed(axes, plan)
@@ -110,40 +103,6 @@ def drop_effects(similarity: Similarity, plan: Plan | None) -> bytes:
         legend.append(removed_patch(plan))
     add_legend(figure, legend)
     return to_png(figure)
-
-
-def _panels(
-    title: str, heights: Sequence[float], num_layers: int, right: float, legend: bool
-) -> tuple[Figure, list[Axes]]:
-    """Panels below each other that share the axis of layers; all lengths in inches."""
-    foot = FOOT + (LEGEND if legend else 0.0)
-    height = HEAD + sum(heights) + PANEL_TITLE * len(heights) + foot
-    figure = new_figure(height)
-    figure.text(0.02, 1 - 0.16 / height, title, fontsize=FONT_SIZE + 2, color=INK, va="top")
-    # A tick past the last layer would name one that does not exist.
-    ticks = [tick for tick in whole_numbers().tick_values(0, num_layers - 1) if 0 <= tick < num_layers]
-    panels: list[Axes] = []
-    top = height - HEAD
-    for panel_height in heights:
-        top -= PANEL_TITLE + panel_height
-        place = (LEFT / WIDTH, top / height, 1 - (LEFT + right) / WIDTH, panel_height / height)
-        axes = figure.add_axes(place, facecolor=BACKGROUND)
-        margin = 0.6 + 0.005 * num_layers
-        axes.set_xlim(-margin, num_layers - 1 + margin)
-        axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.tick_params(labelsize=FONT_SIZE, colors=INK, labelbottom=False)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        add_grid(axes)
-        panels.append(axes)
-    panels[-1].tick_params(labelbottom=True)
-    panels[-1].set_xlabel("layer", fontsize=FONT_SIZE, color=INK)
-    return figure, panels
-
-
-def _head(axes: Axes, title: str, scale: str) -> None:
-    axes.set_title(title, fontsize=FONT_SIZE, color=INK, loc="left", pad=6)
-    axes.set_title(scale, fontsize=FONT_SIZE - 1, color=MUTED, loc="right", pad=6)
 
 
 def _dots(
@@ -162,18 +121,12 @@ def _dots(
             layers,
             [values[layer] for layer in layers],
             "D" if is_cornerstone else "o",
-            markersize=_size_of_dot(len(values)),
+            markersize=size_of_dot(len(values), RIGHT_OF_EFFECTS),
             markerfacecolor=BACKGROUND if goes else colour,
             markeredgecolor=colour,
             markeredgewidth=1.6,
             clip_on=False,
         )
-
-
-def _size_of_dot(num_layers: int) -> float:
-    """In points: two thirds of the column of a layer, within reason."""
-    column = (WIDTH - LEFT - RIGHT_OF_EFFECTS) * 72 / num_layers
-    return min(max(0.66 * column, 3.6), 8.0)
 
 
 def _dot(label: str, count: int | None, colour: str = BLUE) -> Line2D:
@@ -271,7 +224,8 @@ def _places(axes: Axes, values: Sequence[float], blocks: Sequence[Block], furthe
         blocks: what is named.
         furthest: how many pixels a name may stand above its mark.
     """
-    inside, radius = axes.get_window_extent(), _size_of_dot(len(values)) * DOTS_PER_INCH / 72 / 2 + 3
+    inside = axes.get_window_extent()
+    radius = size_of_dot(len(values), RIGHT_OF_EFFECTS) * DOTS_PER_INCH / 72 / 2 + 3
     marks = [tuple(axes.transData.transform(point)) for point in enumerate(values)]
     taken = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in marks]
     names = []

@@ -28,6 +28,7 @@ MUTED = "#52606d"
 BLUE = "#0072b2"
 ORANGE = "#e69f00"
 VERMILLION = "#d55e00"
+GREEN = "#009e73"
 FONT_SIZE = 14
 REMOVED_LOOK: dict[str, Any] = {"facecolor": BACKGROUND, "edgecolor": "#b3bcc6", "hatch": "////"}
 

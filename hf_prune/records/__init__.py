@@ -5,7 +5,7 @@ numbered from 0 and blocks are half-open. The run folder is a list of these reco
 and other programs read the same thing.
 """
 
-from hf_prune.records.around import Environment, Estimate, Published
+from hf_prune.records.around import Citation, Environment, Estimate, Published
 from hf_prune.records.chosen import (
     Block,
     BlockDistance,
@@ -18,11 +18,14 @@ from hf_prune.records.chosen import (
 )
 from hf_prune.records.evaluated import (
     Agreement,
+    Answer,
+    Answers,
     Choices,
     Depth,
     DepthTable,
     Perplexity,
     Speculation,
+    SpeculationTrial,
     Speed,
     SpeedTrial,
 )
@@ -61,6 +64,8 @@ __all__ = [
     "TEXT_ENCODER",
     "Agreement",
     "Anatomy",
+    "Answer",
+    "Answers",
     "Block",
     "BlockDistance",
     "Bridge",
@@ -69,6 +74,7 @@ __all__ = [
     "Check",
     "Checkpoint",
     "Choices",
+    "Citation",
     "Contest",
     "CutAgreement",
     "CutLosses",
@@ -98,6 +104,7 @@ __all__ = [
     "Similarity",
     "Source",
     "Speculation",
+    "SpeculationTrial",
     "Speed",
     "SpeedTrial",
     "TextTokens",

@@ -35,6 +35,15 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """The work whose recipe a run followed."""
+
+    title: str | None
+    paper: str | None  # its arXiv number
+    bibtex: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """Where and with what a run was made."""
 

@@ -43,16 +43,42 @@ class SpeedTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """How often a variant finds the right option of several the likeliest."""
+class Answer:
+    """What a model makes of one multiple-choice item."""
+
+    losses: tuple[float, ...]  # of each option, in nats per token
+    is_right: bool  # whether the option with the lowest loss, summed over its tokens, is the right one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one variant makes of all items, in their order."""
 
     variant: str
-    name: str  # of the items
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """How often a variant finds the right option of several the likeliest.
+
+    What compares it with the original, None of the original itself, is explained in `evaluate.stability`.
+    """
+
+    variant: str
+    name: str  # of the file of items, or of the text that they were made from
     num_items: int
-    sha256: str  # of the items
+    sha256: str  # of the items, as token ids
+    chance: float  # the accuracy of guessing
     accuracy: float
     accuracy_stderr: float  # over items
-    stability: float | None  # LLM-Streamline's agreement with the original; None of the original itself
+    agreement: float | None = None  # the share of items on which it is right where the original is
+    stability: float | None = (
+        None  # LLM-Streamline's: the same, weighted by the spread of the original's losses
+    )
+    stability_items: float | None = None  # how many items of equal weight its weights amount to
+    literal_stability: float | None = None  # the same, weighted by the spread of perplexities
+    literal_stability_items: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +104,59 @@ class DepthTable:
 class Speculation:
     """Text that a model wrote from the proposals of a draft, checked several at once (2211.17192)."""
 
-    draft: str  # what proposed: the published model, or the model's own first layers
-    depth: int | None  # how many of its own layers, where it proposed to itself
+    draft: str  # the variant that proposed
+    depth: int | None  # how many of its own first layers proposed, where the model was its own draft
     proposed_tokens: int
     accepted_tokens: int
-    tokens_per_second: float
+    tokens_per_second: float  # median over `runs`, batch 1, reading the prompt included
+    tokens_per_second_range: tuple[float, float]
     tokens_per_second_alone: float  # of the model without a draft, on the same prompts
+    tokens_per_second_alone_range: tuple[float, float]
+    runs: int  # over all prompts, of either way
     prompts: int
+    prompt_tokens: int
     new_tokens: int  # after each prompt
     same_text: bool  # whether both wrote the same, token by token
+    device: str
+    dtype: str
+    threads: int
 
     @property
     def acceptance_rate(self) -> float:
-        """The share of proposed tokens that the model would have written itself."""
+        """The share of proposed tokens that were kept; those after a wrong one are lost with it."""
         return self.accepted_tokens / self.proposed_tokens
+
+    @property
+    def verifications(self) -> int:
+        """Passes of the model that checked proposals: each adds one token of its own to what it accepts."""
+        return self.prompts * self.new_tokens - self.accepted_tokens
+
+    @property
+    def tokens_per_verification(self) -> float:
+        """How many tokens a pass of the model wrote; alone it writes one."""
+        return self.prompts * self.new_tokens / self.verifications
 
     @property
     def speed_up(self) -> float:
         """Against the model alone."""
         return self.tokens_per_second / self.tokens_per_second_alone
+
+    @property
+    def verdict(self) -> str:
+        """Whether the draft paid: "faster", "slower", or "unclear" where the ranges of the runs overlap."""
+        if self.tokens_per_second_range[0] > self.tokens_per_second_alone_range[1]:
+            return "faster"
+        return (
+            "slower" if self.tokens_per_second_range[1] < self.tokens_per_second_alone_range[0] else "unclear"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculationTrial:
+    """What a draft came to, or the reason why it was not tried."""
+
+    speculations: tuple[Speculation, ...]
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,7 @@ class HealingPlan:
     boundary_loss: float = 0.0  # weight of the distance to the original's states after each gap
     targets: str = ""  # of LoRA
     rank: int = 0
+    alpha: int = 0  # of LoRA; 0: as the rank
     last_layers: int = 0  # of `partial`
     train_head: bool = False
     depths: tuple[int, ...] = ()  # of the models that `sorted` trains together
@@ -82,6 +83,11 @@ class HealingPlan:
     gradient_checkpointing: bool = False
     memory_bytes: int = 0  # an estimate
     seconds: float = 0.0  # an estimate
+
+    @property
+    def adapter_scale(self) -> float:
+        """What an adapter's B A is multiplied by: alpha / rank (LoRA, 2106.09685, section 4.1)."""
+        return self.alpha / self.rank if self.alpha else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from tests.sample_run import sample_similarity, sample_text
 
 CPU = torch.device("cpu")
 DISTANCES = ("angular", "angular-all", "cosine")
+BLOCKS = (*DISTANCES, "streamline")
 SUMS = ("bi", "relative-magnitude", "magnitude", "taylor", "taylor+", "loss")
 SCORED = ("bi", "relative-magnitude", "magnitude", "taylor", "loss")
 LAYERS = 10
@@ -100,6 +101,8 @@ def price(method, similarity, start, end):
         return similarity.angular_all_tokens[start][end]
     if method == "cosine":
         return -similarity.cosine_all_tokens[start][end]
+    if method == "streamline":  # with the layer before, which will be trained
+        return -similarity.cosine_all_tokens[start - 1][end]
     return sum(similarity.scores(method.removesuffix("+"))[start:end])
 
 
@@ -108,6 +111,7 @@ def may_go(method, protected, num_layers=LAYERS):
         "taylor+": {0, 1, 2, 3, num_layers - 2, num_layers - 1},
         "greedy": {0, num_layers - 1},
         "deepest": {num_layers - 1},
+        "streamline": {0},
     }
     return [layer for layer in range(num_layers) if layer not in {*protected, *paper.get(method, ())}]
 
@@ -151,12 +155,12 @@ def test_protected_ends_stay_though_they_add_nothing(planted, layer):
 def test_every_criterion_can_be_asked_for():
     assert ("auto", *CRITERIA) == METHODS
     assert all(name == criterion.name for name, criterion in CRITERIA.items())
-    assert {*DISTANCES, *SUMS, "greedy", "reverse", "deepest", "random"} == set(CRITERIA)
+    assert {*BLOCKS, *SUMS, "greedy", "reverse", "deepest", "random"} == set(CRITERIA)
 
 
 def test_each_criterion_removes_as_its_paper_does():
     block = {name for name, criterion in CRITERIA.items() if criterion.contiguous}
-    assert block == {*DISTANCES, "reverse", "deepest"}
+    assert block == {*BLOCKS, "reverse", "deepest"}
     measured = {name: criterion.needs for name, criterion in CRITERIA.items()}
     own = {"taylor": "taylor", "taylor+": "taylor", "loss": "loss", "greedy": "greedy"}
     assert measured == dict.fromkeys(CRITERIA, "similarity") | own
@@ -168,7 +172,7 @@ def test_each_criterion_removes_as_its_paper_does():
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("method", [*DISTANCES, *SUMS])
+@pytest.mark.parametrize("method", [*BLOCKS, *SUMS])
 def test_a_block_is_the_cheapest_of_all_blocks_that_may_go(method, seed):
     similarity, protected = scored_at_random(seed), some_protected(seed)
     for count in range(1, LAYERS + 1):
@@ -195,7 +199,7 @@ def test_scattered_layers_are_the_cheapest_of_all_sets_that_may_go(method, seed)
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("method", [*DISTANCES, *SUMS])
+@pytest.mark.parametrize("method", [*BLOCKS, *SUMS])
 def test_blocks_are_ranked_by_what_they_cost(method, seed):
     similarity, free = scored_at_random(seed), may_go(method, some_protected(seed))
     for size in (1, 2, 3):
@@ -248,6 +252,22 @@ def test_of_equals_the_lower_goes(method, contiguous):
         first + 1,
         first + 2,
     )
+
+
+def test_streamline_keeps_the_first_layer_of_the_block_that_adds_least(with_identity_layer):
+    """Layers 2 and 3 of six add nothing: of the block of two, layer 2 stays to be trained."""
+    folder = with_identity_layer([2, 3])
+    similarity = measure(open_decoder(folder, CPU), windows_of(text_by(plain_model(folder), 24, 32)), silent)
+    assert propose("cosine", similarity, 2) == (2, 3)
+    assert propose("streamline", similarity, 1) == (3,)
+
+
+def test_streamline_never_takes_the_first_layer():
+    similarity = scored_at_random(0)
+    assert propose("streamline", similarity, LAYERS - 1) == tuple(range(1, LAYERS))
+    with pytest.raises(RecipeError, match="--method streamline may take only 9 of 10"):
+        propose("streamline", similarity, LAYERS)
+    assert 0 not in propose("streamline", similarity, 4, contiguous=False)
 
 
 def test_reverse_ends_with_the_final_layer_and_deepest_before_it():

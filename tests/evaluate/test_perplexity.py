@@ -6,7 +6,6 @@ import statistics
 import pytest
 import torch
 
-from hf_prune import evaluate
 from hf_prune.decoder import POSITIONS_AT_ONCE, open_decoder
 from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.progress import silent
@@ -63,7 +62,7 @@ def test_long_sequences_are_summed_over_every_part(tiny_models, more):
 def test_how_many_positions_go_at_once_does_not_matter(tiny_models, monkeypatch, at_once):
     folder, tokens = tiny_models("llama"), some_tokens(2, 40)
     whole = measured(folder, tokens).loss
-    monkeypatch.setattr(evaluate, "POSITIONS_AT_ONCE", at_once)
+    monkeypatch.setattr("hf_prune.evaluate.perplexity.POSITIONS_AT_ONCE", at_once)
     assert measured(folder, tokens).loss == pytest.approx(whole, abs=1e-5)
 
 

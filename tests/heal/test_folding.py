@@ -16,13 +16,14 @@ from tests.heal.material import CPU, LORA, PARTIAL, some_text
 from tests.plain import plain_logits, plain_model, some_tokens
 
 TOKENS = some_tokens(2, 24)
+SCALED = replace(LORA, alpha=10)  # 2.5 times what is learnt
 WIDE = {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16}  # whole blocks of 64 for 4 bits
 
 
-def written(skeleton, trained, tmp_path):
+def written(skeleton, trained, tmp_path, scale=1.0):
     target = tmp_path / "healed"
     target.mkdir()
-    return target, write_healed(skeleton, target, fold(skeleton, trained), silent)
+    return target, write_healed(skeleton, target, fold(skeleton, trained, scale), silent)
 
 
 def weights_of(student):
@@ -43,7 +44,7 @@ def disturb(student):
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "phi", "gemma2"])
-@pytest.mark.parametrize("plan", [LORA, PARTIAL], ids=lambda plan: plan.method)
+@pytest.mark.parametrize("plan", [LORA, SCALED, PARTIAL], ids=["lora", "scaled", "partial"])
 def test_merged_weights_reproduce_the_logits_of_what_was_trained(tiny_models, tmp_path, family, plan):
     skeleton = build_skeleton(tiny_models(family))
     student = load_student(skeleton, plan, (2,), CPU).eval()
@@ -51,7 +52,7 @@ def test_merged_weights_reproduce_the_logits_of_what_was_trained(tiny_models, tm
     disturb(student)
     with torch.no_grad():
         expected = student.model(input_ids=TOKENS, use_cache=False).logits
-    folder, checkpoint = written(skeleton, weights_of(student), tmp_path)
+    folder, checkpoint = written(skeleton, weights_of(student), tmp_path, plan.adapter_scale)
     torch.testing.assert_close(plain_logits(plain_model(folder), TOKENS), expected, rtol=1e-4, atol=1e-4)
     assert (expected - untouched).abs().max() > 0.1
     assert checkpoint.parameters == sum(p.numel() for p in plain_model(folder).parameters())

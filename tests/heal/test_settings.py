@@ -144,6 +144,14 @@ def test_the_learning_rate_is_the_methods_or_the_users_and_smaller_for_wide_mode
     assert plan(heal="lora", left=wide, lr=2e-5).learning_rate == 2e-5
 
 
+def test_what_lora_learns_is_scaled_by_alpha_over_the_rank_and_by_nothing_where_that_is_not_said():
+    assert (plan(heal="lora").alpha, plan(heal="lora").adapter_scale) == (64, 1.0)
+    assert plan(heal="lora", rank=8).adapter_scale == 1.0
+    asked = plan(heal="qlora", rank=8, lora_alpha=16)
+    assert (asked.alpha, asked.adapter_scale) == (16, 2.0)
+    assert (plan(heal="partial", lora_alpha=16).alpha, plan(heal="replace").alpha) == (0, 0)
+
+
 def test_a_long_text_is_read_to_a_limit_and_a_short_one_again_if_asked_for():
     assert plan(text_tokens=10**9, heal="lora").num_tokens <= MOST_TOKENS
     assert plan(text_tokens=10**9, heal="lora", heal_tokens=50_000_000).num_tokens > 49_000_000

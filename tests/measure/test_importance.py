@@ -9,7 +9,7 @@ import torch
 
 from hf_prune.decoder import open_decoder
 from hf_prune.measure import importance
-from hf_prune.measure.importance import drop_one, greedy_removal, shapley
+from hf_prune.measure.importance import drop_one, expand_one, greedy_removal, shapley
 from hf_prune.progress import silent
 from tests.plain import plain_loss, plain_model, some_tokens, text_by, windows_of
 
@@ -174,3 +174,21 @@ def test_shapley_values_are_drawn_by_the_seed(model):
     first = shapley(decoder, windows, 2, 3, silent)
     assert shapley(decoder, windows, 2, 3, silent) == first
     assert shapley(decoder, windows, 2, 4, silent).values != pytest.approx(first.values, abs=1e-3)
+
+
+def test_an_expanded_layer_is_run_twice_in_its_place(tiny_models):
+    folder = tiny_models("llama")
+    decoder, plain = open_decoder(folder, CPU), plain_model(folder)
+    values = expand_one(decoder, windows_of(TOKENS), silent).values
+    own = plain.model.layers
+    whole = plain_loss(plain, TOKENS, frozenset())
+    for layer in range(len(own)):
+        plain.model.layers = torch.nn.ModuleList([*own[: layer + 1], *own[layer:]])
+        plain.config.num_hidden_layers = len(own) + 1
+        assert values[layer] == pytest.approx(plain_loss(plain, TOKENS, frozenset()) - whole, abs=1e-5)
+
+
+def test_a_layer_that_adds_nothing_may_be_run_twice_for_nothing(with_identity_layer):
+    values = expand_one(open_decoder(with_identity_layer([3]), CPU), windows_of(TOKENS), silent).values
+    assert values[3] == pytest.approx(0.0, abs=1e-6)
+    assert all(abs(value) > 1e-5 for layer, value in enumerate(values) if layer != 3)

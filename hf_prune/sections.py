@@ -1,0 +1,84 @@
+"""What single sections of the card tell: on the removed layers, on the new ones, on the depths."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hf_prune.choose.blocks import all_but, ranges
+from hf_prune.choose.criteria import CRITERIA, cornerstones
+from hf_prune.records import Depth, Growth, Perplexity
+from hf_prune.report import Run
+
+SHOWN_TRIALS = 8
+
+
+def by_variant(perplexities: Iterable[Perplexity]) -> dict[str, Perplexity]:
+    """What was measured, by what it was measured of."""
+    return {measured.variant: measured for measured in perplexities}
+
+
+def cut_section(run: Run) -> dict[str, Any]:
+    """Which layers went and why, of a run that removed some."""
+    similarity, best_blocks = run.similarity, run.plan.best_blocks
+    plotted = [s.criterion for s in similarity.layer_scores if s.criterion in CRITERIA]
+    return {
+        "criterion": CRITERIA.get(run.plan.method),
+        "tournament": run.plan.tournament,
+        "shown_trials": SHOWN_TRIALS,
+        "measured_criteria": [CRITERIA[name].title for name in plotted if name != "loss"],
+        "cornerstones": cornerstones(similarity) if similarity.scores("loss") is not None else (),
+        "nearest": best_blocks[len(run.plan.removed) - 1],
+        "smallest_size": best_blocks[0],
+        "largest_size": best_blocks[-1],
+        "largest_distance": max(value for row in similarity.angular_last_token for value in row),
+    }
+
+
+def growth_section(run: Run, growth: Growth) -> dict[str, Any]:
+    """Where new layers are and what was measured there; old ones are numbered as in the original."""
+    kept = run.plan.kept  # what was numbered before growing was numbered after cutting
+    inside = kept[growth.shallow.start : growth.shallow.end]
+    first, last = inside[0], inside[-1]
+    shallow = range(first, last + 1)
+    deep = all_but(shallow, run.plan.num_layers)
+    checks = [check for proof in run.proofs if proof.variant == "grown" for check in proof.checks]
+    return {
+        "growth": growth,
+        "followed": [kept[layer] for layer in growth.after],
+        "among": f"the first {last + 1}" if first == 0 else f"layers {first}-{last}",
+        "shallow": ranges(shallow),
+        "deep": ranges(deep),
+        "rises": {
+            layers_of: (_mean(growth.removal_losses, layers), _mean(growth.expansion_losses, layers))
+            for layers_of, layers in (("shallow", shallow), ("deep", deep))
+        },
+        "same_logits": [check for check in checks if check.name.startswith("logits")],
+    }
+
+
+def _mean(losses: Sequence[float], layers: Sequence[int]) -> float | None:
+    return statistics.fmean(losses[layer] for layer in layers) if layers else None
+
+
+def depths_section(run: Run) -> dict[str, Any]:
+    """The depths of a sorted model that are shorter than the whole."""
+    return {
+        "shorter": [depth for depth in run.depths if depth.layers < run.dense.num_layers],
+        "speed_by_depth": any(depth.speed for depth in all_depths(run)),
+    }
+
+
+def all_depths(run: Run) -> list[Depth]:
+    """The depths of a sorted model, the shallowest first, and as the last of them the whole model."""
+    if not run.depths or run.depths[-1].layers == run.dense.num_layers:
+        return list(run.depths)
+    measured = by_variant(run.perplexities)
+    whole = Depth(
+        layers=run.dense.num_layers,
+        parameters=run.result.parameters,
+        size_bytes=run.result.size_bytes,
+        truncated=measured["dense"],
+        perplexity=measured[run.result.variant],
+        speed=next((speed for speed in run.speeds if speed.variant == run.result.variant), None),
+    )
+    return [*run.depths, whole]
