@@ -11,12 +11,13 @@ from hf_prune.choose.blocks import best_blocks
 from hf_prune.choose.criteria import cornerstones
 from hf_prune.disk import write_whole
 from hf_prune.environment import describe_environment
+from hf_prune.errors import RecipeError
 from hf_prune.measure.scores import Scores, measured_together, with_scores
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.ranks import join
 from hf_prune.recipe import Recipe, analysis_command_line
-from hf_prune.records import Similarity, fingerprint, to_json
+from hf_prune.records import DECODER, Similarity, fingerprint, to_json
 from hf_prune.report import SCHEMA_VERSION, Analysis
 from hf_prune.run_folder import RunFolder
 
@@ -58,6 +59,8 @@ def analyze(
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     reporter = reporter or Reporter()
     located = locate(replace(recipe, heal="none"), reporter)
+    if permutations and located.anatomy.kind != DECODER:
+        raise RecipeError("--shapley needs a loss, which encoders do not have here: leave it out")
     ranks = join(located.device)
     folder = RunFolder(output or Path(f"{located.found.name}-analysis"))
     if ranks.leads:
@@ -78,7 +81,7 @@ def analyze(
         dense=original.dense,
         similarity=similarity,
         best_blocks=best_blocks(similarity.angular_last_token),
-        cornerstones=cornerstones(similarity),
+        cornerstones=cornerstones(similarity) if similarity.scores("loss") else (),
         started=started,
         seconds=round(time.monotonic() - began, 1),
     )
@@ -89,7 +92,8 @@ def analyze(
 def _measure(original: Original, permutations: int, reporter: Reporter) -> Similarity:
     scores = Scores(original, hub.kept_scores(), reporter)
     similarity = scores.similarity()
-    for criterion in ("taylor", "loss", *(("shapley",) if permutations else ())):
+    decodes = original.dense.kind == DECODER
+    for criterion in ("taylor", "loss", *(("shapley",) if permutations else ())) if decodes else ():
         similarity = with_scores(similarity, scores.of_layers(criterion, permutations=permutations))
     return similarity
 
@@ -102,8 +106,9 @@ def _write(analysis: Analysis, folder: RunFolder) -> None:
         "similarity": plots.similarity_heatmap(similarity, None),
         "block_sizes": plots.best_distance_per_block_size(similarity, None),
         "layer_scores": plots.layer_scores(similarity, None),
-        "drop_effects": plots.drop_effects(similarity, None),
     }
+    if similarity.scores("loss") is not None:
+        pictures["drop_effects"] = plots.drop_effects(similarity, None)
     for name, picture in pictures.items():
         write_whole(folder.path / "plots" / f"{name}.png", picture)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)

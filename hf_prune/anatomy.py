@@ -4,8 +4,9 @@ import torch
 from transformers import PreTrainedConfig
 
 from hf_prune.errors import UnsupportedModel
-from hf_prune.records import Anatomy
-from hf_prune.skeleton import Skeleton, auto_class
+from hf_prune.model_class import auto_class
+from hf_prune.records import DECODER, IMAGE_ENCODER, Anatomy
+from hf_prune.skeleton import Skeleton
 from hf_prune.weights import FLOATING
 
 
@@ -24,13 +25,14 @@ def describe(skeleton: Skeleton) -> Anatomy:
         num_layers=skeleton.num_layers,
         layer_path=skeleton.layer_path,
         hidden_size=_read_size(config, "hidden_size"),
-        vocabulary_size=_read_size(config, "vocab_size"),
+        vocabulary_size=0 if skeleton.kind == IMAGE_ENCODER else _read_size(config, "vocab_size"),
         dtype=dtype,
         parameters=count_parameters(skeleton),
         parameters_per_layer=_parameters_per_layer(skeleton),
         size_bytes=index.size_bytes,
         tied_embeddings=bool(getattr(skeleton.model.config, "tie_word_embeddings", False)),
-        key_value_bytes_per_token=_key_value_bytes(skeleton, dtype),
+        key_value_bytes_per_token=_key_value_bytes(skeleton, dtype) if skeleton.kind == DECODER else None,
+        kind=skeleton.kind,
     )
 
 

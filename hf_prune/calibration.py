@@ -50,9 +50,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Windows:
-    """Token ids in windows of equal length, and the record of them."""
+    """Token ids in windows of equal length, or the pixel values of images, and the record of them."""
 
-    ids: torch.Tensor  # (sequences, length), int64
+    ids: torch.Tensor  # (sequences, length), int64; or (images, channels, height, width), float32
     record: TextTokens
 
 
@@ -150,6 +150,7 @@ def to_windows(
     num_sequences: int,
     length: int,
     shuffle_seed: int | None = None,
+    whole: bool = False,
 ) -> Windows:
     """Join documents by blank lines and cut their tokens into windows, without padding.
 
@@ -162,6 +163,7 @@ def to_windows(
         num_sequences: how many windows are wanted; fewer come back where the text is shorter.
         length: of a window, in tokens.
         shuffle_seed: mixes the documents first; None keeps their order.
+        whole: whether a window has all special tokens of a text, those at its end too, as encoders want it.
 
     Raises:
         UnusableText: not even one window fills.
@@ -169,21 +171,21 @@ def to_windows(
     documents = list(text.documents)
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(documents)
-    start = start_tokens(tokenizer)
-    body = length - len(start)
+    start, end = _special_tokens(tokenizer) if whole else (start_tokens(tokenizer), [])
+    body = length - len(start) - len(end)
     ids: list[int] = []
     for number, document in enumerate(documents):
         joined = document if number == 0 else f"\n\n{document}"
         ids += tokenizer(joined, add_special_tokens=False, verbose=False)["input_ids"]
         if len(ids) >= num_sequences * body:
             break
-    whole = min(num_sequences, len(ids) // body)
-    if whole == 0:
+    count = min(num_sequences, len(ids) // body)
+    if count == 0:
         raise UnusableText(
             f"{text.name} has {len(ids)} tokens, which does not fill one window of {length}: give a "
             f"longer text or a smaller --seq-len"
         )
-    windows = torch.tensor([start + ids[n * body : (n + 1) * body] for n in range(whole)])
+    windows = torch.tensor([start + ids[n * body : (n + 1) * body] + end for n in range(count)])
     return windows_of(text, windows)
 
 
@@ -205,7 +207,7 @@ def set_aside(windows: Windows, count: int) -> tuple[Windows, Windows]:
 def windows_part(windows: Windows, first: int, end: int) -> Windows:
     """The windows from `first` to `end`, with the record of that part."""
     source = Text(name=windows.record.name, dataset=windows.record.dataset, documents=())
-    return windows_of(source, windows.ids[first:end])
+    return windows_of(source, windows.ids[first:end], windows.record.sequence_length)
 
 
 def start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -215,14 +217,29 @@ def start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [bos] if bos is not None and with_specials[:1] == [bos] else []
 
 
-def windows_of(text: Text, ids: torch.Tensor) -> Windows:
-    """Windows with the record that says where their ids, (sequences, length), came from."""
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """What a tokenizer puts before a text and behind it: [CLS] and [SEP] of many encoders."""
+    plain: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+    text: list[int] = tokenizer("a")["input_ids"]
+    places = [place for place in range(len(text)) if text[place : place + len(plain)] == plain]
+    return (text[: places[0]], text[places[0] + len(plain) :]) if places else ([], [])
+
+
+def windows_of(text: Text, ids: torch.Tensor, length: int | None = None) -> Windows:
+    """Windows with the record that says where their ids came from.
+
+    Args:
+        text: of which only the name and the data set are looked at.
+        ids: (sequences, length), or pixel values.
+        length: the tokens of each; None: as many as there are ids.
+    """
+    length = ids.shape[1] if length is None else length
     record = TextTokens(
         name=text.name,
         dataset=text.dataset,
         num_sequences=ids.shape[0],
-        sequence_length=ids.shape[1],
-        num_tokens=ids.numel(),
+        sequence_length=length,
+        num_tokens=len(ids) * length,
         sha256=hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
     )
     return Windows(ids=ids, record=record)

@@ -108,8 +108,12 @@ def render_card(run: Run, repo_id: str | None = None) -> str:
         run: what the card tells.
         repo_id: where it is published; None before that is known.
     """
-    template = _environment().get_template("model_card.md.j2")
-    text = template.render(_context(run, repo_id))
+    return rendered("model_card.md.j2", _context(run, repo_id))
+
+
+def rendered(template: str, context: Mapping[str, Any]) -> str:
+    """A card's template with its values, without the blank lines that unused sections leave."""
+    text = _environment().get_template(template).render(context)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -121,7 +125,6 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
         depth: how many of its first layers.
         repo_id: where it is published, on a branch of its own; None: nowhere.
     """
-    template = _environment().get_template("depth_card.md.j2")
     chosen = next((each for each in run.depths if each.layers == depth), None)
     metadata = card_metadata(run)
     metadata.eval_results = _results(chosen.perplexity) if chosen else None  # not the whole model's
@@ -131,7 +134,7 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
         "layers": depth,
         "repo_id": repo_id,
     }
-    return re.sub(r"\n{3,}", "\n\n", template.render(context)).strip() + "\n"
+    return rendered("depth_card.md.j2", context)
 
 
 def render_pictures(run: Run) -> dict[str, bytes]:
@@ -140,7 +143,7 @@ def render_pictures(run: Run) -> dict[str, bytes]:
 
     pictures = _pictures_of_cut(run) if run.plan.removed else {}
     if _has_layer_map(run):
-        pictures[LAYER_MAP] = plots.layer_map(run.plan, _published_bridge(run), run.growth)
+        pictures[LAYER_MAP] = plots.layer_map(run.plan, published_bridge(run), run.growth)
     if run.growth is not None:
         pictures[GROWTH] = plots.growth(run.growth, run.plan)
     if run.depths:
@@ -168,6 +171,18 @@ def _pictures_of_cut(run: Run) -> dict[str, bytes]:
 
 def card_metadata(run: Run) -> "ModelCardData":
     """What the Hub reads: the front matter of the card, figures unrounded."""
+    measured = by_variant(run.perplexities)[run.result.variant]
+    return plain_metadata(run, PIPELINE_TAGS[run.result_anatomy.auto_class], _results(measured))
+
+
+def plain_metadata(run: Run, pipeline_tag: str, results: "list[EvalResult] | None" = None) -> "ModelCardData":
+    """What the Hub reads of any card.
+
+    Args:
+        run: what the card tells.
+        pipeline_tag: of the Hub, by the task.
+        results: figures that the Hub shows.
+    """
     from huggingface_hub import ModelCardData
 
     metadata = ModelCardData(
@@ -178,10 +193,10 @@ def card_metadata(run: Run) -> "ModelCardData":
         license=run.source.license,
         license_name=run.source.license_name,
         license_link=run.source.license_link,
-        pipeline_tag=PIPELINE_TAGS[run.result_anatomy.auto_class],
+        pipeline_tag=pipeline_tag,
         tags=_tags(run),
         model_name=run.name,
-        eval_results=_results(by_variant(run.perplexities)[run.result.variant]),
+        eval_results=results,
     )
     if run.source.repo_id is not None:
         metadata["base_model_relation"] = "finetune"  # the Hub has no word for pruned
@@ -252,8 +267,9 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "metadata": card_metadata(run).to_yaml(),
         "model_id": repo_id or f"./{run.name}",
         "repo_url": f"https://huggingface.co/{repo_id}" if repo_id else None,
-        "origin": _origin(run.source),
-        "license_url": _license_url(run.source),
+        "origin": origin(run.source),
+        "license_url": license_url(run.source),
+        "reads_images": False,
         "columns": _columns(run),
         "items": next((chosen for chosen in run.choices if chosen.variant == result.variant), None),
         "cached_tokens": CACHED_TOKENS,
@@ -262,7 +278,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "cut": measured.get("cut"),
         "bridged": measured.get("bridged"),
         "result": result,
-        "result_is_bridged": _carries_bridge(run),
+        "result_is_bridged": carries_bridge(run),
         "healing": run.healing,
         # What was not cut is not healed: there it is a training.
         "training": "healing" if run.plan.removed else "training",
@@ -277,7 +293,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "has_error": dense.text.num_sequences > 1,
         "bridge_effect": _effect(measured.get("cut"), measured.get("bridged")),
         "healing_effect": _effect(start, healed),
-        "bridged_layers": sorted({folded.layer for folded in _published_bridge(run).folded}),
+        "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
         "depths": all_depths(run),
         **(cut_section(run) if run.plan.removed else {}),
@@ -353,14 +369,15 @@ def _columns(run: Run) -> list[_Column]:
     return columns
 
 
-def _published_bridge(run: Run) -> Bridge:
+def published_bridge(run: Run) -> Bridge:
     """The bridge that the published checkpoint carries, if it carries one."""
-    return run.bridge if _carries_bridge(run) else replace(run.bridge, folded=())
+    return run.bridge if carries_bridge(run) else replace(run.bridge, folded=())
 
 
-def _carries_bridge(run: Run) -> bool:
+def carries_bridge(run: Run) -> bool:
     """Whether the published checkpoint is the bridged one, or was trained from it."""
-    return run.result.variant != "cut" and "bridged" in by_variant(run.perplexities)
+    measured = {p.variant for p in run.perplexities} | {a.variant for a in run.agreements}
+    return run.result.variant != "cut" and "bridged" in measured
 
 
 def _untied_head(run: Run) -> _Head | None:
@@ -391,14 +408,14 @@ def _datasets(run: Run) -> list[str]:
     return sorted({text.dataset for text in texts if text is not None and text.dataset is not None})
 
 
-def _origin(source: Source) -> str:
+def origin(source: Source) -> str:
     """The original as a link; of a local folder the name alone: its path is nobody's business."""
     if source.repo_id is not None:
         return f"[{source.repo_id}](https://huggingface.co/{source.repo_id})"
     return code(Path(source.model).name or "a local model")
 
 
-def _license_url(source: Source) -> str | None:
+def license_url(source: Source) -> str | None:
     """Where the licence can be read; a path is one in the original's repository."""
     link = source.license_link
     if link is None or re.match(r"https?://", link):

@@ -142,8 +142,8 @@ CHOICE = (
 CALIBRATION = (
     click.option(
         "--calibration",
-        type=click.Path(dir_okay=False),
-        help="Text to choose and to repair by: .txt or .jsonl, also .gz.  [default: built in]",
+        type=click.Path(),
+        help="To choose and repair by: .txt or .jsonl, also .gz, or a folder of images.  [default: built in]",
     ),
     _defaulting("--samples", type=int, help="Calibration windows."),
     _defaulting("--seq-len", field="sequence_length", type=int, help="Tokens in a window."),
@@ -153,8 +153,8 @@ REPAIR = (_defaulting("--bridge", type=click.Choice(BRIDGES), metavar="NAME", he
 EVALUATION = (
     click.option(
         "--eval-data",
-        type=click.Path(dir_okay=False),
-        help="Held-out text for perplexity.  [default: built in]",
+        type=click.Path(),
+        help="Held-out text for perplexity, or a folder of images.  [default: built in]",
     ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
     click.option(

@@ -87,23 +87,23 @@ def _show_table(run: Run) -> None:
     tell(f"{run.name}: {_what_became(run)}")
     table = Table()
     table.add_column("")
-    for perplexity in run.perplexities:
-        table.add_column(perplexity.variant, justify="right")
+    variants = [p.variant for p in run.perplexities] or ["dense", *(a.variant for a in run.agreements)]
+    for variant in variants:
+        table.add_column(variant, justify="right")
     rows = {
         "perplexity": {p.variant: f"{p.perplexity:.2f}" for p in run.perplexities},
+        "cosine to dense": {a.variant: f"{a.cosine:.4f}" for a in run.agreements},
         "accuracy": {c.variant: f"{100 * c.accuracy:.1f} %" for c in run.choices},
         "stability": {
             c.variant: f"{100 * c.stability:.1f} %" for c in run.choices if c.stability is not None
         },
-        "parameters": {
-            p.variant: f"{run.anatomy_of(p.variant).parameters / 1e6:,.1f} M" for p in run.perplexities
-        },
+        "parameters": {v: f"{run.anatomy_of(v).parameters / 1e6:,.1f} M" for v in variants},
         "tokens/s": {s.variant: f"{s.decode_tokens_per_second:.1f}" for s in run.speeds},
         "peak memory": {s.variant: f"{s.peak_memory_bytes / 1e6:,.0f} MB" for s in run.speeds},
     }
     for name, values in rows.items():
         if values:
-            table.add_row(name, *(values.get(p.variant, "") for p in run.perplexities))
+            table.add_row(name, *(values.get(variant, "") for variant in variants))
     _print(table)
     if run.depths:
         _show_depths(run)
@@ -226,7 +226,8 @@ def _show_layers(analysis: Analysis) -> None:
 
 
 def _show_blocks(analysis: Analysis) -> None:
-    table = Table(title="Best block of each size, by angular distance at the last token")
+    token = analysis.similarity.compared_token
+    table = Table(title=f"Best block of each size, by angular distance at the {token} token")
     for column in ("layers", "block", "distance"):
         table.add_column(column, justify="right")
     for best in analysis.best_blocks[: analysis.dense.num_layers // 2]:

@@ -23,7 +23,9 @@ from hf_prune.activations import ActivationMemory, Activations
 from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.in_place import in_place
-from hf_prune.skeleton import Skeleton, auto_class, build_skeleton
+from hf_prune.model_class import answer_of, auto_class, named_inputs
+from hf_prune.records import IMAGE_ENCODER
+from hf_prune.skeleton import Skeleton, build_skeleton
 from hf_prune.stream import (
     UNLIKE,
     Entered,
@@ -37,6 +39,7 @@ from hf_prune.stream import (
 )
 
 TOKENS_AT_ONCE = 2048  # through one layer in one call
+IMAGES_AT_ONCE = 8  # of an encoder of images, whose tokens are not known before
 MOST_ANSWERS = 3  # values that a layer hands back
 POSITIONS_AT_ONCE = 256  # through the head in one call: the logits of a large vocabulary are wide
 
@@ -55,6 +58,7 @@ class StreamedDecoder:
     _answers: int = 0  # how many values this family's layers answer in a tuple; 0: a tensor alone
     _by_ids: bool | None = None  # whether the model takes tokens alone, not what they are embedded as
     _state: StateShape = field(default_factory=lambda: StateShape())
+    _blank: Tensor = field(default_factory=lambda: torch.empty(0))  # one input, all zeros
 
     @property
     def num_layers(self) -> int:
@@ -66,12 +70,15 @@ class StreamedDecoder:
         """Embed the tokens and note what every layer is called with.
 
         Args:
-            tokens: ids, (sequences, length).
+            tokens: ids, (sequences, length); of an encoder of images the pixel values, (images, channels,
+                height, width).
 
         Returns:
             Hidden states at the input of layer 0, batch by batch: (batch, length, hidden).
         """
-        batches = tokens.split(max(1, TOKENS_AT_ONCE // tokens.shape[1]))
+        images = self.skeleton.kind == IMAGE_ENCODER
+        batches = tokens.split(IMAGES_AT_ONCE if images else max(1, TOKENS_AT_ONCE // tokens.shape[1]))
+        self._blank = torch.zeros_like(batches[0][:1], device=self.device)
         self._calls, hidden = [], Activations(self.memory)
         with self._outer_weights(lambda name: name not in self._head_names()):
             for batch in batches:
@@ -109,13 +116,19 @@ class StreamedDecoder:
                         f"alone: {first_line(error)}"
                     ) from error
                 check_alone(self.skeleton, number, filled, dictionaries(keywords))
-                return self._state.flat(output[0] if isinstance(output, tuple | list) else output)
+                state = self._state.flat(output[0] if isinstance(output, tuple | list) else output)
+                if state.shape != hidden.shape:
+                    raise UnsupportedModel(strange(self.skeleton, f"layer {number} changes their shape"))
+                return state
 
             yield run
 
     @contextmanager
     def head(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """The final norm and head, as a function from hidden (1, positions, hidden) to logits."""
+        """The final norm and head, as a function from hidden (1, positions, hidden) to logits.
+
+        An encoder's wants all positions, and answers the last hidden states where it has no head.
+        """
         if not self._by_ids:
             with self._outer_weights(lambda name: name not in self._embedding_only_names()):
                 if self._by_ids is None:
@@ -128,6 +141,8 @@ class StreamedDecoder:
 
     def _takes_embeddings(self) -> bool:
         """Whether the model runs from embedded tokens, so that its embedding need not be read."""
+        if self.skeleton.kind == IMAGE_ENCODER:
+            return False
         state = torch.zeros(1, 1, math.prod(self._state.tail), dtype=self.dtype, device=self.device)
         try:
             self._logits(state)
@@ -142,16 +157,19 @@ class StreamedDecoder:
             return self._answer(state, None)
 
         shape = hidden.shape[:2]
-        if self._by_ids:
-            entering: dict[str, Tensor] = {
-                "input_ids": torch.zeros(shape, dtype=torch.long, device=self.device)
-            }
+        if self.skeleton.kind == IMAGE_ENCODER:
+            entering = self._named(self._blank.expand(len(hidden), -1, -1, -1))
+        elif self._by_ids:
+            entering = self._named(torch.zeros(shape, dtype=torch.long, device=self.device))
         else:
             embedding: Any = self.skeleton.model.get_input_embeddings()
             width = embedding.weight.shape[-1]
             entering = {"inputs_embeds": hidden.new_zeros(*shape, width)}
         with self._replaced(through):
-            return self.skeleton.model(**entering, use_cache=False).logits
+            return answer_of(self.skeleton.model, self.skeleton.kind, **entering)
+
+    def _named(self, inputs: Tensor) -> dict[str, Tensor]:
+        return named_inputs(self.skeleton.kind, inputs)
 
     def _answer(self, state: Tensor, beside: Tensor | None) -> Any:
         """The state as a layer of this family would answer it."""
@@ -191,7 +209,7 @@ class StreamedDecoder:
 
         try:
             with self._replaced(note):
-                self.skeleton.model(input_ids=tokens, use_cache=False)
+                answer_of(self.skeleton.model, self.skeleton.kind, **self._named(tokens))
         except Entered:
             pass
         return notes
@@ -315,7 +333,7 @@ def logits_by_sequence(
         replacements: tensors, by their name on disk, used in place of the stored ones.
 
     Yields:
-        (1, length, vocabulary), float32.
+        (1, length, vocabulary), float32; of an encoder what it answers first.
     """
     hidden = run_layers(decoder, decoder.enter(tokens), layers, replacements)
     with decoder.head() as logits_of:

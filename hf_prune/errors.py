@@ -10,6 +10,7 @@
         NoSafetensors                     only pickled weights, and no leave to read them; or none
       UnsupportedModel                    its structure or format is not one that can be cut yet
       UnusableText                        calibration or evaluation text is too short, or overlaps
+      UnusableImages                      the same of images
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
       PublishRefused                      pushing would overwrite what hf-prune did not make
@@ -64,6 +65,10 @@ class UnsupportedModel(HfPruneError):
 
 class UnusableText(HfPruneError):
     """A text for calibration or evaluation is too short, unreadable, or overlaps another."""
+
+
+class UnusableImages(HfPruneError):
+    """Images for calibration or evaluation are missing, unreadable, or overlap others."""
 
 
 class ProofFailed(HfPruneError):

@@ -25,6 +25,9 @@ Content = dict[str, Any]
 Edit = dict[str, Any]  # new values of fields in the part that describes the decoder
 
 NUMBERS_LAYERS = re.compile(r"layer|idx|index|indices")  # in the name of a set of layer numbers
+# Of models that can serve as backbones: a name for each layer's output, and the outputs that a backbone hands
+# out. Where they are not stated, configuration classes name as many as there are layers.
+OF_BACKBONES = ("stage_names", "out_features", "out_indices")
 # Layers beyond the last that predict further tokens: they follow the last layer of the whole model.
 BEYOND_THE_LAST = ("num_nextn_predict_layers", "num_mtp_layers")
 
@@ -41,6 +44,8 @@ def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
         UnsupportedModel: the configuration class has no words for the shorter model.
     """
     content: Content = json.loads(text)
+    if hasattr(skeleton.whole_config, "stage_names"):
+        content = {name: value for name, value in content.items() if name not in OF_BACKBONES}
     shorter = _shorter(content, kept, skeleton)
     if "quantization_config" in shorter:
         shorter["quantization_config"] = _renumbered(shorter["quantization_config"], kept, skeleton)

@@ -18,6 +18,7 @@ Kind = Mapping[Trait, Any]
 
 PLAIN = (bool, int, float, str, type(None))
 ABSENT = object()
+STOCHASTIC_DEPTH = "drop_path"  # drops layers, the deeper the likelier, in training alone
 NUMBERS = ("layer_idx", "layer_id", "layer_number", "layer_index")  # some layers hold two of a cache's
 
 
@@ -76,6 +77,8 @@ def _carried(was: Any, becomes: Any, total: int, kept: tuple[int, ...]) -> bool:
 def _kind(layer: nn.Module) -> dict[Trait, Any]:
     kind: dict[Trait, Any] = {}
     for path, module in layer.named_modules():
+        if path.rpartition(".")[2].startswith(STOCHASTIC_DEPTH):
+            continue
         kind[path, "class"] = type(module).__name__
         for attribute, value in vars(module).items():
             if not attribute.startswith("_") and attribute != "training" and _plain(value):

@@ -1,30 +1,36 @@
-"""The original model and its texts, opened: each part is read when it is first needed."""
+"""The original model and its texts or images, opened: each part is read when it is first needed."""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_prune import anatomy, calibration, instructions, source
+from hf_prune import anatomy, calibration, images, instructions, source
 from hf_prune.activations import ActivationMemory
 from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.environment import choose_device, free_memory
 from hf_prune.errors import RecipeError, UnsupportedModel, first_line
 from hf_prune.evaluate.items import STRETCH, Items, Questions, items_from_text, read_questions, to_items
+from hf_prune.images import Images
 from hf_prune.layer_config import reason_against
 from hf_prune.progress import Reporter
 from hf_prune.ranks import ALONE, Ranks
 from hf_prune.recipe import SELF, Recipe, check_recipe
-from hf_prune.records import Anatomy, Source
+from hf_prune.records import DECODER, IMAGE_ENCODER, TEXT_ENCODER, Anatomy, Source
+from hf_prune.without_loss import refuse_what_needs_a_loss
 
 SELECTION_SEQUENCES = 16  # calibration windows that nothing is fitted on
 PROBE_TOKENS = 2048  # that a single layer's worth is judged by, where each layer needs passes of its own
 MEMORY_SHARE = 0.5  # of what is free, for hidden states
+
+
+Material = tuple[Text, Text] | tuple[Images, Images]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Located:
     recipe: Recipe
     device: torch.device
     found: source.Found
-    texts: tuple[Text, Text]  # to fit on, and held out
+    texts: Material  # to fit on, and held out
     healing_text: Text | None  # to train on, or prompts; None where nothing is trained
     questions: Questions | None  # multiple choice; None where that is made from the held-out text
     anatomy: Anatomy
@@ -47,7 +53,7 @@ class Original:
     recipe: Recipe
     source: Source
     identity: str  # changes when the model's content does
-    texts: tuple[Text, Text]  # to fit on, and held out
+    texts: Material  # to fit on, and held out
     healing_text: Text | None  # to train on, or prompts; None where nothing is trained
     questions: Questions | None  # multiple choice; None where that is made from the held-out text
     device: torch.device
@@ -101,6 +107,7 @@ class Original:
             return to_items(self.questions, self.tokenizer, self._most_tokens)
         length = min(STRETCH, self.window_length)
         text, count = self.texts[1], self.recipe.choice_items
+        assert isinstance(text, Text)  # an encoder is asked nothing
         return items_from_text(
             calibration.to_windows(text, self.tokenizer, num_sequences=count, length=length)
         )
@@ -118,7 +125,11 @@ class Original:
     @cached_property
     def window_length(self) -> int:
         """Tokens of a window: as many as asked for, or as the model was made for."""
-        return calibration.longest_window(self.recipe.sequence_length, [self._most_tokens])
+        limits = [self._most_tokens]
+        if self.decoder.skeleton.kind == TEXT_ENCODER:
+            # RoBERTa and its kin count positions that no text can use; what is left their tokenizers know.
+            limits.append(self.tokenizer.model_max_length)
+        return calibration.longest_window(self.recipe.sequence_length, limits)
 
     @property
     def _most_tokens(self) -> int | None:
@@ -136,9 +147,29 @@ class Original:
                 f"the tokenizer in {self.folder} cannot be loaded: {first_line(error)}"
             ) from error
 
-    def _windows(self, text: Text, count: int, *, seed: int | None) -> Windows:
+    @cached_property
+    def image_processor(self) -> Any:
+        """The model's own, for images."""
+        try:
+            return AutoImageProcessor.from_pretrained(self.folder, trust_remote_code=False)
+        except (ValueError, OSError, KeyError, ImportError, AttributeError, TypeError) as error:
+            raise UnsupportedModel(
+                f"the image processor in {self.folder} cannot be loaded: {first_line(error)}"
+            ) from error
+
+    def _windows(self, material: Text | Images, count: int, *, seed: int | None) -> Windows:
+        if isinstance(material, Images):
+            processor = self.image_processor
+            pixels = images.pixel_values(material, processor, num_images=count, shuffle_seed=seed)
+            tokens = self.decoder.enter(pixels[:1])[0].shape[1]
+            return images.to_windows(material, pixels, tokens)
         return calibration.to_windows(
-            text, self.tokenizer, num_sequences=count, length=self.window_length, shuffle_seed=seed
+            material,
+            self.tokenizer,
+            num_sequences=count,
+            length=self.window_length,
+            shuffle_seed=seed,
+            whole=self.decoder.skeleton.kind == TEXT_ENCODER,
         )
 
 
@@ -168,11 +199,12 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
         trust_remote_code=recipe.trust_remote_code,
     )
     (reporter or Reporter()).tell(found.notice or source.announce(found))
-    texts = _read_texts(recipe)
-    healing_text = _read_healing_text(recipe, texts)
+    described = source.fetch_anatomy(found, exact=exact)
+    if described.kind != DECODER:
+        refuse_what_needs_a_loss(recipe, described)
+    texts, healing_text = _read_material(recipe, described.kind)
     asked = recipe.choices if recipe.choice_items else None
     questions = read_questions(Path(asked), recipe.choice_items) if asked else None
-    described = source.fetch_anatomy(found, exact=exact)
     return Located(
         recipe=recipe,
         device=device,
@@ -215,6 +247,14 @@ def open_original(
     )
 
 
+def _read_material(recipe: Recipe, kind: str) -> tuple[Material, Text | None]:
+    """What a model is measured on, to fit on and held out, and the text to train it on, if it is trained."""
+    if kind == IMAGE_ENCODER:
+        return _read_images(recipe), None
+    texts = _read_texts(recipe)
+    return texts, _read_healing_text(recipe, texts) if kind == DECODER else None
+
+
 def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
     """The text to fit on and the held-out one, once it is sure that they share no document."""
 
@@ -224,6 +264,18 @@ def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
     fitted = text(recipe.calibration, calibration.BUILT_IN_CALIBRATION)
     heldout = text(recipe.eval_data, calibration.BUILT_IN_HELDOUT)
     calibration.check_disjoint(fitted, heldout)
+    return fitted, heldout
+
+
+def _read_images(recipe: Recipe) -> tuple[Images, Images]:
+    """The images to fit on and the held-out ones, once it is sure that they share none."""
+
+    def read(path: str | None, name: str, seeds: range) -> Images:
+        return images.read_images(Path(path)) if path else images.drawn_images(name, seeds)
+
+    fitted = read(recipe.calibration, "drawn_calibration", images.DRAWN_CALIBRATION)
+    heldout = read(recipe.eval_data, "drawn_heldout", images.DRAWN_HELDOUT)
+    images.check_disjoint(fitted, heldout)
     return fitted, heldout
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, calibration, hub
+from hf_prune import anatomy, calibration, hub, images
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.card import render_card, render_depth_card, render_pictures
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, gigabytes, whole_folder, write_whole
+from hf_prune.encoder_card import render_encoder_card
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
 from hf_prune.evaluate.choices import answer
@@ -35,6 +36,8 @@ from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import GrowStage, grow
 from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
+from hf_prune.images import Images
+from hf_prune.measure.agreement import agreement
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
@@ -43,6 +46,8 @@ from hf_prune.ranks import Ranks, join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.recipe_files import built_in_options, recipe_text
 from hf_prune.records import (
+    DECODER,
+    Agreement,
     Anatomy,
     Answers,
     Bridge,
@@ -164,7 +169,7 @@ def prune(
         follow(ranks)
         return None
     texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
-    digests = [calibration.digest(text) for text in texts]
+    digests = [images.digest(t) if isinstance(t, Images) else calibration.digest(t) for t in texts]
     digests += [located.questions.sha256] if located.questions else []
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
@@ -249,7 +254,9 @@ def _run_stages(
     variants |= {s.checkpoint.variant: work.place(s.checkpoint) for s in stages if s.checkpoint}
     if healed.checkpoint:
         variants.pop(GROWN, None)  # it computes what it was grown from
-    perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items())
+    decodes = work.dense.kind == DECODER
+    perplexities = tuple(_evaluate(work, variant, path) for variant, path in variants.items() if decodes)
+    shorter = [variant for variant in variants if variant != "dense" and not decodes]
     choices = _choose(work, variants)
     depths = _depths(work, healed) if healed.healing.plan.depths else ()
     trial = _try_speed(work, {v: variants[v] for v in ("dense", result.variant)})
@@ -280,6 +287,7 @@ def _run_stages(
         seconds=0.0,
         growth=grown.growth if grown else None,
         depths=depths,
+        agreements=tuple(_agree(work, variant, variants[variant]) for variant in shorter),
         choices=choices,
     )
 
@@ -373,9 +381,17 @@ def _evaluate(work: _Work, variant: str, folder: Path) -> Perplexity:
     return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
 
 
+def _agree(work: _Work, variant: str, folder: Path) -> Agreement:
+    def compute() -> Agreement:
+        original, shorter = work.original.decoder, work.original.open(folder)
+        return agreement(original, shorter, work.original.heldout, variant, work.reporter.progress)
+
+    return work.folder.stage(f"agreement-{variant}", Agreement, work.inputs, compute)
+
+
 def _choose(work: _Work, folders: dict[str, Path]) -> tuple[Choices, ...]:
     """What every variant makes of multiple choice, the original first."""
-    if work.recipe.choice_items == 0:
+    if work.recipe.choice_items == 0 or work.dense.kind != DECODER:
         return ()
     answers = [_answer(work, variant, folder) for variant, folder in folders.items()]
     return tuple(compare(work.original.items, each, answers[0]) for each in answers)
@@ -426,6 +442,8 @@ def _depths(work: _Work, healed: ProvedHealing) -> tuple[Depth, ...]:
 
 
 def _try_speed(work: _Work, folders: dict[str, Path]) -> SpeedTrial:
+    if work.dense.kind != DECODER:
+        return SpeedTrial(speeds=(), reason="hf-prune measures that of decoders alone")
     return work.folder.stage("speed", SpeedTrial, work.inputs, lambda: _measured_speeds(work, folders))
 
 
@@ -472,7 +490,7 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
-        (partial / "README.md").write_text(render_card(run, repo_id), encoding="utf-8")
+        (partial / "README.md").write_text(_card(run, repo_id), encoding="utf-8")
         made = f"{run.source.repo_id or run.source.folder}: {run.command}"
         (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
     for depth in run.depths[:-1]:
@@ -483,6 +501,10 @@ def _assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             card = render_depth_card(run, depth.layers, repo_id)
             (partial / "README.md").write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
+
+
+def _card(run: Run, repo_id: str | None) -> str:
+    return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
 
 
 def _link(path: Path, target: Path) -> None:
@@ -496,7 +518,7 @@ def _link(path: Path, target: Path) -> None:
 def _publish(
     run: Run, folder: RunFolder, repo_id: str, publication: Publication, reporter: Reporter
 ) -> Published:
-    card = render_card(run, repo_id)
+    card = _card(run, repo_id)
     write_whole(folder.model / "README.md", card)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
     origin = run.source.repo_id or run.source.folder

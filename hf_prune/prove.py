@@ -17,8 +17,9 @@ from hf_prune.calibration import Windows
 from hf_prune.decoder import StreamedDecoder, load_whole, logits_by_sequence, open_decoder
 from hf_prune.environment import reason_not_to_load
 from hf_prune.errors import ProofFailed, UnsupportedModel, first_line
+from hf_prune.model_class import answer_of, named_inputs
 from hf_prune.progress import Progress, silent
-from hf_prune.records import Check, Proof
+from hf_prune.records import DECODER, Check, Proof
 from hf_prune.stream import UNLIKE
 from hf_prune.weights import TORCH_DTYPES, read_index
 
@@ -53,8 +54,12 @@ def expected_logits(
 
 
 def proof_tokens(windows: Windows) -> Tensor:
-    """The tokens that a model is proved on: the beginnings of the first windows, (sequences, length)."""
-    return windows.ids[:PROOF_SEQUENCES, :PROOF_LENGTH]
+    """The tokens that a model is proved on: the beginnings of the first windows, (sequences, length).
+
+    Images are taken whole: (images, channels, height, width).
+    """
+    first = windows.ids[:PROOF_SEQUENCES]
+    return first[:, :PROOF_LENGTH] if first.dim() == 2 else first
 
 
 def _as_stored(decoder: StreamedDecoder, name: str, value: Tensor) -> Tensor:
@@ -99,7 +104,8 @@ def prove(
                 f"{check.detail}); nothing is published: please report this with the model's name"
             )
         checks.append(check)
-    left_out = f"decoding with the cache was not compared: {too_large}" if too_large else None
+    unseen = "loading it whole" if decoder.skeleton.kind != DECODER else "decoding with the cache"
+    left_out = f"{unseen} was not compared: {too_large}" if too_large else None
     return Proof(variant=variant, checks=tuple(checks), left_out=left_out)
 
 
@@ -120,7 +126,7 @@ def check_streaming(decoder: StreamedDecoder, tokens: Tensor) -> None:
     if reason_not_to_load(_size_in_memory(decoder), decoder.device.type):
         return
     model, _ = load_whole(decoder.skeleton.index.folder, decoder)
-    difference = _difference(streamed, _plain_logits(model, tokens))
+    difference = _difference(streamed, _plain_logits(model, tokens, decoder.skeleton.kind))
     if difference > TOLERANCE[decoder.dtype]:
         raise UnsupportedModel(
             f"run layer by layer, {type(model).__name__} computes something else than in one piece (logits "
@@ -137,10 +143,11 @@ def _checks_of_model(
     folder: Path, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
 ) -> tuple[Callable[[], Check], ...]:
     model, loading = load_whole(folder, decoder)
+    encodes = decoder.skeleton.kind != DECODER
     return (
         lambda: _check_keys(loading, decoder),
-        lambda: _check_logits(_plain_logits(model, tokens), expected, decoder.dtype),
-        lambda: _check_decoding(model, tokens, decoder),
+        lambda: _check_logits(_plain_logits(model, tokens, decoder.skeleton.kind), expected, decoder),
+        *(() if encodes else (lambda: _check_decoding(model, tokens, decoder),)),
     )
 
 
@@ -153,7 +160,7 @@ def _checks_of_files(
         lambda: _check_logits(
             torch.cat(list(logits_by_sequence(written, tokens, range(written.num_layers)))),
             expected,
-            decoder.dtype,
+            decoder,
         ),
     )
 
@@ -171,17 +178,19 @@ def _check_keys(loading: Mapping[str, Any], original: StreamedDecoder) -> Check:
 
 
 @torch.inference_mode()
-def _plain_logits(model: Any, tokens: Tensor) -> Tensor:
-    return model(input_ids=tokens, use_cache=False).logits.float()
+def _plain_logits(model: Any, tokens: Tensor, kind: str = DECODER) -> Tensor:
+    return answer_of(model, kind, **named_inputs(kind, tokens)).float()
 
 
-def _check_logits(logits: Tensor, expected: Tensor, dtype: torch.dtype) -> Check:
+def _check_logits(logits: Tensor, expected: Tensor, decoder: StreamedDecoder) -> Check:
     difference = _difference(logits, expected.to(logits))
+    decodes = decoder.skeleton.kind == DECODER
+    where = f"any of {logits.shape[0]} x {logits.shape[1]} tokens" if decodes else "any place"
+    what = "logits equal" if decodes else "the answer equals"
     return Check(
-        name="logits equal the original's with those layers left out",
-        passed=difference <= TOLERANCE[dtype],
-        detail=f"at most {difference:.2g} standard deviations apart at any of {logits.shape[0]} x "
-        f"{logits.shape[1]} tokens",
+        name=f"{what} the original's with those layers left out",
+        passed=difference <= TOLERANCE[decoder.dtype],
+        detail=f"at most {difference:.2g} standard deviations apart at {where}",
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from hf_prune.recipe import Recipe
 from hf_prune.records import (
+    Agreement,
     Anatomy,
     BlockDistance,
     Bridge,
@@ -49,7 +50,7 @@ class Run:
     proofs: tuple[Proof, ...]  # of the cut, and of the bridged and healed checkpoints where there are such
     bridge: Bridge
     healing: Healing
-    perplexities: tuple[Perplexity, ...]  # dense, cut, bridged and healed where there are such
+    perplexities: tuple[Perplexity, ...]  # dense, cut, bridged and healed where there are such; no encoder's
     speeds: tuple[Speed, ...]  # dense and the result; empty where they could not be loaded
     speed_reason: str | None  # why speeds were not measured
     started: str  # ISO 8601, UTC
@@ -58,6 +59,7 @@ class Run:
     depths: tuple[Depth, ...] = ()  # of a sorted model, the shallowest first
     choices: tuple[Choices, ...] = ()  # of the variants in `perplexities`
     speculations: tuple[Speculation, ...] = ()
+    agreements: tuple[Agreement, ...] = ()  # of an encoder: cut, and bridged where there is such
     cited: Citation | None = None  # whose recipe was followed
     speculation_reason: str | None = None  # why there are none, where one was asked for
 

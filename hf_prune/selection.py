@@ -16,7 +16,7 @@ from hf_prune.measure.scores import Scores, with_scores
 from hf_prune.original import Original
 from hf_prune.progress import Reporter
 from hf_prune.recipe import Recipe, parse_protected
-from hf_prune.records import Selected, Similarity, Tournament
+from hf_prune.records import DECODER, CutAgreement, Selected, Similarity, Tournament
 from hf_prune.trials import Trials
 
 TRIAL_SEQUENCES = 16  # windows that the bridges of a tournament are fitted on
@@ -46,6 +46,8 @@ class Selection:
             return Selected(similarity=similarity, plan=plan_for(similarity, wanted, NAMED))
         if wanted is None:
             return self._deepest(similarity)
+        if self.recipe.method == AUTO and self.original.dense.kind != DECODER:
+            return self._nearest(similarity, wanted)
         if self.recipe.method == AUTO:
             return self._tournament(similarity, wanted)
         method = self.recipe.method
@@ -104,10 +106,14 @@ class Selection:
     def _pass_tokens(self) -> int:
         return self.original.calibration[0].ids.numel()
 
-    def _field(self, similarity: Similarity, count: int) -> Field:
+    def _proposals(self, similarity: Similarity, count: int) -> dict[Removed, tuple[str, ...]]:
+        """By the layers that it removes, who proposes a cut: every criterion whose scores there are."""
+        encodes = self.original.dense.kind != DECODER
         proposals: dict[Removed, tuple[str, ...]] = {}
-        for method in CRITERIA:
+        for method, criterion in CRITERIA.items():
             if method in NEVER_PROPOSED or (method == "greedy" and self.recipe.contiguous):
+                continue
+            if encodes and criterion.needs != "similarity":
                 continue
             try:
                 removed = self._propose(method, similarity, count)
@@ -119,6 +125,30 @@ class Selection:
                 f"no criterion can propose {count} layers: protect fewer, or try a number that fits the "
                 f"pattern of this family's layers"
             )
+        return proposals
+
+    def _nearest(self, similarity: Similarity, count: int) -> Selected:
+        """Of what the criteria propose, the cut whose final states are nearest the original's.
+
+        An encoder has no loss on a plain text, so no tournament can be held.
+        """
+        proposals = self._proposals(similarity, count)
+        found = self._trials().agreements(list(proposals))
+        tried = [
+            CutAgreement(removed=removed, proposed_by=names, cosine=cosine, bridged=bridged)
+            for (removed, names), (cosine, bridged) in zip(proposals.items(), found, strict=True)
+        ]
+        tried.sort(key=lambda trial: (-trial.cosine, trial.removed))
+        best = tried[0]
+        self.reporter.tell(
+            f"of {len(tried)} cuts, that of layers {ranges(best.removed)} is the nearest to the original "
+            f"({', '.join(best.proposed_by)}): cosine {best.cosine:.4f}"
+        )
+        plan = plan_for(similarity, best.removed, AUTO, agreements=tuple(tried))
+        return Selected(similarity=similarity, plan=plan)
+
+    def _field(self, similarity: Similarity, count: int) -> Field:
+        proposals = self._proposals(similarity, count)
         promise = similarity.scores("loss")
         assert promise is not None
         bridging = self._bridge_text()

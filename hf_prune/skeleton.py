@@ -15,25 +15,14 @@ import torch
 from accelerate import init_empty_weights
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from hf_prune import loading
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.loading import Conversion, Names, Place
-from hf_prune.own_code import (
-    classes_named,
-    needs_trust,
-    own_model_class,
-    read_trusted_config,
-    refuse_own_model,
-)
+from hf_prune.model_class import kind_of, model_class
+from hf_prune.own_code import read_trusted_config, refuse_own_model
 from hf_prune.quantised import quantised
 from hf_prune.weights import TORCH_DTYPES, StoredTensor, WeightIndex, read_index
 
@@ -63,6 +52,11 @@ class Skeleton:
         layers = self.model.get_submodule(self.layer_path)
         assert isinstance(layers, nn.ModuleList)
         return layers
+
+    @cached_property
+    def kind(self) -> str:
+        """What the model is: a decoder, or an encoder of text or of images."""
+        return kind_of(self.whole_config)
 
     @property
     def num_layers(self) -> int:
@@ -166,13 +160,6 @@ def _known_config(folder: Path) -> PreTrainedConfig:
         ) from error
 
 
-def auto_class(config: PreTrainedConfig) -> Any:
-    """The class of transformers that loads a model of this configuration as its users do."""
-    own = {} if type(config).__module__.startswith("transformers.") else classes_named(config)
-    causal = type(config) in AutoModelForCausalLM._model_mapping or AutoModelForCausalLM.__name__ in own
-    return AutoModelForCausalLM if causal else AutoModelForImageTextToText
-
-
 def build_skeleton(folder: Path, *, trust_remote_code: bool = False) -> Skeleton:
     """The model in `folder` without its weights, and its decoder layers.
 
@@ -202,9 +189,9 @@ def skeleton_of(
         UnsupportedModel: there is no module list of that length, or more than one; or the tensors are not
             those of this architecture.
     """
-    model_class = _model_class(config, trust_remote_code=trust_remote_code)
+    known = model_class(config, trust_remote_code=trust_remote_code)
     try:
-        model = empty_model(model_class, config)
+        model = empty_model(known, config)
     except (ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
         raise UnsupportedModel(
             f"transformers cannot build {config.model_type} from its configuration: {first_line(error)}"
@@ -222,32 +209,17 @@ def skeleton_of(
     return skeleton
 
 
-def _model_class(config: PreTrainedConfig, *, trust_remote_code: bool) -> type[PreTrainedModel]:
-    """The class that transformers loads: the model's own where it brings one that may be run."""
-    auto = auto_class(config)
-    own = own_model_class(config, auto) if trust_remote_code else None
-    if own is not None:
-        return own
-    try:
-        known: type[PreTrainedModel] = auto._model_mapping[type(config)]
-    except KeyError as error:
-        if not trust_remote_code and AutoModelForCausalLM.__name__ in classes_named(config):
-            raise needs_trust(Path(str(config.name_or_path))) from error
-        raise UnsupportedModel(f"{config.model_type} has no causal language model in transformers") from error
-    return known
-
-
-def empty_model(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+def empty_model(known: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
     """A model on the meta device; its buffers are computed.
 
     Args:
-        model_class: one that may want the text part of the configuration alone.
+        known: its class, which may want the text part of the configuration alone.
         config: the whole.
     """
-    if model_class.config_class is config.sub_configs.get("text_config"):
+    if known.config_class is config.sub_configs.get("text_config"):
         config = config.get_text_config()
     with init_empty_weights(include_buffers=False), no_init_weights():
-        model = model_class._from_config(config)
+        model = known._from_config(config)
     return model.eval().requires_grad_(False)
 
 

@@ -58,10 +58,11 @@ class StateShape:
 
     @classmethod
     def of(cls, state: Tensor, tokens: Tensor, skeleton: Skeleton) -> "StateShape":
-        """Read off a state that stands for tokens, (batch, length)."""
+        """Read off a state that stands for tokens, (batch, length), or images, (batch, ...)."""
+        wanted = tokens.shape if tokens.dim() == 2 else (len(tokens), state.shape[1])
         for streams_first in (False, True):
             laid = state.movedim(0, 2) if streams_first and state.dim() == 4 else state
-            if laid.shape[:2] == tokens.shape and laid.dim() > 2:
+            if laid.shape[:2] == wanted and laid.dim() > 2:
                 return cls(streams_first=streams_first and state.dim() == 4, tail=tuple(laid.shape[2:]))
         raise UnsupportedModel(strange(skeleton, "its hidden states are not one for each token"))
 

@@ -13,6 +13,7 @@ from hf_prune.choose.blocks import all_but, blocks_of
 from hf_prune.choose.tournament import Removed
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.measure.ablation import Cut, try_cuts
+from hf_prune.measure.agreement import try_agreements
 from hf_prune.progress import Progress
 from hf_prune.records import CutLosses
 
@@ -56,6 +57,20 @@ class Trials:
             first: number of a window.
             end: the one after the last.
         """
+        tried = self._bridged(cuts)
+        part = windows_part(self.tried_on, first, end)
+        return try_cuts(self.decoder, part, tried, self.progress, f"trying {len(cuts)} cuts")
+
+    def agreements(self, cuts: Sequence[Removed]) -> list[tuple[float, bool]]:
+        """How near the final states of cuts are to the original's, and whether each has a bridge.
+
+        The first is the mean cosine on all windows.
+        """
+        tried, label = self._bridged(cuts), f"trying {len(cuts)} cuts"
+        cosines = try_agreements(self.decoder, self.tried_on, tried, self.progress, label)
+        return [(cosine, bool(cut.replacements)) for cosine, cut in zip(cosines, tried, strict=True)]
+
+    def _bridged(self, cuts: Sequence[Removed]) -> list[Cut]:
         new = [cut for cut in cuts if cut and cut not in self._bridges]
         if new and self.fitted_on is not None:
             wanted = [(blocks_of(cut), TRIAL) for cut in new]
@@ -63,6 +78,4 @@ class Trials:
             for cut, (_, solved) in zip(new, fitted, strict=True):
                 self._bridges[cut] = _Shelf(self.decoder, solved)
         layers = self.decoder.num_layers
-        tried = [Cut(all_but(cut, layers), self._bridges.get(cut, NO_BRIDGE)) for cut in cuts]
-        part = windows_part(self.tried_on, first, end)
-        return try_cuts(self.decoder, part, tried, self.progress, f"trying {len(cuts)} cuts")
+        return [Cut(all_but(cut, layers), self._bridges.get(cut, NO_BRIDGE)) for cut in cuts]

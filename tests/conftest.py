@@ -34,6 +34,7 @@ os.environ.update(
 import pytest
 import torch
 
+from tests.encoders import build_tiny_encoder
 from tests.models import build_tiny_model, silence_layers, train_tiny_model
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -96,6 +97,20 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             made[key] = tmp_path_factory.mktemp(family)
             build_tiny_model(made[key], family, **settings)
         return made[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tiny_encoders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny_encoders("bert")`: a folder with a tiny random encoder; made once."""
+    made: dict[str, Path] = {}
+
+    def get(model_type: str) -> Path:
+        if model_type not in made:
+            made[model_type] = tmp_path_factory.mktemp("encoder") / model_type
+            build_tiny_encoder(made[model_type], model_type)
+        return made[model_type]
 
     return get
 

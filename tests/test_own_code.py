@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from hf_prune.companions import companion_files
 from hf_prune.errors import UnsupportedModel
+from hf_prune.model_class import auto_class
 from hf_prune.original import locate, open_original
 from hf_prune.recipe import Recipe, analysis_command_line
-from hf_prune.skeleton import auto_class, build_skeleton
+from hf_prune.skeleton import build_skeleton
 from hf_prune.source import fetch_weights, find
 from tests.hub import LoopbackHub
 from tests.test_pickle import pickled_copy, tensors_of, without_layers_2_and_3

@@ -1,6 +1,6 @@
 """Which form of bridge a cut gets: the one asked for, or the best on text that none was fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -12,8 +12,9 @@ from hf_prune.calibration import Windows
 from hf_prune.choose.blocks import all_but
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.measure.ablation import Cut, try_cuts
+from hf_prune.measure.agreement import try_agreements
 from hf_prune.progress import Progress
-from hf_prune.records import Block, Bridge, BridgeTrial, Contest
+from hf_prune.records import DECODER, Block, Bridge, BridgeAgreement, BridgeTrial, Contest
 
 NO_BRIDGE = "none"
 SCALE = "scale"
@@ -33,7 +34,7 @@ def make_bridge(
         windows: calibration tokens to fit on, and others to choose by.
         blocks: that are removed, in order.
         method: the form; "auto": every form is tried beside no bridge, and the one with the lowest loss on
-            the windows to choose by is kept.
+            the windows to choose by is kept, or the one whose final states are nearest the original's.
         progress: shows the layers going by.
 
     Returns:
@@ -65,7 +66,7 @@ def best_bridge(
     fitted: Sequence[tuple[Bridge, dict[str, Tensor]]],
     progress: Progress,
 ) -> tuple[Bridge, dict[str, Tensor]]:
-    """The bridge with the lowest loss, or none where none lowers it.
+    """The bridge with the lowest loss, or none where none lowers it; of an encoder the nearest to it.
 
     Args:
         decoder: the original model.
@@ -83,19 +84,34 @@ def best_bridge(
     removed = tuple(layer for block in blocks for layer in range(block.start, block.end))
     kept = all_but(removed, decoder.num_layers)
     cuts = [Cut(kept), *(Cut(kept, solved) for _, solved in contenders)]
-    tried = try_cuts(decoder, windows, cuts, progress, "trying bridges")
     names = [NO_BRIDGE, *(bridge.method for bridge, _ in contenders)]
-    trials = [
-        BridgeTrial(method=name, loss=found.loss, divergence=found.divergence)
-        for name, found in zip(names, tried, strict=True)
-    ]
-    contest = Contest(text=windows.record, trials=tuple(sorted(trials, key=lambda trial: trial.loss)))
-    best = contest.trials[0].method
+    hold = _by_loss if decoder.skeleton.kind == DECODER else _by_agreement
+    contest = hold(decoder, windows, dict(zip(names, cuts, strict=True)), progress)
+    best = (contest.trials or contest.agreements)[0].method
     if best == NO_BRIDGE:
-        reason = (
-            f"every bridge raised the loss on {windows.record.num_tokens} calibration tokens set aside, so "
-            f"none was kept"
-        )
+        worse = "raised the loss" if contest.trials else "led away from the original's final states"
+        tokens = windows.record.num_tokens
+        reason = f"every bridge {worse} on {tokens} calibration tokens set aside, so none was kept"
         return Bridge(method=NO_BRIDGE, folded=(), reason=reason, contest=contest), {}
     bridge, solved = next(both for both in contenders if both[0].method == best)
     return replace(bridge, contest=contest), solved
+
+
+def _by_loss(
+    decoder: StreamedDecoder, windows: Windows, cuts: Mapping[str, Cut], progress: Progress
+) -> Contest:
+    tried = try_cuts(decoder, windows, list(cuts.values()), progress, "trying bridges")
+    trials = [
+        BridgeTrial(method=name, loss=found.loss, divergence=found.divergence)
+        for name, found in zip(cuts, tried, strict=True)
+    ]
+    return Contest(text=windows.record, trials=tuple(sorted(trials, key=lambda trial: trial.loss)))
+
+
+def _by_agreement(
+    decoder: StreamedDecoder, windows: Windows, cuts: Mapping[str, Cut], progress: Progress
+) -> Contest:
+    cosines = try_agreements(decoder, windows, list(cuts.values()), progress, "trying bridges")
+    found = [BridgeAgreement(method=name, cosine=cosine) for name, cosine in zip(cuts, cosines, strict=True)]
+    best_first = tuple(sorted(found, key=lambda agreement: -agreement.cosine))
+    return Contest(text=windows.record, trials=(), agreements=best_first)

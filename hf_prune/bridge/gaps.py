@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from hf_prune.activations import Activations
+from hf_prune.bridge.closing_norm import before_norm, closing_norm, targets_before
 from hf_prune.bridge.equations import Passage
 from hf_prune.bridge.forms import Form
 from hf_prune.bridge.projections import (
@@ -22,7 +23,7 @@ from hf_prune.bridge.projections import (
 from hf_prune.calibration import Windows
 from hf_prune.decoder import StreamedDecoder, run_layers, states_after
 from hf_prune.progress import Progress
-from hf_prune.records import Block, Bridge, FoldedBridge
+from hf_prune.records import DECODER, Block, Bridge, FoldedBridge
 
 
 @dataclass
@@ -145,10 +146,15 @@ def _fit_layer(
         beside: the original's states at its input; None: the layer has to make up for the gap alone. Else
             each of its projections has to take the stream to where the original's was after it.
     """
-    kind = decoder.skeleton.config.model_type
+    kind, encodes = decoder.skeleton.config.model_type, decoder.skeleton.kind != DECODER
     module = decoder.skeleton.layers[layer]
     with decoder.layer(layer) as run:
         names = additive_projections(module, run, entering[0])
+        norm = None if names or not encodes else closing_norm(module, run, entering[0])
+        if norm is not None:
+            run = before_norm(module, run, norm)
+            names = additive_projections(module, run, entering[0])
+            target = targets_before(module, run, norm, entering, target)
         carriers = names[-1:] if beside is None else names  # before a gap more of them gain nothing
         targets = {name: target for name in carriers[-1:]}
         if beside is not None:
@@ -158,6 +164,7 @@ def _fit_layer(
     for name, tensor in stored.items():
         weight = read_weight(decoder, layer, name)
         with decoder.layer(layer, stream.solved) as run:
+            run = run if norm is None else before_norm(module, run, norm)
             part = run if name == names[-1] else up_to(module, run, names[: names.index(name) + 1])
             passage = Passage(module.get_submodule(name), part, entering, targets.pop(name))
             fitted = stream.form.fit(passage, weight)

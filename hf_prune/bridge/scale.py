@@ -74,7 +74,7 @@ def fit_scale(
                 return Bridge(method="none", folded=(), reason=reason), {}
             for name, tensor in tensors.items():
                 solved[name] = (tensor / gap.factor).to(device="cpu", dtype=torch.float32)
-                folded.append(_folded(gap, layer, name, windows.ids.numel()))
+                folded.append(_folded(gap, layer, name, windows.record.num_tokens))
         with decoder.layer(layer) as run:
             along = stream is original
             if layer < last:

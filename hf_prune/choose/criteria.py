@@ -62,6 +62,11 @@ def always(_: tuple[int, ...]) -> bool:
     return True
 
 
+def title_of(method: str, similarity: Similarity) -> str:
+    """What a criterion goes by, with the token that was compared: an encoder's first."""
+    return CRITERIA[method].title.replace("last token", f"{similarity.compared_token} token")
+
+
 def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> tuple[int, ...]:
     """The layers that a method may remove: what neither the user nor its paper protects."""
     kept = set(protected)

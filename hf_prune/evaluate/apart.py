@@ -55,7 +55,7 @@ def load_whole(folder: Path, device: str, *, trust_remote_code: bool) -> Any:
     """
     from transformers import AutoConfig
 
-    from hf_prune.skeleton import auto_class
+    from hf_prune.model_class import auto_class
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     loaded: Any = auto_class(config).from_pretrained(

@@ -17,7 +17,8 @@ from hf_prune.heal.cost import (
     training_operations,
 )
 from hf_prune.recipe import Recipe, parse_depths
-from hf_prune.records import Anatomy, HealingPlan
+from hf_prune.records import DECODER, Anatomy, HealingPlan
+from hf_prune.without_loss import UNHEALED
 
 HEALED = "healed"  # the variant that a training leaves
 MOST_TOKENS = 10_000_000  # that are trained on where nobody says how many
@@ -68,6 +69,8 @@ def plan_healing(
     """
     if recipe.heal == "none":
         return HealingPlan(method="none", reason=None)
+    if dense.kind != DECODER:
+        return HealingPlan(method="none", reason=UNHEALED)
     if recipe.heal == "replace" and not gaps:
         raise RecipeError(
             "--heal replace trains the layer before a gap, and nothing comes before layer 0: --heal lora"

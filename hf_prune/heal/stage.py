@@ -23,7 +23,7 @@ from hf_prune.original import Original
 from hf_prune.progress import Reporter, silent
 from hf_prune.prove import proof_tokens, prove
 from hf_prune.ranks import Ranks
-from hf_prune.records import Block, Healing, HealingPlan, Plan, ProvedHealing
+from hf_prune.records import DECODER, Block, Healing, HealingPlan, Plan, ProvedHealing
 from hf_prune.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _decide(stage: HealStage) -> HealingPlan:
     original = stage.original
     recipe, device, dense = original.recipe, original.device, original.dense
     machine = this_machine(device, dense, stage.run.path, stage.ranks.count)
-    if may_train(recipe, device.type):
+    if dense.kind == DECODER and may_train(recipe, device.type):
         tokens = part_to_watch(healing_text(original, stage.folder, stage.reporter.progress))[0].ids.numel()
     else:
         tokens = approximate_tokens(original.healing_text)

@@ -17,8 +17,9 @@ from hf_prune.anatomy import describe, torch_dtype
 from hf_prune.errors import UnsupportedModel
 from hf_prune.heal.depths import Depths
 from hf_prune.heal.objective import prediction_loss, state_loss, text_loss
+from hf_prune.model_class import auto_class
 from hf_prune.records import HealingPlan
-from hf_prune.skeleton import Skeleton, auto_class
+from hf_prune.skeleton import Skeleton
 
 ADAPTER = "default"  # peft's own name for the first
 DROPOUT = 0.05  # Gromov et al. (2403.17887), who learn text; the original's predictions need none

@@ -29,7 +29,7 @@ class Cut:
 
 
 @dataclass
-class _Branch:
+class Branch:
     """Hidden states that some cuts have in common."""
 
     states: Activations
@@ -49,15 +49,11 @@ def try_cuts(
         progress: shows the layers going by.
         label: what this is for.
     """
-    whole = Cut(kept=tuple(range(decoder.num_layers)))
-    everything = [whole, *cuts]
-    branches = [_Branch(decoder.enter(windows.ids), list(range(len(everything))))]
-    for number in progress(range(decoder.num_layers), label, decoder.num_layers, "layer"):
-        branches = _through_layer(decoder, number, branches, everything)
+    branches = through_all_layers(decoder, windows, cuts, progress, label)
     original = next(place for place, branch in enumerate(branches) if 0 in branch.cuts)
     per_batch = len(branches[0].states[0])
-    losses: list[list[float]] = [[] for _ in everything]
-    divergences: list[list[float]] = [[] for _ in everything]
+    losses: list[list[float]] = [[] for _ in (None, *cuts)]
+    divergences: list[list[float]] = [[] for _ in (None, *cuts)]
     with decoder.head() as logits_of:
         for sequence, tokens in enumerate(windows.ids):
             batch, row = divmod(sequence, per_batch)
@@ -71,24 +67,46 @@ def try_cuts(
     return [CutLosses(losses=tuple(loss), divergences=tuple(apart)) for loss, apart in found]
 
 
+def through_all_layers(
+    decoder: StreamedDecoder, windows: Windows, cuts: Sequence[Cut], progress: Progress, label: str
+) -> list[Branch]:
+    """The states behind the last layer of a model and of several cuts of it.
+
+    Args:
+        decoder: the original.
+        windows: what passes through.
+        cuts: of it.
+        progress: shows the layers going by.
+        label: what this is for.
+
+    Returns:
+        Branches whose `cuts` number the whole model 0 and the given ones from 1.
+    """
+    everything = [Cut(kept=tuple(range(decoder.num_layers))), *cuts]
+    branches = [Branch(decoder.enter(windows.ids), list(range(len(everything))))]
+    for number in progress(range(decoder.num_layers), label, decoder.num_layers, "layer"):
+        branches = _through_layer(decoder, number, branches, everything)
+    return branches
+
+
 def _through_layer(
-    decoder: StreamedDecoder, number: int, branches: list[_Branch], cuts: Sequence[Cut]
-) -> list[_Branch]:
+    decoder: StreamedDecoder, number: int, branches: list[Branch], cuts: Sequence[Cut]
+) -> list[Branch]:
     """Every branch after layer `number`; one whose cuts part here becomes several."""
     places = decoder.skeleton.places
-    following: list[_Branch] = []
-    running: dict[int | None, list[_Branch]] = {}  # by whose replacements the layer carries
+    following: list[Branch] = []
+    running: dict[int | None, list[Branch]] = {}  # by whose replacements the layer carries
     for branch in branches:
         skipping = [cut for cut in branch.cuts if number not in cuts[cut].kept]
         if skipping:
-            following.append(_Branch(branch.states, skipping))
+            following.append(Branch(branch.states, skipping))
         parts: dict[int | None, list[int]] = {}
         for cut in branch.cuts:
             if number in cuts[cut].kept:
                 own = any(places[name].layer == number for name in cuts[cut].replacements)
                 parts.setdefault(id(cuts[cut].replacements) if own else None, []).append(cut)
         for whose, members in parts.items():
-            running.setdefault(whose, []).append(_Branch(branch.states, members))
+            running.setdefault(whose, []).append(Branch(branch.states, members))
     for together in running.values():
         replacements = cuts[together[0].cuts[0]].replacements
         with decoder.layer(number, replacements) as run:
@@ -99,13 +117,13 @@ def _through_layer(
     return following
 
 
-def _repeated(run: RunLayer, branch: _Branch, times: Mapping[int, int]) -> list[_Branch]:
+def _repeated(run: RunLayer, branch: Branch, times: Mapping[int, int]) -> list[Branch]:
     """A branch after a layer, which some of its cuts run more than once."""
     states, following = branch.states, []
     for turn in range(1, max(times.values()) + 1):
         states = states_after(run, states)
         if through := [cut for cut in branch.cuts if times[cut] == turn]:
-            following.append(_Branch(states, through))
+            following.append(Branch(states, through))
     return following
 
 

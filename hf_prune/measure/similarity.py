@@ -16,7 +16,7 @@ from hf_prune.calibration import Windows
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.progress import Progress
 from hf_prune.ranks import ALONE, Ranks
-from hf_prune.records import LayerScores, Matrix, Similarity
+from hf_prune.records import DECODER, LayerScores, Matrix, Similarity
 
 SAMPLED_TOKENS = 4096  # remembered at every boundary for the all-token matrices
 ROWS_AT_ONCE = 1024  # of hidden states raised to float32 together
@@ -31,20 +31,21 @@ class _Boundaries:
     They are kept in the dtype they were computed in, so nothing is rounded.
     """
 
-    last: Activations  # (sequences, hidden)
+    compared: Activations  # (sequences, hidden): the last token's, or an encoder's first
     sampled: Activations  # (sampled tokens, hidden)
     positions: Tensor  # of the sampled tokens among all tokens of this process
+    place: int  # of the compared token in each sequence
 
     def remember(self, hidden: Activations) -> None:
         """Add a boundary."""
-        last, rows, start = [], [], 0
+        compared, rows, start = [], [], 0
         for state in hidden:
             tokens = state.shape[0] * state.shape[1]
             here = self.positions[(self.positions >= start) & (self.positions < start + tokens)] - start
-            last.append(state[:, -1])
+            compared.append(state[:, self.place])
             rows.append(state.flatten(0, 1)[here])
             start += tokens
-        self.last.append(torch.cat(last))
+        self.compared.append(torch.cat(compared))
         self.sampled.append(torch.cat(rows))
 
 
@@ -54,7 +55,8 @@ def measure(
 ) -> Similarity:
     """Run the calibration tokens through every layer once and compare all boundaries.
 
-    Every token counts for Block Influence and, at the last position, for the last-token distances; every
+    Every token counts for Block Influence and, at the last position, for the last-token distances (an
+    encoder's last token is like any other: there it is the first, which many are read out by); every
     token but position 0, the attention sink, for the relative magnitude; for the all-token matrices up
     to `SAMPLED_TOKENS` evenly spaced tokens are remembered at each boundary.
 
@@ -65,10 +67,13 @@ def measure(
         ranks: the processes that share the windows.
     """
     part, sequences_before = ranks.share(windows)
-    positions = _sampled_positions(windows.ids.numel(), decoder.device)
-    before = sequences_before * windows.ids.shape[1]
-    mine = positions[(positions >= before) & (positions < before + part.ids.numel())] - before
-    boundaries = _Boundaries(Activations(decoder.memory), Activations(decoder.memory), mine)
+    record = windows.record
+    positions = _sampled_positions(record.num_tokens, decoder.device)
+    before = sequences_before * record.sequence_length
+    mine = positions[(positions >= before) & (positions < before + part.record.num_tokens)] - before
+    decodes = decoder.skeleton.kind == DECODER
+    kept = (Activations(decoder.memory), Activations(decoder.memory))
+    boundaries = _Boundaries(*kept, positions=mine, place=-1 if decodes else 0)
     hidden = decoder.enter(part.ids)
     boundaries.remember(hidden)
     changes, magnitudes = [], []
@@ -83,11 +88,10 @@ def measure(
         changes.append(change)
         boundaries.remember(hidden)
     sums = ranks.total(torch.stack(changes))
-    angular_last, _ = _compare(boundaries.last, windows.ids.shape[0], ranks)
+    angular_last, _ = _compare(boundaries.compared, record.num_sequences, ranks)
     angular_all, cosine_all = _compare(boundaries.sampled, len(positions), ranks)
-    moved = windows.ids.shape[0] * (windows.ids.shape[1] - 1)
-    record = windows.record
-    influence, relative = (1 - sums[:, 0] / windows.ids.numel()).tolist(), (sums[:, 1] / moved).tolist()
+    moved = record.num_sequences * (record.sequence_length - 1)
+    influence, relative = (1 - sums[:, 0] / record.num_tokens).tolist(), (sums[:, 1] / moved).tolist()
     return Similarity(
         num_layers=decoder.num_layers,
         calibration=record,
@@ -100,6 +104,7 @@ def measure(
             LayerScores(criterion="relative-magnitude", values=tuple(relative), text=record),
             LayerScores(criterion="magnitude", values=tuple(magnitudes), text=None),
         ),
+        compared_token="last" if decodes else "first",
     )
 
 

@@ -40,7 +40,7 @@ def similarity_heatmap(similarity: Similarity, plan: Plan | None) -> bytes:
     image = axes.imshow(
         similarity.angular_last_token, cmap="cividis", origin="lower", interpolation="nearest"
     )
-    style(axes, "Angular distance between layer boundaries, at the last token")
+    style(axes, f"Angular distance between layer boundaries, at the {similarity.compared_token} token")
     boundary = f"boundary: input of layer n ({similarity.num_layers}: output of the last)"
     axes.set_xlabel(boundary, fontsize=FONT_SIZE, color=INK)
     axes.set_ylabel(boundary, fontsize=FONT_SIZE, color=INK)

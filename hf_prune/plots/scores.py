@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox, IdentityTransform
 
 from hf_prune.choose.blocks import blocks_of
-from hf_prune.choose.criteria import CORNERSTONE, CRITERIA, cornerstones
+from hf_prune.choose.criteria import CORNERSTONE, cornerstones, title_of
 from hf_prune.choose.criteria import layer_scores as scores_of
 from hf_prune.plots.panels import RIGHT, name_panel, panels_of_layers, size_of_dot
 from hf_prune.plots.scales import Scale, choose_scale, set_scale
@@ -56,7 +56,7 @@ def layer_scores(similarity: Similarity, plan: Plan | None) -> bytes:
         values = scores_of(criterion, similarity)
         scale = choose_scale(values)
         across = ", across the one layer" if criterion == "angular" else ""
-        name_panel(axes, CRITERIA[criterion].title + across, scale.label)
+        name_panel(axes, title_of(criterion, similarity) + across, scale.label)
         set_scale(axes, scale)
         if plan is not None:
             mark_removed(axes, plan)

@@ -6,7 +6,16 @@ and other programs read the same thing.
 """
 
 from hf_prune.records.around import Citation, Environment, Estimate, Published
-from hf_prune.records.chosen import Block, BlockDistance, CutLosses, Plan, Selected, Tournament, Trial
+from hf_prune.records.chosen import (
+    Block,
+    BlockDistance,
+    CutAgreement,
+    CutLosses,
+    Plan,
+    Selected,
+    Tournament,
+    Trial,
+)
 from hf_prune.records.evaluated import (
     Agreement,
     Answer,
@@ -23,9 +32,20 @@ from hf_prune.records.evaluated import (
 from hf_prune.records.grown import Growth, ProvedGrowth
 from hf_prune.records.json_form import Record, fingerprint, from_data, to_json
 from hf_prune.records.measured import LayerScores, Matrix, RemovalOrder, Similarity, TextTokens
-from hf_prune.records.model import Anatomy, Check, Checkpoint, Proof, Source, WeightFile
+from hf_prune.records.model import (
+    DECODER,
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
+    Anatomy,
+    Check,
+    Checkpoint,
+    Proof,
+    Source,
+    WeightFile,
+)
 from hf_prune.records.repaired import (
     Bridge,
+    BridgeAgreement,
     BridgeTrial,
     Contest,
     DepthLoss,
@@ -39,6 +59,9 @@ from hf_prune.records.repaired import (
 )
 
 __all__ = [
+    "DECODER",
+    "IMAGE_ENCODER",
+    "TEXT_ENCODER",
     "Agreement",
     "Anatomy",
     "Answer",
@@ -46,12 +69,14 @@ __all__ = [
     "Block",
     "BlockDistance",
     "Bridge",
+    "BridgeAgreement",
     "BridgeTrial",
     "Check",
     "Checkpoint",
     "Choices",
     "Citation",
     "Contest",
+    "CutAgreement",
     "CutLosses",
     "Depth",
     "DepthLoss",

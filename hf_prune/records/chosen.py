@@ -72,6 +72,16 @@ class Tournament:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutAgreement:
+    """One cut of several that were tried where no loss can be had."""
+
+    removed: tuple[int, ...]
+    proposed_by: tuple[str, ...]
+    cosine: float  # of the states behind the last layer with the original's, the mean over tokens
+    bridged: bool  # whether it was tried with its bridge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Which layers go."""
 
@@ -84,6 +94,7 @@ class Plan:
     distance: float | None  # angular, last token, across the block, where it is one
     best_blocks: tuple[BlockDistance, ...]  # one for each block size
     tournament: Tournament | None = None
+    agreements: tuple[CutAgreement, ...] = ()  # in place of a tournament where there is no loss, best first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,17 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextTokens:
-    """A text cut into windows of equal length; the token ids themselves are not kept."""
+    """A text cut into windows of equal length; the token ids themselves are not kept.
+
+    For an encoder of images the windows are images, and their tokens are what the model makes of each.
+    """
 
     name: str
     dataset: str | None  # its id on the Hub, where it has one
     num_sequences: int
     sequence_length: int
     num_tokens: int
-    sha256: str  # of the token ids
+    sha256: str  # of the token ids, or of the pixel values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +49,13 @@ class Similarity:
 
     num_layers: int
     calibration: TextTokens
-    angular_last_token: Matrix  # Gromov et al., eq. 7: arccos / pi, at the last token
+    angular_last_token: Matrix  # Gromov et al., eq. 7: arccos / pi, at the last token (see compared_token)
     angular_all_tokens: Matrix  # the same, over `sampled_tokens` positions of all
     cosine_all_tokens: Matrix
     sampled_tokens: int  # how many tokens the two all-token matrices average
     layer_scores: tuple[LayerScores, ...]  # of every criterion that was measured
     removal_order: RemovalOrder | None = None  # of a greedy search, where one was made
+    compared_token: str = "last"  # of each window; "first" in an encoder, whose last token says nothing more
 
     def scores(self, criterion: str) -> tuple[float, ...] | None:
         """What a criterion says of each layer; None where it was not measured."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+DECODER, TEXT_ENCODER, IMAGE_ENCODER = "decoder", "text encoder", "image encoder"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -33,13 +35,14 @@ class Anatomy:
     num_layers: int
     layer_path: str  # of the decoder layers among the model's modules: "model.layers"
     hidden_size: int
-    vocabulary_size: int
+    vocabulary_size: int  # 0: it reads no text
     dtype: str
     parameters: int
     parameters_per_layer: tuple[int, ...]
     size_bytes: int
     tied_embeddings: bool
     key_value_bytes_per_token: int | None
+    kind: str = DECODER  # or TEXT_ENCODER or IMAGE_ENCODER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,9 @@ class FoldedBridge:
     ridge: float | None = None  # of a least-squares fit with a penalty, as a share of the mean diagonal
     factor: float | None = None  # of a tensor that was multiplied by one
     num_tokens: int
-    gap_unrepaired: float  # |target - state|^2 / |target|^2 on those tokens, position 0 left out
+    # |target - state|^2 / |target|^2 on those tokens, position 0 left out; where an encoder's layer ends in a
+    # norm, before that norm.
+    gap_unrepaired: float
     gap_repaired: float
 
 
@@ -31,11 +33,20 @@ class BridgeTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeAgreement:
+    """The same where no loss can be had."""
+
+    method: str
+    cosine: float  # of the states behind the last layer with the original's, the mean over tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """Which forms of bridge were tried against each other, best first."""
 
     text: TextTokens  # calibration windows that nothing was fitted on
     trials: tuple[BridgeTrial, ...]
+    agreements: tuple[BridgeAgreement, ...] = ()  # in place of the trials where there is no loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,116 @@
+"""The model card of an encoder, whose runs have no loss to tell of.
+
+What was removed, the bridge, the proof and the making are told as on the card of a decoder; how the result is
+used and what it is worth are told here. Nothing here reads a model or reaches the Hub.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hf_prune.card import (
+    BLOCK_SIZES,
+    LAYER_MAP,
+    LAYER_SCORES,
+    SIMILARITY,
+    TITLES,
+    carries_bridge,
+    license_url,
+    origin,
+    plain_metadata,
+    published_bridge,
+    rendered,
+)
+from hf_prune.records import IMAGE_ENCODER, Agreement, Anatomy
+from hf_prune.report import Run
+from hf_prune.sections import cut_section
+
+PIPELINE_TAGS = {
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
+    "AutoModelForImageClassification": "image-classification",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """One variant in the tables."""
+
+    title: str
+    published: bool
+    anatomy: Anatomy
+    agreement: Agreement | None  # None: the original
+
+
+def render_encoder_card(run: Run, repo_id: str | None = None) -> str:
+    """The text of README.md.
+
+    Args:
+        run: what the card tells; of an encoder.
+        repo_id: where it is published; None before that is known.
+    """
+    return rendered("encoder_card.md.j2", _context(run, repo_id))
+
+
+def encoder_pipeline_tag(anatomy: Anatomy) -> str:
+    """The Hub's name for what a model does; one without a head makes features."""
+    features = "image-feature-extraction" if anatomy.kind == IMAGE_ENCODER else "feature-extraction"
+    return PIPELINE_TAGS.get(anatomy.auto_class, features)
+
+
+def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
+    measured = {agreement.variant: agreement for agreement in run.agreements}
+    images = run.dense.kind == IMAGE_ENCODER
+    return {
+        "run": run,
+        "metadata": plain_metadata(run, encoder_pipeline_tag(run.result_anatomy)).to_yaml(),
+        "model_id": repo_id or f"./{run.name}",
+        "origin": origin(run.source),
+        "license_url": license_url(run.source),
+        "reads_images": images,
+        "drawn": images and None in (run.recipe.calibration, run.recipe.eval_data),
+        "columns": _columns(run, measured),
+        "titles": TITLES,
+        "healing": run.healing,
+        "training": "healing",
+        "items": None,
+        "result": measured[run.result.variant],
+        "cut": measured["cut"],
+        "bridged": measured.get("bridged"),
+        "bridge_effect": _bridge_effect(measured),
+        "result_is_bridged": carries_bridge(run),
+        "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
+        "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
+        **cut_section(run),
+        "pictures": {
+            "layer_map": LAYER_MAP,
+            "similarity": SIMILARITY,
+            "block_sizes": BLOCK_SIZES,
+            "layer_scores": LAYER_SCORES,
+            "drop_effects": None,
+        },
+    }
+
+
+def _columns(run: Run, measured: Mapping[str, Agreement]) -> list[_Column]:
+    return [
+        _Column(
+            title=TITLES[variant],
+            published=variant == run.result.variant,
+            anatomy=run.anatomy_of(variant),
+            agreement=measured.get(variant),
+        )
+        for variant in ("dense", *measured)
+    ]
+
+
+def _bridge_effect(measured: Mapping[str, Agreement]) -> str | None:
+    """Whether the bridge helped: "better", "worse", or "unclear" within a standard error."""
+    if "bridged" not in measured:
+        return None
+    cut, bridged = measured["cut"], measured["bridged"]
+    if abs(cut.cosine - bridged.cosine) <= max(cut.cosine_stderr, bridged.cosine_stderr):
+        return "unclear"
+    return "better" if bridged.cosine > cut.cosine else "worse"
