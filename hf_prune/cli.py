@@ -5,35 +5,43 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from hf_prune.errors import HfPruneError
+from hf_prune.options import (
+    CALIBRATION,
+    CHOICE,
+    DEPTHS,
+    DRY_RUN,
+    EVALUATION,
+    GROWTH,
+    HEALING,
+    MANNER,
+    PLACE,
+    PUBLISHING,
+    RECIPE,
+    REPAIR,
+    REPORT_TO,
+    SOURCE,
+    TARGET,
+    TRAINING,
+    options_of,
+)
 from hf_prune.recipe import (
-    BRIDGES,
-    DEFAULT_RATIO,
-    DEFAULTS,
-    HEAL_TARGETS,
-    HEALS,
-    METHODS,
     Publication,
     Recipe,
     overridden,
-    parse_quantity,
 )
 from hf_prune.records import Citation
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 WRONG_WORDS = 2  # the exit code
 DEMO = {"drop_layers": 6, "budget": 4.0, "bridge": "relay"}  # it has to be over in minutes, on a laptop
-BRIDGE_HELP = f"Repair without training: {', '.join(BRIDGES)}. auto tries all others and keeps the best."
-METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
 EXAMPLES = """
 \b
 Examples:
@@ -68,211 +76,10 @@ def cli() -> None:
     """
 
 
-class Quantity(click.ParamType[int]):
-    """A number of parameters or bytes, as people write it."""
-
-    name = "quantity"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """5B, 8GB, 8GiB or 1.2e9 as a whole number."""
-        try:
-            return value if isinstance(value, int) else parse_quantity(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _defaulting(name: str, **settings: Any) -> Callable[[Command], Command]:
-    """An option whose default is the recipe's own."""
-    field = settings.pop("field", name.strip("-").replace("-", "_"))
-    return click.option(name, field, default=getattr(DEFAULTS, field), show_default=True, **settings)
-
-
-SOURCE = (
-    click.argument("model"),
-    click.option("--revision", help="Branch, tag or commit on the Hub."),
-    click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL."),
-    click.option(
-        "--allow-pickle",
-        is_flag=True,
-        help="Read pytorch_model.bin where there is no safetensors file; code in it is refused, not run.",
-    ),
-    click.option(
-        "--trust-remote-code",
-        is_flag=True,
-        help="Load MODEL by the Python code that it brings, which is run here: read it first.",
-    ),
-)
-RECIPE = (
-    click.option(
-        "--recipe",
-        "based_on",
-        metavar="NAME|FILE",
-        help="Options of a paper (`hf-prune recipes`) or of a .yaml file; those that you give yourself win.",
-    ),
-)
-TARGET = (
-    click.option("--ratio", type=float, help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]"),
-    click.option("--drop-layers", type=int, metavar="N", help="How many layers to remove."),
-    click.option("--layers", metavar="LIST", help="Exactly these, from 0 and inclusive: 21-28,30."),
-    click.option("--target-params", type=Quantity(), metavar="N", help="At most so many parameters: 5B."),
-    click.option(
-        "--target-memory",
-        type=Quantity(),
-        metavar="SIZE",
-        help="At most so much for weights and KV cache: 8GB.",
-    ),
-    _defaulting("--context-length", type=int, help="Tokens in that KV cache."),
-    click.option(
-        "--max-loss",
-        type=float,
-        metavar="NATS",
-        help="The deepest cut whose loss rises by no more, in nats per token.",
-    ),
-)
-CHOICE = (
-    _defaulting("--method", type=click.Choice(METHODS), metavar="NAME", help=METHOD_HELP),
-    click.option("--protect", metavar="LIST", help="Layers that stay: first:4,last:2,11."),
-    click.option(
-        "--contiguous/--scattered",
-        default=None,
-        help="One block, or the best wherever they are.  [default: as the method's paper has it]",
-    ),
-    _defaulting("--budget", type=float, metavar="PASSES", help="What auto may cost, in calibration passes."),
-)
-CALIBRATION = (
-    click.option(
-        "--calibration",
-        type=click.Path(),
-        help="To choose and repair by: .txt or .jsonl, also .gz, or a folder of images.  [default: built in]",
-    ),
-    _defaulting("--samples", type=int, help="Calibration windows."),
-    _defaulting("--seq-len", field="sequence_length", type=int, help="Tokens in a window."),
-    _defaulting("--seed", type=int, help="Order of the calibration text, and what is drawn at random."),
-)
-REPAIR = (_defaulting("--bridge", type=click.Choice(BRIDGES), metavar="NAME", help=BRIDGE_HELP),)
-EVALUATION = (
-    click.option(
-        "--eval-data",
-        type=click.Path(),
-        help="Held-out text for perplexity, or a folder of images.  [default: built in]",
-    ),
-    _defaulting("--eval-samples", type=int, help="Held-out windows."),
-    click.option(
-        "--choices",
-        type=click.Path(dir_okay=False),
-        help="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
-    ),
-    _defaulting("--choice-items", type=int, metavar="N", help="How many of them; 0: none."),
-    click.option(
-        "--draft",
-        is_flag=True,
-        help="Also measure speculative decoding: the result proposes to MODEL, a sorted one to itself.",
-    ),
-)
-GROWTH = (
-    click.option(
-        "--grow",
-        metavar="N|auto",
-        help="Put N new layers into the shallow half and train them alone (SLayer); auto: one every second.",
-    ),
-)
-DEPTHS = (
-    click.option(
-        "--depths",
-        metavar="LIST",
-        help="Train the first so many layers to be models of their own: 12,16,20 (Sorted LLaMA).",
-    ),
-    click.option("--sample-depths", is_flag=True, help="Train one of the depths a step, drawn at random."),
-)
-HEALING = (
-    _defaulting(
-        "--heal",
-        type=click.Choice(HEALS),
-        help="What is trained; auto: lora on a GPU, or qlora where only that fits.",
-    ),
-    click.option(
-        "--heal-data",
-        "--inject",
-        "heal_data",
-        metavar="FILE|self",
-        help="Text to train on: .txt or .jsonl, also .gz; self: MODEL answers prompts.  [default: built in]",
-    ),
-    click.option(
-        "--prompts", type=click.Path(dir_okay=False), help='For self: .jsonl with a field "prompt".'
-    ),
-    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
-    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
-    click.option("--rank", type=int, help="Of LoRA.  [default: 64]"),
-    click.option(
-        "--lora-alpha", type=int, metavar="N", help="LoRA is scaled by N / rank.  [default: the rank]"
-    ),
-    _defaulting("--heal-targets", type=click.Choice(HEAL_TARGETS), help="Projections that LoRA trains."),
-    _defaulting("--last-layers", type=int, metavar="K", help="Layers that partial trains."),
-    click.option(
-        "--train-head/--keep-head",
-        default=None,
-        help="With partial; a tied head is untied, which costs size.  [default: where it is not tied]",
-    ),
-    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
-    click.option(
-        "--distill/--no-distill",
-        default=None,
-        help="Learn MODEL's predictions, or the text.  [default: predictions, where the disk holds them]",
-    ),
-    _defaulting(
-        "--boundary-loss", type=float, metavar="WEIGHT", help="Also learn MODEL's states after each gap."
-    ),
-)
-REPORT_TO = click.option(
-    "--report-to", metavar="NAME", default="none", help="A tracker that transformers knows: trackio."
-)
-PLACE = (
-    _defaulting("--device", help="auto, cpu, cuda, cuda:1."),
-    click.option(
-        "--max-memory",
-        type=Quantity(),
-        metavar="SIZE",
-        help="For hidden states; the rest goes to a file.  [default: half of what is free]",
-    ),
-    click.option("--output", type=click.Path(path_type=Path), help="The folder for the results."),
-    click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in that folder."),
-)
-MANNER = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
-)
-PUBLISHING = (
-    click.option("--push", is_flag=True, help="Publish the result on the Hub."),
-    click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]"),
-    click.option("--private/--public", default=True, show_default=True, help="Who may see it."),
-    click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
-)
-TRAINING = (
-    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
-    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
-    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
-)
-DRY_RUN = click.option(
-    "--dry-run", is_flag=True, help="Say what would be done and what it takes; fetch headers alone."
-)
-
-
-def _options(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Command]:
-    """Groups of options, in the order in which the help shows them."""
-
-    def add(command: Command) -> Command:
-        for option in reversed([option for group in groups for option in group]):
-            command = option(command)
-        return command
-
-    return add
-
-
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
-@_options(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
-@_options((REPORT_TO,), PLACE, (DRY_RUN,))
-@_options(PUBLISHING, MANNER)
+@options_of(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
+@options_of((REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(PUBLISHING, MANNER)
 def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
     publication = _publication(options)
@@ -281,7 +88,7 @@ def run(**options: Any) -> None:
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune grow ./my-model --inject corpus.jsonl --push")
-@_options(SOURCE)
+@options_of(SOURCE)
 @click.option(
     "--layers",
     "grow",
@@ -305,7 +112,7 @@ def run(**options: Any) -> None:
     metavar="FILE",
     help="Text that the new layers learn: .txt or .jsonl, also .gz.  [default: built in]",
 )
-@_options(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
 def grow(**options: Any) -> None:
     """Put new layers into the shallow half of MODEL and train them alone (Llama SLayer).
 
@@ -318,7 +125,7 @@ def grow(**options: Any) -> None:
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune sort ./my-model --depths 12,16,20 --data answers.jsonl --push")
-@_options(SOURCE)
+@options_of(SOURCE)
 @click.option(
     "--depths", required=True, metavar="LIST", help="How many layers each has, beside the whole: 12,16,20."
 )
@@ -329,7 +136,7 @@ def grow(**options: Any) -> None:
     metavar="FILE",
     help="Text to learn; of conversations (.jsonl) the answers alone.  [default: built in]",
 )
-@_options(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
 def sort(**options: Any) -> None:
     """Train MODEL so that its first layers are models of their own (Sorted LLaMA).
 
@@ -340,11 +147,11 @@ def sort(**options: Any) -> None:
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune extract acme/base-sorted --layers 16 --output small")
-@_options(SOURCE)
+@options_of(SOURCE)
 @click.option("--layers", "depth", type=int, required=True, metavar="N", help="How many of the first layers.")
 @click.option("--output", type=click.Path(path_type=Path), help="The folder for the smaller model.")
 @click.option("--push", metavar="ID", help="Also publish it, on the branch depth-N of this repository.")
-@_options(MANNER)
+@options_of(MANNER)
 def extract(
     as_json: bool, quiet: bool, verbose: bool, depth: int, output: Path | None, push: str | None, **where: Any
 ) -> None:
@@ -361,8 +168,8 @@ def extract(
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
-@_options(RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
-@_options((REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
+@options_of(RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
+@options_of((REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
@@ -378,7 +185,7 @@ def demo(**options: Any) -> None:
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune analyze HuggingFaceTB/SmolLM2-135M --shapley 4")
-@_options(SOURCE, CALIBRATION)
+@options_of(SOURCE, CALIBRATION)
 @click.option(
     "--shapley",
     "permutations",
@@ -387,7 +194,7 @@ def demo(**options: Any) -> None:
     metavar="N",
     help="Also sample Shapley values, from N orders of the layers.",
 )
-@_options(PLACE, MANNER)
+@options_of(PLACE, MANNER)
 def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
     """Measure what each layer of MODEL does; remove nothing.
 

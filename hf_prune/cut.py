@@ -11,12 +11,13 @@ from torch import Tensor
 
 from hf_prune.anatomy import count_parameters
 from hf_prune.companions import copy_companions
+from hf_prune.disk import check_room
 from hf_prune.errors import UnsupportedModel
 from hf_prune.layer_config import cut_config
 from hf_prune.progress import Progress
 from hf_prune.records import Checkpoint, WeightFile
 from hf_prune.skeleton import Skeleton, build_skeleton, empty_model, read_config
-from hf_prune.weights import TensorPart, write_weights
+from hf_prune.weights import TensorPart, read_index, write_weights
 
 
 def write_checkpoint(
@@ -59,6 +60,27 @@ def write_checkpoint(
         progress=progress,
     )
     return checkpoint_written(target, variant, weights, trust_remote_code=trust_remote_code)
+
+
+def write_depth(
+    folder: Path, target: Path, depth: int, progress: Progress, *, trust_remote_code: bool
+) -> Checkpoint:
+    """Write the first layers of the model in `folder`, with its norm and head, into `target`, an empty folder."""
+    check_room(target.parent, read_index(folder).size_bytes, f"writing {depth} layers")
+    return write_checkpoint(
+        folder,
+        target,
+        kept=tuple(range(depth)),
+        variant=depth_name(depth),
+        replacements={},
+        progress=progress,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def depth_name(depth: int) -> str:
+    """What the model of the first so many layers is called: as a variant, a folder and a branch."""
+    return f"depth-{depth}"
 
 
 def checkpoint_written(

@@ -8,14 +8,12 @@ from tempfile import TemporaryDirectory
 
 from hf_prune import hub, source
 from hf_prune.card import render_depth_card
-from hf_prune.cut import write_checkpoint
-from hf_prune.disk import check_room, whole_folder
+from hf_prune.cut import depth_name, write_depth
+from hf_prune.disk import whole_folder
 from hf_prune.errors import OutputOccupied, RecipeError
-from hf_prune.evaluate.depths import depth_name
-from hf_prune.progress import Progress, Reporter
+from hf_prune.progress import Reporter
 from hf_prune.records import Checkpoint, from_data
 from hf_prune.report import MARKER, Run
-from hf_prune.weights import read_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,22 +72,6 @@ def sorted_run(folder: Path) -> Run | None:
     """The record of the run that made the model in a folder, if it is there."""
     path = folder / MARKER
     return from_data(Run, json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def write_depth(
-    folder: Path, target: Path, depth: int, progress: Progress, *, trust_remote_code: bool
-) -> Checkpoint:
-    """The first layers of the model in `folder` as a checkpoint in `target`, an empty folder."""
-    check_room(target.parent, read_index(folder).size_bytes, f"writing {depth} layers")
-    return write_checkpoint(
-        folder,
-        target,
-        kept=tuple(range(depth)),
-        variant=depth_name(depth),
-        replacements={},
-        progress=progress,
-        trust_remote_code=trust_remote_code,
-    )
 
 
 def publish_depth(repo_id: str, folder: Path, depth: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hf_prune.calibration import Windows
+from hf_prune.cut import depth_name
 from hf_prune.decoder import StreamedDecoder, run_layers
 from hf_prune.evaluate.perplexity import of_losses, sequence_losses
 from hf_prune.progress import Progress
@@ -28,8 +29,3 @@ def perplexities_by_depth(
             losses = sequence_losses(decoder, hidden, windows.ids)
             found.append(of_losses(losses, windows, depth_name(number + 1)))
     return found
-
-
-def depth_name(depth: int) -> str:
-    """What the model of the first so many layers is called: as a variant, a folder and a branch."""
-    return f"depth-{depth}"

@@ -1,0 +1,170 @@
+"""The evaluate stage: every variant by every measure, each kept once it is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hf_prune.cut import depth_name, write_depth
+from hf_prune.disk import whole_folder
+from hf_prune.evaluate.choices import answer
+from hf_prune.evaluate.depths import perplexities_by_depth
+from hf_prune.evaluate.perplexity import perplexity
+from hf_prune.evaluate.speculation import beginnings, measure_depths, measure_speculation
+from hf_prune.evaluate.speed import measure_speeds
+from hf_prune.evaluate.stability import compare
+from hf_prune.measure.agreement import agreement
+from hf_prune.records import (
+    DECODER,
+    Agreement,
+    Answers,
+    Checkpoint,
+    Choices,
+    Depth,
+    DepthTable,
+    Perplexity,
+    SpeculationTrial,
+    SpeedTrial,
+)
+from hf_prune.work import Work
+
+DENSE = "dense"  # the variant that is the original
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What was measured of the variants of one model, the original first."""
+
+    perplexities: tuple[Perplexity, ...]
+    agreements: tuple[Agreement, ...]
+    choices: tuple[Choices, ...]
+    depths: tuple[Depth, ...]
+    speed: SpeedTrial
+    speculation: SpeculationTrial
+
+
+def evaluate(
+    work: Work, variants: Mapping[str, Path], result: Checkpoint, depths: tuple[int, ...]
+) -> Evaluated:
+    """Measure every variant, and what the result costs to run.
+
+    Args:
+        work: the run.
+        variants: the folders, by name, the original's first.
+        result: the variant that is published.
+        depths: of a sorted model, those that were trained.
+    """
+    decodes = work.dense.kind == DECODER
+    shorter = [name for name in variants if name != DENSE]
+    return Evaluated(
+        perplexities=tuple(_perplexity(work, name, variants[name]) for name in variants if decodes),
+        agreements=tuple(_agreement(work, name, variants[name]) for name in shorter if not decodes),
+        choices=_choices(work, variants),
+        depths=_depths(work, result, depths) if depths else (),
+        speed=_speed(work, {name: variants[name] for name in (DENSE, result.variant)}),
+        speculation=_speculation(work, result, depths),
+    )
+
+
+def _perplexity(work: Work, variant: str, folder: Path) -> Perplexity:
+    def compute() -> Perplexity:
+        decoder = work.original.decoder if variant == DENSE else work.original.open(folder)
+        return perplexity(decoder, work.original.heldout, variant, work.reporter.progress)
+
+    return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
+
+
+def _agreement(work: Work, variant: str, folder: Path) -> Agreement:
+    def compute() -> Agreement:
+        original, shorter = work.original.decoder, work.original.open(folder)
+        return agreement(original, shorter, work.original.heldout, variant, work.reporter.progress)
+
+    return work.folder.stage(f"agreement-{variant}", Agreement, work.inputs, compute)
+
+
+def _choices(work: Work, folders: Mapping[str, Path]) -> tuple[Choices, ...]:
+    """What every variant makes of multiple choice, the original first."""
+    if work.recipe.choice_items == 0 or work.dense.kind != DECODER:
+        return ()
+    answers = [_answer(work, variant, folder) for variant, folder in folders.items()]
+    return tuple(compare(work.original.items, each, answers[0]) for each in answers)
+
+
+def _answer(work: Work, variant: str, folder: Path) -> Answers:
+    def compute() -> Answers:
+        decoder = work.original.decoder if variant == DENSE else work.original.open(folder)
+        return answer(decoder, work.original.items, variant, work.reporter.progress)
+
+    return work.folder.stage(f"choices-{variant}", Answers, work.inputs, compute)
+
+
+def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[Depth, ...]:
+    """Each depth of a sorted model: what it is worth, and a checkpoint of its own in `checkpoints`."""
+    folder = work.place(result)
+    trusted = work.recipe.trust_remote_code
+    folders = {depth_name(depth): work.folder.checkpoints / depth_name(depth) for depth in depths[:-1]}
+
+    def compute() -> DepthTable:
+        written = []
+        for depth, target in zip(depths[:-1], folders.values(), strict=True):
+            with whole_folder(target) as partial:
+                made = write_depth(folder, partial, depth, work.reporter.progress, trust_remote_code=trusted)
+            written.append(made)
+        speeds = _measured_speeds(work, {**folders, depth_name(depths[-1]): folder}).speeds
+        each = [*written, result]
+        heldout, progress = work.original.heldout, work.reporter.progress
+        before = perplexities_by_depth(work.original.decoder, heldout, depths, "truncated", progress)
+        after = perplexities_by_depth(work.original.open(folder), heldout, depths, "sorted", progress)
+        table = []
+        for depth, checkpoint, truncated, trained in zip(depths, each, before, after, strict=True):
+            table.append(
+                Depth(
+                    layers=depth,
+                    parameters=checkpoint.parameters,
+                    size_bytes=checkpoint.size_bytes,
+                    truncated=truncated,
+                    perplexity=trained,
+                    speed=next((speed for speed in speeds if speed.variant == depth_name(depth)), None),
+                )
+            )
+        return DepthTable(depths=tuple(table))
+
+    shallowest = folders[depth_name(depths[0])] if folders else folder
+    return work.folder.stage("depths", DepthTable, work.inputs, compute, lambda _: shallowest).depths
+
+
+def _speed(work: Work, folders: dict[str, Path]) -> SpeedTrial:
+    if work.dense.kind != DECODER:
+        return SpeedTrial(speeds=(), reason="hf-prune measures that of decoders alone")
+    return work.folder.stage("speed", SpeedTrial, work.inputs, lambda: _measured_speeds(work, folders))
+
+
+def _measured_speeds(work: Work, folders: dict[str, Path]) -> SpeedTrial:
+    return measure_speeds(
+        folders,
+        work.dense.size_bytes,
+        str(work.original.device),
+        work.reporter.progress,
+        trust_remote_code=work.recipe.trust_remote_code,
+    )
+
+
+def _speculation(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> SpeculationTrial:
+    """The result as the draft of its original, or each depth of a sorted one as the whole model's."""
+    if not work.recipe.draft:
+        return SpeculationTrial(speculations=(), reason=None)
+    folder, device, progress = work.place(result), str(work.original.device), work.reporter.progress
+    trusted = work.recipe.trust_remote_code
+
+    def compute() -> SpeculationTrial:
+        prompts = beginnings(work.original.heldout)
+        if depths:
+            size = result.size_bytes
+            return measure_depths(
+                folder, depths[:-1], prompts, size, device, progress, trust_remote_code=trusted
+            )
+        original, size = work.original.folder, work.dense.size_bytes + result.size_bytes
+        return measure_speculation(
+            original, folder, None, prompts, size, device, progress, trust_remote_code=trusted
+        )
+
+    return work.folder.stage("speculation", SpeculationTrial, work.inputs, compute)

@@ -1,0 +1,36 @@
+"""What the stages of one run share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hf_prune.original import Original
+from hf_prune.progress import Reporter
+from hf_prune.ranks import Ranks
+from hf_prune.recipe import Recipe
+from hf_prune.records import Anatomy, Checkpoint
+from hf_prune.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the stages share: the original, and where results go."""
+
+    original: Original
+    folder: RunFolder
+    inputs: str  # a fingerprint of everything that decides the result
+    reporter: Reporter
+    ranks: Ranks
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is asked for."""
+        return self.original.recipe
+
+    @property
+    def dense(self) -> Anatomy:
+        """The original's figures."""
+        return self.original.dense
+
+    def place(self, checkpoint: Checkpoint | None) -> Path:
+        """Where a checkpoint is; None: the original."""
+        return self.folder.checkpoints / checkpoint.variant if checkpoint else self.original.folder
