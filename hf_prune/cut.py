@@ -65,7 +65,7 @@ def write_checkpoint(
 def write_depth(
     folder: Path, target: Path, depth: int, progress: Progress, *, trust_remote_code: bool
 ) -> Checkpoint:
-    """Write the first layers of the model in `folder`, with its norm and head, into `target`, an empty folder."""
+    """The first layers of the model in `folder`, with its norm and head, written into an empty folder."""
     check_room(target.parent, read_index(folder).size_bytes, f"writing {depth} layers")
     return write_checkpoint(
         folder,
