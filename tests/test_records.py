@@ -10,6 +10,7 @@ from hf_prune.recipe import Recipe
 from hf_prune.records import Block, Speed, fingerprint, from_data, to_json
 from tests.sample_run import (
     sample_bridge,
+    sample_encoder_run,
     sample_estimate,
     sample_growth,
     sample_healing,
@@ -42,6 +43,7 @@ SAMPLES = [
     records.ProvedGrowth(growth=sample_growth(), checkpoint=RUN.result, proof=RUN.proofs[0]),
     sample_sorted_run(),
     *sample_sorted_run().depths,
+    sample_encoder_run(),
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
     records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),
