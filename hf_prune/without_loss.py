@@ -8,8 +8,7 @@ from hf_prune.recipe import Recipe
 from hf_prune.records import IMAGE_ENCODER, Anatomy
 
 UNHEALED = (
-    "encoders are not healed: training needs a task, and none is given, so nothing was trained; fine-tune "
-    "the result on yours"
+    "nothing was trained: an encoder learns by a task, and none is given; fine-tune the result on yours"
 )
 
 

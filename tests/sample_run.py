@@ -4,18 +4,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hf_prune.choose.criteria import NAMED, propose
+from hf_prune.choose.criteria import AUTO, CRITERIA, NAMED, propose
 from hf_prune.choose.plan import plan_for
 from hf_prune.recipe import Recipe, parse_layers
 from hf_prune.records import (
+    IMAGE_ENCODER,
+    Agreement,
     Anatomy,
     Block,
     Bridge,
+    BridgeAgreement,
     BridgeTrial,
     Check,
     Checkpoint,
     Choices,
     Contest,
+    CutAgreement,
     Depth,
     DepthLoss,
     Environment,
@@ -40,6 +44,7 @@ from hf_prune.records import (
     WeightFile,
 )
 from hf_prune.report import SCHEMA_VERSION, Run
+from hf_prune.without_loss import UNHEALED
 
 PARAMETERS_PER_LAYER = 3_540_096
 OTHER_PARAMETERS = 28_312_128
@@ -491,4 +496,71 @@ def sample_sorted_run() -> Run:
                 for layers, (before, after) in figures.items()
             ),
         ),
+    )
+
+
+def sample_agreement(variant: str, cosine: float, text: TextTokens) -> Agreement:
+    return Agreement(variant=variant, cosine=cosine, cosine_stderr=0.0021, text=text)
+
+
+def sample_encoder_run(kind: str = IMAGE_ENCODER, variants: Sequence[str] = ("cut", "bridged")) -> Run:
+    """A vision transformer, or an encoder of text, of twelve layers that lost three."""
+    images = kind == IMAGE_ENCODER
+    recipe = Recipe(model="facebook/dinov2-base" if images else "google-bert/bert-base-uncased")
+    similarity = replace(sample_similarity(12), compared_token="first")
+    similarity = replace(
+        similarity,
+        layer_scores=tuple(
+            scores for scores in similarity.layer_scores if CRITERIA[scores.criterion].needs == "similarity"
+        ),
+    )
+    tried = (
+        CutAgreement(removed=(8, 9, 10), proposed_by=("angular", "cosine"), cosine=0.9512, bridged=True),
+        CutAgreement(removed=(9, 10, 11), proposed_by=("reverse",), cosine=0.9377, bridged=True),
+    )
+    plan = plan_for(similarity, (8, 9, 10), AUTO, agreements=tried)
+    dense, result = (
+        replace(
+            sample_anatomy(layers),
+            architecture="Dinov2Model" if images else "BertForMaskedLM",
+            auto_class="AutoModel" if images else "AutoModelForMaskedLM",
+            kind=kind,
+            key_value_bytes_per_token=None,
+        )
+        for layers in (12, 9)
+    )
+    run = sample_run(variants=variants)
+    bridge = sample_bridge(plan) if "bridged" in variants else run.bridge
+    forms = (
+        BridgeAgreement(method="refit", cosine=0.9521),
+        BridgeAgreement(method="none", cosine=0.8123),
+    )
+    text = replace(
+        sample_text("drawn_heldout" if images else "c4_heldout", 32),
+        dataset=None if images else "allenai/c4",
+        sequence_length=257 if images else 512,
+        num_tokens=32 * (257 if images else 512),
+    )
+    cosines = {"cut": 0.8098, "bridged": 0.9508}
+    name = "dinov2-base" if images else "bert-base-uncased"
+    return replace(
+        run,
+        name=f"{name}-9L",
+        command=f"hf-prune {recipe.model}",
+        recipe=recipe,
+        source=replace(sample_source(), model=recipe.model, repo_id=recipe.model, folder=name),
+        dense=dense,
+        similarity=replace(similarity, calibration=replace(text, name="drawn_calibration"))
+        if images
+        else similarity,
+        plan=plan,
+        result=sample_checkpoint(variants[-1], result),
+        result_anatomy=result,
+        bridge=replace(bridge, contest=Contest(text=text, trials=(), agreements=forms)),
+        healing=sample_no_healing(UNHEALED),
+        perplexities=(),
+        choices=(),
+        speeds=(),
+        speed_reason="hf-prune measures that of decoders alone",
+        agreements=tuple(sample_agreement(variant, cosines[variant], text) for variant in variants),
     )

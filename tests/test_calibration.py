@@ -21,6 +21,7 @@ from hf_prune.calibration import (
     to_windows,
 )
 from hf_prune.errors import UnusableText
+from tests.encoders import encoder_tokenizer
 from tests.models import small_tokenizer
 
 TEXT = built_in_text(BUILT_IN_HELDOUT)
@@ -137,3 +138,21 @@ def test_the_digest_of_a_text_changes_with_its_documents():
 def test_a_window_is_no_longer_than_the_model_was_made_for():
     assert longest_window(512, [None, 128]) == 128
     assert longest_window(512, [8192]) == 512
+
+
+def test_a_window_of_an_encoder_has_the_special_tokens_of_a_whole_text():
+    text, tokenizer = built_in_text(BUILT_IN_HELDOUT), encoder_tokenizer()
+    plain = to_windows(text, small_tokenizer(), num_sequences=3, length=14).ids
+    whole = to_windows(text, tokenizer, num_sequences=3, length=16, whole=True).ids
+    assert whole[:, 0].tolist() == [tokenizer.cls_token_id] * 3
+    assert whole[:, -1].tolist() == [tokenizer.sep_token_id] * 3
+    assert torch.equal(whole[:, 1:-1], plain)
+
+
+def test_a_tokenizer_without_special_tokens_gives_an_encoder_none():
+    text = built_in_text(BUILT_IN_HELDOUT)
+    plain, whole = (
+        to_windows(text, small_tokenizer(), num_sequences=2, length=16, whole=whole).ids
+        for whole in (False, True)
+    )
+    assert torch.equal(plain, whole)

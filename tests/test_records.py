@@ -10,6 +10,7 @@ from hf_prune.recipe import Recipe
 from hf_prune.records import Block, Speed, fingerprint, from_data, to_json
 from tests.sample_run import (
     sample_bridge,
+    sample_encoder_run,
     sample_estimate,
     sample_growth,
     sample_healing,
@@ -44,6 +45,7 @@ SAMPLES = [
     records.DepthTable(depths=sample_sorted_run().depths),
     records.DepthLoss(layers=12, before=None, after=3.5),
     *sample_sorted_run().depths,
+    sample_encoder_run(),
     records.SpeedTrial(speeds=RUN.speeds, reason=None),
     records.SpeedTrial(speeds=(), reason="no room"),
     records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),
