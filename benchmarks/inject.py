@@ -1,14 +1,13 @@
 """New knowledge put into a model: SLayer's new layers against LoRA with as many trained numbers.
 
-    python benchmarks/inject.py MODEL_FOLDER --output FOLDER [--tokens 40960] [--threads 1]
+    python benchmarks/inject.py MODEL_FOLDER --output FOLDER [--tokens 40960] [--only WAY ...]
 
-The beginnings of two books (../shared/data/text/books.jsonl.gz), about as many tokens of each as make the
-number asked for, are learnt in windows of 512 tokens, one a step; their last tenths are held out. `grow` is this tool's own, with its default learning rate unless
-another is in the name; LoRA trains every linear projection of the model as it is, at the rank that comes
-nearest to the new layers' numbers. Prints the loss on the held-out part of the books, and on 32 windows of
-C4 that tell what was forgotten, in nats per token, with the standard error of the mean over windows.
-
-A line of FOLDER/results.jsonl is written for each run; those that have one are not run again.
+The beginnings of two books (../shared/data/text/books.jsonl.gz), as much of each as makes the tokens asked
+for, are learnt in windows of 512 tokens, one a step; of their last tenths some is held out. `grow` is this
+tool's own, with its default learning rate unless another is in the name; LoRA trains every linear projection
+of the model as it is, at the rank that comes nearest to the new layers' numbers. Prints the loss on the
+held-out part of the books, and on 32 windows of C4 that tell what was forgotten, in nats per token, with the
+standard error of the mean over windows. A run that has its line in FOLDER/results.jsonl is not made again.
 """
 
 import gzip
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contest import Bench, print_row, pruned
+from contest import Bench, common_arguments, open_bench, print_row, pruned
 from transformers import AutoTokenizer
 
 from hf_prune import calibration
