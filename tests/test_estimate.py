@@ -57,6 +57,13 @@ def test_time_grows_with_the_text_and_shrinks_with_the_machine():
     assert found.seconds > found.measuring_seconds
 
 
+def test_multiple_choice_takes_time_until_none_is_asked_for():
+    none, some, more = (foreseen(8, choice_items=count).evaluating_seconds for count in (0, 64, 128))
+    assert none < some
+    assert more - some == pytest.approx(some - none)
+    assert foreseen(8, choice_items=64, sequence_length=16).evaluating_seconds < none
+
+
 def test_memory_is_embeddings_two_layers_and_activations_whatever_the_depth():
     deeper = replace(sample_anatomy(300), dtype="BF16")
     assert DENSE.size_bytes < deeper.size_bytes / 5

@@ -12,7 +12,7 @@ import hf_prune as api
 from tests.heal.test_responses import TEMPLATE
 from tests.tool import hf_prune
 
-QUICK = ("--layers", "2-3", "--samples", "8", "--eval-samples", "4", "--seq-len", "64")
+QUICK = ("--layers", "2-3", "--samples", "8", "--eval-samples", "4", "--choice-items", "4", "--seq-len", "64")
 SHORT = ("--heal-tokens", "20k")
 
 

@@ -26,7 +26,7 @@ from tests.tool import bytes_of
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["hf_prune.pipeline", "hf_prune.heal.session", "hf_prune.console"])
 WORDS = (
-    *("--layers", "2-3", "--samples", "8", "--eval-samples", "2", "--seq-len", "64"),
+    *("--layers", "2-3", "--samples", "8", "--eval-samples", "2", "--seq-len", "64", "--choice-items", "4"),
     *("--heal", "lora", "--heal-tokens", "4k"),
 )
 MEASURED_TIMES = {"seconds", "started", "speeds", "speed_reason"}
@@ -219,6 +219,7 @@ def test_killed_while_evaluating_and_assembling(again, undisturbed):
     again.killed_at(
         Moment("open", r"\.perplexity-cut\.json\.partial", half_written=""),
         Moment("os.rename", r"\.perplexity-healed\.json\.partial"),
+        Moment("os.rename", r"\.choices-cut\.json\.partial"),
         Moment("os.link", r"/healed/model\.safetensors"),
         Moment("open", r"\.model\.partial/README\.md", half_written=""),
         Moment("os.rename", r"\.model\.partial"),

@@ -153,13 +153,46 @@ def test_the_token_is_in_nothing_that_is_written_or_said(pushed: Finished, home_
         assert b"hf_test" not in content, name
 
 
+def test_every_variant_is_asked_the_same_items_and_compared_with_the_original(pushed: Finished) -> None:
+    dense, *shorter = pushed.run["choices"]
+    assert [c["variant"] for c in (dense, *shorter)] == [p["variant"] for p in pushed.run["perplexities"]]
+    assert (dense["name"], dense["num_items"], dense["chance"]) == ("c4_heldout", 4, 0.25)
+    assert (dense["agreement"], dense["stability"]) == (None, None)
+    for choices in shorter:
+        assert choices["sha256"] == dense["sha256"]
+        assert 0 <= choices["stability"] <= 1
+        assert 4 * choices["agreement"] in range(5)
+    assert "Accuracy, continuations of held-out text (4 items)" in ModelCard.load(PUBLISHED).text
+
+
 # Runs of their own
+
+
+def test_a_file_of_items_is_asked_and_its_folder_is_not_told(trained_model: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "secret" / "own.jsonl"
+    asked.parent.mkdir()
+    questions = [{"question": f"{n}?", "choices": ["yes", "no", "perhaps"], "answer": 1} for n in range(9)]
+    asked.write_text("\n".join(map(json.dumps, questions)))
+    words = (str(trained_model), "--drop-layers", "1", "--method", "bi", "--bridge", "none", *FEW)
+    outcome = hf_prune(*words, "--choices", str(asked), "--output", str(tmp_path / "run"), "--json")
+    run = json.loads(outcome.out)["run"]
+    assert [c["variant"] for c in run["choices"]] == ["dense", "cut"]
+    assert {(c["name"], c["num_items"]) for c in run["choices"]} == {("own.jsonl", 4)}
+    assert run["choices"][0]["chance"] == pytest.approx(1 / 3)
+    assert run["recipe"]["choices"] == "own.jsonl"
+    assert "secret" not in (tmp_path / "run" / "run.json").read_text()
+    without = hf_prune(*words, "--choice-items", "0", "--output", str(tmp_path / "without"), "--json")
+    assert json.loads(without.out)["run"]["choices"] == []
+    refused = hf_prune(*words, "--choices", "none.jsonl", "--output", str(tmp_path / "refused"))
+    assert refused.error() == "hf-prune: there is no text file none.jsonl"
 
 
 def test_the_python_api_in_another_folder_gives_the_same_layers_and_bytes(
     pushed: Finished, tmp_path: Path
 ) -> None:
-    recipe = api.Recipe(model=BASE, drop_layers=2, samples=4, eval_samples=2, sequence_length=32)
+    recipe = api.Recipe(
+        model=BASE, drop_layers=2, samples=4, eval_samples=2, sequence_length=32, choice_items=4
+    )
     outcome = api.prune(recipe, tmp_path / "another")
     assert outcome.published is None
     assert list(outcome.run.plan.kept) == pushed.run["plan"]["kept"]
