@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from hf_prune.card import render_card
-from hf_prune.cli import Quantity, cli
+from hf_prune.cli import cli
 from hf_prune.errors import RecipeError
+from hf_prune.options import Quantity
 from hf_prune.recipe import (
     GOES_WITH,
     QUANTITIES,
