@@ -161,3 +161,26 @@ def test_a_long_text_is_read_to_a_limit_and_a_short_one_again_if_asked_for():
 def test_without_a_tokenizer_four_characters_are_a_token():
     assert approximate_tokens(Text(name="t", dataset=None, documents=("abcd" * 10, "abcdefgh"))) == 12
     assert approximate_tokens(None) == 0
+
+
+def test_what_is_grown_or_sorted_is_trained_also_on_a_cpu_where_nobody_names_a_method():
+    grown = plan(CPU, grow="auto", drop_layers=0, left=seven_billion(40))
+    assert (grown.method, grown.objective) == ("grown", "text")  # knowledge that the original lacks
+    ordered = plan(CPU, depths="12,16", drop_layers=0, left=seven_billion(32))
+    assert (ordered.method, ordered.objective, ordered.depths) == ("sorted", "text", (12, 16, 32))
+    assert plan(CPU, grow="4", left=seven_billion(28)).objective == "predictions"  # it heals a cut
+
+
+def test_a_sorted_model_needs_memory_for_all_of_itself_and_each_pass_through_the_head():
+    whole = plan(depths="32", drop_layers=0, left=seven_billion(32))
+    four = plan(depths="12,16,24", drop_layers=0, left=seven_billion(32))
+    sampled = plan(depths="12,16,24", drop_layers=0, sample_depths=True, left=seven_billion(32))
+    assert whole.memory_bytes > 16 * seven_billion(32).parameters
+    assert four.memory_bytes > whole.memory_bytes
+    assert sampled.memory_bytes == whole.memory_bytes
+    assert four.seconds > whole.seconds
+
+
+def test_a_depth_that_the_model_does_not_have_is_refused():
+    with pytest.raises(RecipeError, match="the model has 32 layers"):
+        plan(depths="40", drop_layers=0, left=seven_billion(32))

@@ -15,6 +15,7 @@ from tests.heal.material import CPU, LORA, PARTIAL, REPLACE, lessons_of, some_te
 from tests.models import store_as_fp8
 
 LAYER = "model.model.layers."
+SORTED = replace(PARTIAL, method="sorted", depths=(2, 4, 6))
 
 
 def trained_names(student):
@@ -135,3 +136,37 @@ def test_a_model_whose_projections_are_stored_in_8_bits_is_refused(tiny_models, 
     store_as_fp8(folder, ("lm_head",))
     with pytest.raises(UnsupportedModel, match="--heal partial"):
         load_student(build_skeleton(folder), LORA, (2,), CPU)
+
+
+def test_grown_trains_the_new_layers_alone(tiny_models):
+    skeleton = build_skeleton(tiny_models("llama"))
+    student = load_student(skeleton, replace(PARTIAL, method="grown"), (), CPU, new_layers=(1, 3))
+    names = trained_names(student)
+    assert {name.removeprefix(LAYER).split(".")[0] for name in names} == {"1", "3"}
+    assert len(names) == 2 * 9
+
+
+def test_the_loss_of_a_sorted_model_is_the_mean_of_those_of_its_depths(tiny_models):
+    skeleton, text = build_skeleton(tiny_models("llama")), some_text()
+    losses = {}
+    for depths in ((2, 4, 6), (2, 6), (4, 6), (6,)):
+        student = load_student(skeleton, replace(SORTED, depths=depths), (), CPU).eval()
+        with torch.no_grad():
+            losses[depths] = student(text.ids, text.wanted)["loss"].item()
+    two, four = (2 * losses[(depth, 6)] - losses[(6,)] for depth in (2, 4))
+    assert losses[(2, 4, 6)] == pytest.approx((two + four + losses[(6,)]) / 3, rel=1e-5)
+
+
+def test_every_weight_of_a_sorted_model_is_trained_by_all_depths_or_by_those_that_are_drawn(tiny_models):
+    skeleton, text = build_skeleton(tiny_models("llama")), some_text()
+    every = load_student(skeleton, SORTED, (), CPU).train()
+    every(text.ids, text.wanted)["loss"].backward()
+    assert all(parameter.grad is not None for parameter in every.parameters())
+    sampled = load_student(skeleton, replace(SORTED, sample_depths=True), (), CPU).train()
+    drawn = set()
+    for window in text.ids:
+        sampled.zero_grad()
+        sampled(window[None], torch.ones_like(window[None], dtype=torch.bool))["loss"].backward()
+        layers = sampled.model.model.layers
+        drawn.add(sum(layer.mlp.up_proj.weight.grad is not None for layer in layers))
+    assert drawn == {2, 4, 6}
