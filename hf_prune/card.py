@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -28,6 +28,7 @@ from hf_prune.figures import (
     size,
     with_error,
 )
+from hf_prune.front_matter import card_metadata, perplexity_results
 from hf_prune.records import (
     Anatomy,
     Bridge,
@@ -39,9 +40,6 @@ from hf_prune.records import (
 )
 from hf_prune.report import Run
 from hf_prune.sections import all_depths, by_variant, cut_section, depths_section, growth_section
-
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult, ModelCardData
 
 HERE = Path(__file__).parent
 TITLES = {
@@ -74,10 +72,6 @@ GROWTH = "plots/growth.png"
 DEPTHS = "plots/depths.png"
 HEALING = "plots/healing.png"
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
-PIPELINE_TAGS = {
-    "AutoModelForCausalLM": "text-generation",
-    "AutoModelForImageTextToText": "image-text-to-text",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +121,7 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
     """
     chosen = next((each for each in run.depths if each.layers == depth), None)
     metadata = card_metadata(run)
-    metadata.eval_results = _results(chosen.perplexity) if chosen else None  # not the whole model's
+    metadata.eval_results = perplexity_results(chosen.perplexity) if chosen else None  # not the whole model's
     context = _context(run, repo_id) | {
         "metadata": metadata.to_yaml(),
         "depth": chosen,
@@ -167,58 +161,6 @@ def _pictures_of_cut(run: Run) -> dict[str, bytes]:
     if run.plan.tournament is not None:
         pictures[TOURNAMENT] = plots.tournament(run.plan.tournament)
     return pictures
-
-
-def card_metadata(run: Run) -> "ModelCardData":
-    """What the Hub reads: the front matter of the card, figures unrounded."""
-    measured = by_variant(run.perplexities)[run.result.variant]
-    return plain_metadata(run, PIPELINE_TAGS[run.result_anatomy.auto_class], _results(measured))
-
-
-def plain_metadata(run: Run, pipeline_tag: str, results: "list[EvalResult] | None" = None) -> "ModelCardData":
-    """What the Hub reads of any card.
-
-    Args:
-        run: what the card tells.
-        pipeline_tag: of the Hub, by the task.
-        results: figures that the Hub shows.
-    """
-    from huggingface_hub import ModelCardData
-
-    metadata = ModelCardData(
-        base_model=run.source.repo_id,
-        datasets=_datasets(run) or None,
-        language=list(run.source.languages) or None,
-        library_name="transformers",
-        license=run.source.license,
-        license_name=run.source.license_name,
-        license_link=run.source.license_link,
-        pipeline_tag=pipeline_tag,
-        tags=_tags(run),
-        model_name=run.name,
-        eval_results=results,
-    )
-    if run.source.repo_id is not None:
-        metadata["base_model_relation"] = "finetune"  # the Hub has no word for pruned
-    return metadata
-
-
-def _results(measured: Perplexity) -> "list[EvalResult] | None":
-    """A perplexity as the Hub reads it; None on a text that has no name there."""
-    from huggingface_hub import EvalResult
-
-    if measured.text.dataset is None:
-        return None
-    return [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type=measured.text.dataset,
-            dataset_name=f"{measured.text.dataset} ({measured.text.name})",
-            metric_type="perplexity",
-            metric_name="perplexity on held-out text",
-            metric_value=measured.perplexity,
-        )
-    ]
 
 
 def _environment() -> Environment:
@@ -322,16 +264,6 @@ def _titles(run: Run) -> dict[str, str]:
     return {**TITLES, "healed": "Grown and trained" if run.growth is not None else "Trained"}
 
 
-def _tags(run: Run) -> list[str]:
-    """By which the Hub finds it."""
-    tags = ["pruned", "layer-pruning", "depth-pruning"] if run.plan.removed else []
-    if run.growth is not None:
-        tags.append("layer-expansion")
-    if run.depths:
-        tags += ["sorted", "early-exit"]
-    return [*tags, "hf-prune"]
-
-
 def _healer(run: Run) -> str | None:
     """How the weights were trained, in a few words; None where they were not."""
     if run.healing.plan.method == "sorted" and run.recipe.sample_depths:
@@ -400,12 +332,6 @@ def _effect(before: Perplexity | None, after: Perplexity | None) -> str | None:
 def _has_curve(healing: Healing) -> bool:
     """Whether the watched loss was looked at often enough for a line."""
     return sum(point.watched_loss is not None for point in healing.curve) > 1
-
-
-def _datasets(run: Run) -> list[str]:
-    """Data sets of the Hub that the published weights were fitted on or trained on."""
-    texts = [run.similarity.calibration, run.healing.text if run.healing.kept else None]
-    return sorted({text.dataset for text in texts if text is not None and text.dataset is not None})
 
 
 def origin(source: Source) -> str:

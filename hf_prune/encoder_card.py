@@ -17,10 +17,10 @@ from hf_prune.card import (
     carries_bridge,
     license_url,
     origin,
-    plain_metadata,
     published_bridge,
     rendered,
 )
+from hf_prune.front_matter import plain_metadata
 from hf_prune.records import IMAGE_ENCODER, Agreement, Anatomy
 from hf_prune.report import Run
 from hf_prune.sections import cut_section

@@ -138,6 +138,11 @@ DEPTHS = (
     ),
     click.option("--sample-depths", is_flag=True, help="Train one of the depths a step, drawn at random."),
 )
+TRAINING = (
+    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
+    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
+    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
+)
 HEALING = (
     _defaulting(
         "--heal",
@@ -154,8 +159,7 @@ HEALING = (
     click.option(
         "--prompts", type=click.Path(dir_okay=False), help='For self: .jsonl with a field "prompt".'
     ),
-    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
-    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
+    *TRAINING,
     click.option("--rank", type=int, help="Of LoRA.  [default: 64]"),
     click.option(
         "--lora-alpha", type=int, metavar="N", help="LoRA is scaled by N / rank.  [default: the rank]"
@@ -167,7 +171,6 @@ HEALING = (
         default=None,
         help="With partial; a tied head is untied, which costs size.  [default: where it is not tied]",
     ),
-    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
     click.option(
         "--distill/--no-distill",
         default=None,
@@ -201,11 +204,6 @@ PUBLISHING = (
     click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]"),
     click.option("--private/--public", default=True, show_default=True, help="Who may see it."),
     click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
-)
-TRAINING = (
-    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
-    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
-    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
 )
 DRY_RUN = click.option(
     "--dry-run", is_flag=True, help="Say what would be done and what it takes; fetch headers alone."

@@ -12,7 +12,8 @@ from huggingface_hub import ModelCard
 from jinja2 import UndefinedError
 
 from hf_prune import card
-from hf_prune.card import card_metadata, render_card, render_depth_card, render_pictures
+from hf_prune.card import render_card, render_depth_card, render_pictures
+from hf_prune.front_matter import card_metadata
 from hf_prune.recipe import Recipe
 from hf_prune.records import HealingStep, to_json
 from hf_prune.report import Run
