@@ -16,8 +16,8 @@ from tests.tool import hf_prune, hf_prune_apart
 
 PACKAGE = Path(__file__).parent.parent / "hf_prune"
 HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
-LIGHT = ("cli", "recipe", "recipe_files", "records", "errors", "report", "progress", "__init__", "__main__")
-LIGHT_FOLDERS = ("choose",)
+LIGHT = ("cli", "options", "recipe", "recipe_files", "errors", "report", "progress", "__init__", "__main__")
+LIGHT_FOLDERS = ("choose", "records")
 HEAVY_HOMES = {
     "measure",
     "decoder",
@@ -36,7 +36,7 @@ OUTSIDE = {"cli", "pipeline", "analysis", "console"}
 MAY_IMPORT_THE_HUB = {
     "skeleton",
     "hub",
-    "card",
+    "front_matter",
     "source",
     "demo",
     "console",
