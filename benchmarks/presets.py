@@ -82,13 +82,10 @@ class Row:
 
 def rows_of(presets: Sequence[str], num_layers: int) -> list[Row]:
     """The lines of these presets, for a model of so many layers."""
-    rows = []
-    for preset in presets:
-        if preset in (DENSE, "slayer"):
-            rows.append(Row(preset, preset, 0))
-        else:
-            counts = [round(share * num_layers) for share in SHARES]
-            rows += [Row(f"{preset}, {count} removed", preset, count) for count in counts]
+    whole = (DENSE, "slayer")
+    rows = [Row(preset, preset, 0) for preset in presets if preset in whole]
+    for count in (round(share * num_layers) for share in SHARES):
+        rows += [Row(f"{each}, {count} removed", each, count) for each in presets if each not in whole]
     return rows
 
 
