@@ -31,7 +31,7 @@ ALWAYS = ["--drop-layers", "0", "--bridge", "none", "--no-distill", "--samples",
 WAYS = {
     "original": None,
     "grow": ["--grow", "auto"],
-    "grow, 5e-4": ["--grow", "auto", "--lr", "5e-4"],
+    "grow, 1e-3": ["--grow", "auto", "--lr", "1e-3"],
     "LoRA": ["--heal", "lora", "--rank", "RANK"],
     "LoRA, 3e-4": ["--heal", "lora", "--rank", "RANK", "--lr", "3e-4"],
 }
