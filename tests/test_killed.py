@@ -252,6 +252,7 @@ def _train(checkpoint: Path, folder: Path) -> None:
         plan=plan,
         checkpoint=str(checkpoint),
         carriers=(),
+        new_layers=(),
         folder=str(folder),
         lessons=None,
         device="cpu",

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from tests.plain import some_tokens, windows_of
 
 def starting_tokenizer() -> PreTrainedTokenizerFast:
     """One that starts each text with <s>."""
-    tokenizer = small_tokenizer()
+    tokenizer = deepcopy(small_tokenizer())  # that of all tests is one object
     template = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
     tokenizer.backend_tokenizer.post_processor = template
     return tokenizer
