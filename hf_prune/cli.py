@@ -142,7 +142,6 @@ def sort(**options: Any) -> None:
 
     With --push each depth goes to a branch of its own: depth-16. `hf-prune extract` takes one out.
     """
-    options["drop_layers"] = 0
     _prune(options, None, _publication(options), None)
 
 

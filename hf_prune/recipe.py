@@ -159,8 +159,10 @@ def _faults_of_choice(recipe: Recipe) -> Iterator[str]:
 
 def keeps_all(recipe: Recipe) -> bool:
     """Whether no layer is to go: the model is grown, sorted or trained as it is."""
+    if recipe.depths is not None:
+        return True
     trained = recipe.heal in ("lora", "qlora", "partial")
-    return recipe.drop_layers == 0 and (recipe.grow is not None or recipe.depths is not None or trained)
+    return recipe.drop_layers == 0 and (recipe.grow is not None or trained)
 
 
 def _faults_of_growth(recipe: Recipe) -> Iterator[str]:
@@ -174,7 +176,8 @@ def _faults_of_growth(recipe: Recipe) -> Iterator[str]:
         return
     if not re.fullmatch(r"\d+(,\d+)*", recipe.depths):
         yield f"--depths {recipe.depths!r} is not a list like 12,16,20,24"
-    if recipe.drop_layers != 0 or recipe.grow is not None:
+    removes = any(getattr(recipe, target) for target in TARGETS)
+    if removes or recipe.grow is not None:
         yield "--depths trains a model as it is: neither remove layers from it nor grow it"
     if recipe.heal != "auto":
         yield f"--depths trains the whole model, and --heal {recipe.heal} parts: leave one of them out"
