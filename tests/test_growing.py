@@ -56,6 +56,7 @@ def test_each_layer_was_removed_and_expanded_to_see_what_it_holds(grown: Path) -
     assert growth["shallow"] == {"start": 0, "end": 3}
 
 
+@pytest.mark.slow
 def test_a_cut_model_is_grown_and_the_new_layers_heal_it(trained_model: Path, tmp_path: Path) -> None:
     words = ("run", str(trained_model), "--layers", "4-5", "--grow", "1", *FEW, *TRAINED)
     assert hf_prune(*words, "--output", str(tmp_path / "run")).code == 0
@@ -68,6 +69,7 @@ def test_a_cut_model_is_grown_and_the_new_layers_heal_it(trained_model: Path, tm
     assert config["num_hidden_layers"] == 5
 
 
+@pytest.mark.slow
 def test_the_deepest_layers_go_first_where_that_is_asked_for(trained_model: Path, tmp_path: Path) -> None:
     words = (
         "grow",

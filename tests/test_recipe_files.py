@@ -373,6 +373,7 @@ def follow_mine(tiny_models, tmp_path, monkeypatch):
     return get
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_recipe_and_cites_its_paper(follow_mine, tmp_path):
     model, card = follow_mine("Mine")
     assert "- Recipe: `mine.yaml`, Mine ([2601.00001](https://arxiv.org/abs/2601.00001))\n- Seed" in card

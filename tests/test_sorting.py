@@ -80,6 +80,7 @@ def test_extract_leaves_a_folder_that_holds_something(trained_model: Path, tmp_p
     assert (tmp_path / "kept.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_each_depth_is_pushed_to_a_branch_of_its_own(
     trained_model: Path, conversations: Path, tmp_path: Path, home_hub: LoopbackHub
 ) -> None:
