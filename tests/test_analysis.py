@@ -123,6 +123,7 @@ def test_a_folder_with_something_else_is_left_alone(analysed: tuple[Path, str], 
     assert bytes_of(folder) == before
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_writes(
     tiny_models: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

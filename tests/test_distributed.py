@@ -53,7 +53,7 @@ def by_one(trained_model, tmp_path_factory):
 @pytest.mark.parametrize(
     "launcher",
     [
-        pytest.param(TORCHRUN, id="torchrun"),
+        pytest.param(TORCHRUN, id="torchrun", marks=pytest.mark.slow),
         pytest.param(ACCELERATE, id="accelerate", marks=pytest.mark.slow),
     ],
 )

@@ -86,8 +86,10 @@ class Intruder:
 
 @pytest.mark.parametrize(
     ("shards", "settings"),
-    [(1, {"dtype": torch.bfloat16}), (3, {"tie_word_embeddings": True})],
-    ids=["bf16", "tied and sharded"],
+    [
+        pytest.param(1, {"dtype": torch.bfloat16}, id="bf16", marks=pytest.mark.slow),
+        pytest.param(3, {"tie_word_embeddings": True}, id="tied and sharded"),
+    ],
 )
 def test_a_pickled_model_on_the_hub_becomes_what_its_safetensors_form_becomes(
     home_hub: LoopbackHub, tiny_models: TinyModels, tmp_path: Path, shards: int, settings: dict[str, object]

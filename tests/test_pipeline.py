@@ -168,6 +168,7 @@ def test_every_variant_is_asked_the_same_items_and_compared_with_the_original(pu
 # Runs of their own
 
 
+@pytest.mark.slow
 def test_a_file_of_items_is_asked_and_its_folder_is_not_told(trained_model: Path, tmp_path: Path) -> None:
     asked = tmp_path / "secret" / "own.jsonl"
     asked.parent.mkdir()
