@@ -39,7 +39,7 @@ from hf_prune.records import (
     Speed,
 )
 from hf_prune.report import Run
-from hf_prune.sections import all_depths, by_variant, cut_section, depths_section, growth_section
+from hf_prune.sections import by_variant, cut_section, depths_section, growth_section
 
 HERE = Path(__file__).parent
 TITLES = {
@@ -141,7 +141,7 @@ def render_pictures(run: Run) -> dict[str, bytes]:
     if run.growth is not None:
         pictures[GROWTH] = plots.growth(run.growth, run.plan)
     if run.depths:
-        pictures[DEPTHS] = plots.depths(all_depths(run))
+        pictures[DEPTHS] = plots.depths(run.depths)
     if _has_curve(run.healing):
         pictures[HEALING] = plots.healing_curve(run.healing)
     return pictures
@@ -237,7 +237,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "healing_effect": _effect(start, healed),
         "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
-        "depths": all_depths(run),
+        "depths": run.depths,
         **(cut_section(run) if run.plan.removed else {}),
         **(growth_section(run, run.growth) if run.growth is not None else {}),
         **(depths_section(run) if run.depths else {}),

@@ -17,7 +17,6 @@ from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
 from hf_prune.records import Estimate, Speculation, Tournament
 from hf_prune.report import Analysis, Run
-from hf_prune.sections import all_depths
 
 if TYPE_CHECKING:
     from hf_prune.analysis import Analysed
@@ -134,7 +133,7 @@ def _show_depths(run: Run) -> None:
     table = Table(title="The first layers as a model of their own")
     for column in ("layers", "parameters", "perplexity, original", "perplexity", "tokens/s", "peak memory"):
         table.add_column(column, justify="right")
-    for depth in all_depths(run):
+    for depth in run.depths:
         speed = depth.speed
         table.add_row(
             str(depth.layers),

@@ -51,7 +51,7 @@ def extract(
         hub.check_may_publish(push, found.name)
     with TemporaryDirectory(prefix="hf-prune-") as workspace:
         folder = Path(source.fetch_weights(found, Path(workspace)).folder)
-        run = sorted_run(folder)
+        run = sorted_run(found, folder)
         if run is None or depth not in {d.layers for d in run.depths}:
             reporter.tell(
                 f"{found.name} was not trained to be used at {depth} layers: expect little of what is written"
@@ -68,10 +68,20 @@ def extract(
     return Extracted(folder=target, checkpoint=checkpoint, url=url)
 
 
-def sorted_run(folder: Path) -> Run | None:
-    """The record of the run that made the model in a folder, if it is there."""
-    path = folder / MARKER
-    return from_data(Run, json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+def sorted_run(found: source.Found, folder: Path) -> Run | None:
+    """The record of the `hf-prune sort` that made a model; None where none is there that can be read.
+
+    Args:
+        found: the model.
+        folder: where its weights are.
+    """
+    if found.repository is not None and MARKER in found.repository.files:
+        folder = hub.download(found.repository, (MARKER,))
+    try:
+        run = from_data(Run, json.loads((folder / MARKER).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):  # none, or that of another version
+        return None
+    return run if run.depths else None
 
 
 def publish_depth(repo_id: str, folder: Path, depth: int) -> str:

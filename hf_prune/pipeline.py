@@ -170,14 +170,10 @@ def _run_stages(
     start = grown.checkpoint if grown else start
     healed = heal(
         HealStage(
-            original=work.original,
-            run=work.folder,
+            work=work,
             plan=plan,
             start=work.place(start),
             after=grown.growth.after if grown else (),
-            inputs=work.inputs,
-            reporter=work.reporter,
-            ranks=work.ranks,
             report_to=report_to,
             name=name,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from hf_prune.choose.blocks import all_but, ranges
 from hf_prune.choose.criteria import CRITERIA, cornerstones
-from hf_prune.records import Depth, Growth, Perplexity
+from hf_prune.records import Growth, Perplexity
 from hf_prune.report import Run
 
 SHOWN_TRIALS = 8
@@ -64,24 +64,8 @@ def depths_section(run: Run) -> dict[str, Any]:
     """The depths of a sorted model that are shorter than the whole."""
     return {
         "shorter": [depth for depth in run.depths if depth.layers < run.dense.num_layers],
-        "speed_by_depth": any(depth.speed for depth in all_depths(run)),
+        "speed_by_depth": any(depth.speed for depth in run.depths),
         "losses_by_depth": {
             loss.layers: loss for loss in run.healing.depths if None not in (loss.before, loss.after)
         },
     }
-
-
-def all_depths(run: Run) -> list[Depth]:
-    """The depths of a sorted model, the shallowest first, and as the last of them the whole model."""
-    if not run.depths or run.depths[-1].layers == run.dense.num_layers:
-        return list(run.depths)
-    measured = by_variant(run.perplexities)
-    whole = Depth(
-        layers=run.dense.num_layers,
-        parameters=run.result.parameters,
-        size_bytes=run.result.size_bytes,
-        truncated=measured["dense"],
-        perplexity=measured[run.result.variant],
-        speed=next((speed for speed in run.speeds if speed.variant == run.result.variant), None),
-    )
-    return [*run.depths, whole]

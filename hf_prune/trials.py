@@ -1,7 +1,8 @@
 """Cuts tried on text, each with its bridge where bridges are wanted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
 
@@ -16,27 +17,17 @@ from hf_prune.measure.ablation import Cut, try_cuts
 from hf_prune.measure.agreement import try_agreements
 from hf_prune.progress import Progress
 from hf_prune.records import CutLosses
+from hf_prune.weights import TensorsOnDemand
 
 NO_BRIDGE: Mapping[str, Tensor] = {}
 
 
-class _Shelf(Mapping[str, Tensor]):
+def _shelved(decoder: StreamedDecoder, tensors: Mapping[str, Tensor]) -> TensorsOnDemand:
     """Tensors by name, kept like activations: in memory while they fit, else in a file."""
-
-    def __init__(self, decoder: StreamedDecoder, tensors: Mapping[str, Tensor]) -> None:
-        self._places = {name: place for place, name in enumerate(tensors)}
-        self._tensors = Activations(decoder.memory)
-        for tensor in tensors.values():
-            self._tensors.append(tensor.to(decoder.dtype))
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._tensors[self._places[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+    kept = Activations(decoder.memory)
+    for tensor in tensors.values():
+        kept.append(tensor.to(decoder.dtype))
+    return TensorsOnDemand({name: partial(kept.__getitem__, place) for place, name in enumerate(tensors)})
 
 
 @dataclass
@@ -76,6 +67,6 @@ class Trials:
             wanted = [(blocks_of(cut), TRIAL) for cut in new]
             fitted = fit_bridges(self.decoder, self.fitted_on, wanted, self.progress)
             for cut, (_, solved) in zip(new, fitted, strict=True):
-                self._bridges[cut] = _Shelf(self.decoder, solved)
+                self._bridges[cut] = _shelved(self.decoder, solved)
         layers = self.decoder.num_layers
         return [Cut(all_but(cut, layers), self._bridges.get(cut, NO_BRIDGE)) for cut in cuts]

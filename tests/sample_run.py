@@ -483,12 +483,22 @@ def sample_sorted_run() -> Run:
     recipe = Recipe(model="HuggingFaceTB/SmolLM2-135M", depths="12,16,20,24")
     run = sample_trained_run(recipe, "sorted", ["healed"])
     figures = {12: (8123.4, 61.214), 16: (2988.1, 40.177), 20: (911.2, 29.403), 24: (140.8, 23.122)}
+    shorter = [sample_depth(layers, *each) for layers, each in figures.items()]
+    speed = sample_speed("healed", 31.2957, 810.1, 700_987_654)
+    whole = Depth(
+        layers=run.dense.num_layers,
+        parameters=run.result.parameters,
+        size_bytes=run.result.size_bytes,
+        truncated=run.perplexities[0],
+        perplexity=run.perplexities[-1],
+        speed=speed,
+    )
     return replace(
         run,
         name="SmolLM2-135M-sorted",
         command="hf-prune sort HuggingFaceTB/SmolLM2-135M --depths 12,16,20,24",
-        depths=tuple(sample_depth(layers, *each) for layers, each in figures.items()),
-        speeds=(run.speeds[0], sample_speed("healed", 31.2957, 810.1, 700_987_654)),
+        depths=(*shorter, whole),
+        speeds=(run.speeds[0], speed),
         healing=replace(
             run.healing,
             depths=tuple(

@@ -222,20 +222,12 @@ def cut_and_grown_run() -> Run:
 
 
 def slow_sorted_run() -> Run:
-    """One depth drawn a step; speed could not be measured; the whole model is among the depths."""
+    """One depth drawn a step; speed could not be measured."""
     run = sample_sorted_run()
-    whole = replace(
-        run.depths[-1],
-        layers=30,
-        parameters=run.result.parameters,
-        size_bytes=run.result.size_bytes,
-        truncated=run.perplexities[0],
-        perplexity=run.perplexities[-1],
-    )
     return replace(
         run,
         recipe=replace(run.recipe, sample_depths=True),
-        depths=tuple(replace(depth, speed=None) for depth in (*run.depths, whole)),
+        depths=tuple(replace(depth, speed=None) for depth in run.depths),
         speeds=(),
         speed_reason="this machine has less memory than the original needs",
     )

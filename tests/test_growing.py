@@ -49,6 +49,13 @@ def test_the_proof_of_the_untrained_model_is_that_it_computes_the_same(grown: Pa
     assert logits["detail"].startswith("at most 0 standard deviations apart")
 
 
+def test_its_first_layers_are_not_taken_for_those_of_a_sorted_model(grown: Path, tmp_path: Path) -> None:
+    outcome = hf_prune("extract", str(grown / "model"), "--layers", "3", "--output", str(tmp_path / "three"))
+    assert outcome.code == 0
+    assert "was not trained to be used at 3 layers" in outcome.err
+    assert not (tmp_path / "three" / "README.md").exists()
+
+
 def test_each_layer_was_removed_and_expanded_to_see_what_it_holds(grown: Path) -> None:
     growth = json.loads((grown / "run.json").read_text())["growth"]
     assert len(growth["removal_losses"]) == len(growth["expansion_losses"]) == 6

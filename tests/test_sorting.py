@@ -96,6 +96,10 @@ def test_each_depth_is_pushed_to_a_branch_of_its_own(
         assert part.config.num_hidden_layers == depth
     whole = AutoModelForCausalLM.from_pretrained(repository, cache_dir=tmp_path / "cache")
     assert whole.config.num_hidden_layers == 6
+    outcome = hf_prune("extract", repository, "--layers", "4", "--output", str(tmp_path / "four"))
+    assert outcome.code == 0, outcome.err
+    assert "was not trained" not in outcome.err
+    assert "the first 4 layers" in (tmp_path / "four" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What has to be zero in a layer for it to pass the residual stream on as it is: found by trying."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -20,23 +20,27 @@ TRIAL_TOKENS = torch.arange(8)[None]
 
 
 @torch.no_grad()
-def silencing(decoder: StreamedDecoder, layer: int) -> dict[str, float]:
-    """The values that make a layer pass its input on, bit for bit, and leave it a gradient to learn by.
+def silencing(decoder: StreamedDecoder, layers: Iterable[int]) -> dict[int, dict[str, float]]:
+    """The values that make layers pass their input on, bit for bit, and leave them a gradient to learn by.
 
     In a Llama that is zero in `o_proj` and `down_proj` (Llama SLayer, 2410.02330). Where a norm stands after
     them, it is silenced instead: zero in both would leave neither a gradient.
 
     Args:
         decoder: the model.
-        layer: its number.
+        layers: their numbers.
 
     Returns:
-        By the name of a tensor of the layer on disk, the one value that it is filled with.
+        By layer, and by the name of a tensor of it on disk, the one value that that is filled with.
 
     Raises:
         UnsupportedModel: no such values were found.
     """
     hidden = decoder.enter(TRIAL_TOKENS)[0]
+    return {layer: _silencing_one(decoder, layer, hidden) for layer in layers}
+
+
+def _silencing_one(decoder: StreamedDecoder, layer: int, hidden: Tensor) -> dict[str, float]:
     for values in _attempts(decoder, layer, hidden):
         if values and torch.equal(_output(decoder, layer, hidden, values), hidden):
             return values

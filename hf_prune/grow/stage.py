@@ -34,7 +34,7 @@ def _grow(work: Work, scores: Scores, start: Path, target: Path) -> ProvedGrowth
     decoder = original.open(start)
     skeleton = decoder.skeleton
     after = places_for(work.recipe.grow, decoder.num_layers)
-    silenced = {layer: silencing(decoder, layer) for layer in after}
+    silenced = silencing(decoder, after)
     share = (decoder.num_layers + len(after)) / decoder.num_layers
     check_room(target.parent, int(share * skeleton.index.size_bytes), f"writing the {GROWN} checkpoint")
     with whole_folder(target) as partial:

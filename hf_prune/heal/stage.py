@@ -19,12 +19,11 @@ from hf_prune.grow.places import new_layers, number_after
 from hf_prune.heal.material import healing_text, lessons_for, record_of
 from hf_prune.heal.settings import HEALED, approximate_tokens, may_train, plan_healing
 from hf_prune.heal.text import part_to_watch
-from hf_prune.original import Original
-from hf_prune.progress import Reporter, silent
+from hf_prune.progress import silent
 from hf_prune.prove import proof_tokens, prove
 from hf_prune.ranks import Ranks
 from hf_prune.records import DECODER, Block, Healing, HealingPlan, Plan, ProvedHealing
-from hf_prune.run_folder import RunFolder
+from hf_prune.work import Work
 
 if TYPE_CHECKING:
     from hf_prune.heal.session import Verdict
@@ -35,36 +34,32 @@ if TYPE_CHECKING:
 class HealStage:
     """What the steps of the stage share."""
 
-    original: Original
-    run: RunFolder
+    work: Work
     plan: Plan
     start: Path  # the folder of the checkpoint that is trained: the original's, cut, bridged or grown
     after: tuple[int, ...]  # the layers of the shorter model that a new one follows
-    inputs: str  # a fingerprint of everything that decides the result
-    reporter: Reporter
-    ranks: Ranks
     report_to: str  # an experiment tracker that transformers knows, or "none"
     name: str  # of the result
 
     @property
     def folder(self) -> Path:
         """Of what is kept between a kill and the next start."""
-        return self.run.checkpoints / f"healing-{self.inputs}"
+        return self.work.folder.checkpoints / f"healing-{self.work.inputs}"
 
     @property
     def target(self) -> Path:
         """The folder of the healed checkpoint."""
-        return self.run.checkpoints / HEALED
+        return self.work.folder.checkpoints / HEALED
 
     @cached_property
     def decoder(self) -> StreamedDecoder:
         """The checkpoint that is trained, ready to be run layer by layer."""
-        return self.original.open(self.start)
+        return self.work.original.open(self.start)
 
     @cached_property
     def tokens(self) -> Tensor:
         """What the healed checkpoint is proved on."""
-        return proof_tokens(self.original.calibration[0])
+        return proof_tokens(self.work.original.calibration[0])
 
     @property
     def carried(self) -> list[Block]:
@@ -80,18 +75,19 @@ class HealStage:
 
 def heal(stage: HealStage) -> ProvedHealing:
     """Train the shorter model, if that is asked for or fits, and keep what is better than before."""
-    plan = stage.run.stage("healing-plan", HealingPlan, stage.inputs, lambda: _decide(stage))
+    work = stage.work
+    plan = work.folder.stage("healing-plan", HealingPlan, work.inputs, lambda: _decide(stage))
     if plan.reason:
-        stage.reporter.tell(f"healing: {plan.reason}")
+        work.reporter.tell(f"healing: {plan.reason}")
     if plan.method == "none":
         return ProvedHealing(healing=Healing(plan=plan), checkpoint=None, proof=None)
 
     def left(record: ProvedHealing) -> Path | None:
         return stage.target if record.checkpoint else None
 
-    finished = stage.run.stage("heal", ProvedHealing, stage.inputs, lambda: _heal(stage, plan), left)
+    finished = work.folder.stage("heal", ProvedHealing, work.inputs, lambda: _heal(stage, plan), left)
     if finished.healing.reason:
-        stage.reporter.tell(f"healing: {finished.healing.reason}")
+        work.reporter.tell(f"healing: {finished.healing.reason}")
     return finished
 
 
@@ -105,11 +101,11 @@ def follow(ranks: Ranks) -> None:
 
 def _decide(stage: HealStage) -> HealingPlan:
     """What to train; the text is only made where something will be."""
-    original = stage.original
+    work, original = stage.work, stage.work.original
     recipe, device, dense = original.recipe, original.device, original.dense
-    machine = this_machine(device, dense, stage.run.path, stage.ranks.count)
+    machine = this_machine(device, dense, work.folder.path, work.ranks.count)
     if dense.kind == DECODER and may_train(recipe, device.type):
-        tokens = part_to_watch(healing_text(original, stage.folder, stage.reporter.progress))[0].ids.numel()
+        tokens = part_to_watch(healing_text(original, stage.folder, work.reporter.progress))[0].ids.numel()
     else:
         tokens = approximate_tokens(original.healing_text)
     fitted = replace(recipe, sequence_length=original.window_length)
@@ -121,7 +117,7 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
     from hf_prune.heal.session import Session, judge, train_together  # peft takes seconds to import
     from hf_prune.heal.training import what_was_trained
 
-    began, original, progress = time.monotonic(), stage.original, stage.reporter.progress
+    began, original, progress = time.monotonic(), stage.work.original, stage.work.reporter.progress
     learnt, watched = part_to_watch(healing_text(original, stage.folder, progress))
     boundaries = tuple(block.end for block in stage.carried)
     session = Session(
@@ -137,7 +133,7 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
         report_to=stage.report_to,
         name=stage.name,
     )
-    train_together(stage.ranks.tell(session), progress)
+    train_together(stage.work.ranks.tell(session), progress)
     trained = what_was_trained(stage.folder)
     verdict = judge(session, trained, watched, stage.tokens, stage.decoder)
     healing = Healing(
@@ -163,7 +159,7 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
 def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHealing:
     from hf_prune.heal.folding import write_healed
 
-    skeleton, progress = stage.decoder.skeleton, stage.reporter.progress
+    skeleton, progress = stage.decoder.skeleton, stage.work.reporter.progress
     new = [name for name in verdict.folded if name not in skeleton.index.tensors]  # an untied head
     needed = skeleton.index.size_bytes + sum(verdict.folded[name].nbytes for name in new)
     check_room(stage.target.parent, needed, f"writing the {HEALED} checkpoint")

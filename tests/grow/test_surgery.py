@@ -23,7 +23,7 @@ def grow(folder: Path, target: Path) -> tuple[int, ...]:
     """Write the grown model; the numbers of its new layers."""
     decoder = open_decoder(folder, torch.device("cpu"))
     after = places_for(AUTO, decoder.num_layers)
-    silenced = {layer: silencing(decoder, layer) for layer in after}
+    silenced = silencing(decoder, after)
     target.mkdir()
     write_grown(decoder.skeleton, target, after=after, silenced=silenced, progress=silent)
     return new_layers(after)
@@ -77,4 +77,4 @@ def test_refuses_a_layer_that_no_zeros_make_silent(tiny_models: Callable[..., Pa
     decoder = open_decoder(tiny_models("llama"), torch.device("cpu"))
     decoder.skeleton.layers[1].mlp.register_forward_hook(lambda mlp, entering, output: output + 1)
     with pytest.raises(UnsupportedModel, match="llama cannot grow"):
-        silencing(decoder, 1)
+        silencing(decoder, [1])
