@@ -14,6 +14,7 @@ from hf_prune.records import (
     Citation,
     Depth,
     Environment,
+    Export,
     Growth,
     Healing,
     Perplexity,
@@ -23,9 +24,11 @@ from hf_prune.records import (
     Source,
     Speculation,
     Speed,
+    TaskScore,
+    Writing,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
@@ -62,6 +65,11 @@ class Run:
     agreements: tuple[Agreement, ...] = ()  # of an encoder: cut, and bridged where there is such
     cited: Citation | None = None  # whose recipe was followed
     speculation_reason: str | None = None  # why there are none, where one was asked for
+    perplexities_elsewhere: tuple[Perplexity, ...] = ()  # of the same variants, on text of another domain
+    writings: tuple[Writing, ...] = ()  # of the same variants
+    scores: tuple[TaskScore, ...] = ()  # of the same variants, by lm-evaluation-harness
+    scores_reason: str | None = None  # why there are none, where some were asked for
+    exports: tuple[Export, ...] = ()
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant: of the result's shape, but for what growing and healing added later."""

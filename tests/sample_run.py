@@ -24,6 +24,7 @@ from hf_prune.records import (
     DepthLoss,
     Environment,
     Estimate,
+    Export,
     FoldedBridge,
     Growth,
     Healing,
@@ -38,10 +39,12 @@ from hf_prune.records import (
     Source,
     Speculation,
     Speed,
+    TaskScore,
     TextTokens,
     Tournament,
     Trial,
     WeightFile,
+    Writing,
 )
 from hf_prune.report import SCHEMA_VERSION, Run
 from hf_prune.without_loss import UNHEALED
@@ -284,7 +287,11 @@ def sample_speed(variant: str, decode: float, prompt: float, memory: int) -> Spe
         variant=variant,
         decode_tokens_per_second=decode,
         decode_tokens_per_second_range=(decode * 0.96, decode * 1.03),
-        prompt_tokens_per_second=prompt,
+        first_token_seconds=128 / prompt,
+        first_token_seconds_range=(128 / prompt * 0.98, 128 / prompt * 1.05),
+        batch_size=8,
+        batch_tokens_per_second=decode * 3.1,
+        batch_tokens_per_second_range=(decode * 3.0, decode * 3.2),
         peak_memory_bytes=memory,
         runs=5,
         prompt_tokens=128,
@@ -292,6 +299,50 @@ def sample_speed(variant: str, decode: float, prompt: float, memory: int) -> Spe
         device="cpu",
         dtype="bfloat16",
         threads=2,
+    )
+
+
+def sample_score(variant: str, value: float, task: str = "arc_easy", metric: str = "acc") -> TaskScore:
+    return TaskScore(
+        variant=variant,
+        task=task,
+        version="1.0",
+        metric=metric,
+        answer_filter="none",
+        value=value,
+        stderr=0.0148,
+        higher_is_better=True,
+        generates=False,
+        num_fewshot=0,
+        num_items=1188,
+        sha256="e" * 64,
+        harness="0.4.13",
+    )
+
+
+def sample_writing(variant: str, repetition: float, same_tokens: float | None) -> Writing:
+    return Writing(
+        variant=variant,
+        repetition=repetition,
+        repetition_stderr=0.031,
+        same_tokens=same_tokens,
+        num_texts=8,
+        new_tokens=64,
+        sample="and the sea was as calm as it had been the day before.",
+        text=sample_text("c4_heldout", 8),
+    )
+
+
+def sample_export(form: str = "onnx") -> Export:
+    check = Check(name="20 greedy tokens", passed=True, detail="the same as PyTorch's")
+    return Export(
+        format=form,
+        path="onnx/model.onnx",
+        size_bytes=431_000_000,
+        sha256="f" * 64,
+        checks=(check,),
+        divergence=0.0068,
+        versions="onnx 1.23.2, onnxruntime 1.31.1",
     )
 
 

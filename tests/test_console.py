@@ -62,7 +62,7 @@ def test_of_a_grown_model_the_new_layers_are_told(capsys: pytest.CaptureFixture[
 
 def test_of_a_sorted_model_there_is_a_row_for_each_depth(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = shown(sample_sorted_run(), capsys)
-    assert "SmolLM2-135M-sorted: its first 12, 16, 20, 24 layers are models of their own\n" in err
+    assert "SmolLM2-135M-sorted: its first 12, 16, 20, 24, 30 layers are models of their own\n" in err
     assert row(err, "16") == ["16", "85.0 M", "2988.10", "40.18", "58.8", "645 MB"]
     assert row(err, "30") == ["30", "134.5 M", "20.12", "18.41", "31.3", "701 MB"]
 

@@ -12,14 +12,17 @@ from tests.sample_run import (
     sample_bridge,
     sample_encoder_run,
     sample_estimate,
+    sample_export,
     sample_growth,
     sample_healing,
     sample_no_healing,
     sample_plan,
     sample_run,
+    sample_score,
     sample_sorted_run,
     sample_speculation,
     sample_tournament,
+    sample_writing,
 )
 
 RUN = sample_run()
@@ -59,6 +62,9 @@ SAMPLES = [
     records.Selected(similarity=RUN.similarity, plan=RUN.plan),
     sample_tournament((13, 14, 15)),
     sample_estimate(),
+    sample_score("healed", 0.4823),
+    sample_writing("dense", 0.12, None),
+    sample_export(),
     records.CutLosses(losses=(1.0, 2.5), divergences=(0.0, 0.5)),
     records.RemovalOrder(layers=(3, 1), losses=(1.5, 2.0), width=None, text=RUN.similarity.calibration),
 ]

@@ -29,6 +29,7 @@ from hf_prune.records.evaluated import (
     Speed,
     SpeedTrial,
 )
+from hf_prune.records.exported import Export
 from hf_prune.records.grown import Growth, ProvedGrowth
 from hf_prune.records.json_form import Record, fingerprint, from_data, to_json
 from hf_prune.records.measured import LayerScores, Matrix, RemovalOrder, Similarity, TextTokens
@@ -57,6 +58,7 @@ from hf_prune.records.repaired import (
     ProvedCut,
     ProvedHealing,
 )
+from hf_prune.records.scored import TaskScore, Writing
 
 __all__ = [
     "DECODER",
@@ -83,6 +85,7 @@ __all__ = [
     "DepthTable",
     "Environment",
     "Estimate",
+    "Export",
     "FoldedBridge",
     "Growth",
     "Healing",
@@ -107,10 +110,12 @@ __all__ = [
     "SpeculationTrial",
     "Speed",
     "SpeedTrial",
+    "TaskScore",
     "TextTokens",
     "Tournament",
     "Trial",
     "WeightFile",
+    "Writing",
     "fingerprint",
     "from_data",
     "to_json",

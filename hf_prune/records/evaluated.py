@@ -24,7 +24,11 @@ class Speed:
     variant: str
     decode_tokens_per_second: float  # median over `runs`, batch 1
     decode_tokens_per_second_range: tuple[float, float]
-    prompt_tokens_per_second: float
+    first_token_seconds: float  # median over `runs`: reading the prompt, and one token
+    first_token_seconds_range: tuple[float, float]
+    batch_size: int | None  # of the next two; None: so many at once were not tried
+    batch_tokens_per_second: float | None  # of all texts together, median over `runs`
+    batch_tokens_per_second_range: tuple[float, float] | None
     peak_memory_bytes: int
     runs: int
     prompt_tokens: int

@@ -1,0 +1,38 @@
+"""What variants make of the tasks of lm-evaluation-harness, and of writing on their own."""
+
+from dataclasses import dataclass
+
+from hf_prune.records.measured import TextTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScore:
+    """One figure of one task, as lm-evaluation-harness reports it."""
+
+    variant: str
+    task: str
+    version: str  # of the task
+    metric: str  # as the harness names it: "acc_norm"
+    answer_filter: str  # what is read out of the answer: "none", "strict-match"
+    value: float
+    stderr: float | None
+    higher_is_better: bool
+    generates: bool  # the model writes its answer; else it chooses among given ones
+    num_fewshot: int
+    num_items: int
+    sha256: str  # of the items with their prompts, in order
+    harness: str  # its version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What one variant writes, greedily, after the beginnings of held-out texts."""
+
+    variant: str
+    repetition: float  # the share of its 4-grams that were in the same text before
+    repetition_stderr: float  # over texts
+    same_tokens: float | None  # written before the first that the original would not have; None of itself
+    num_texts: int
+    new_tokens: int  # at most, after each beginning
+    sample: str  # the first text that it wrote
+    text: TextTokens  # the beginnings
