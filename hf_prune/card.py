@@ -6,42 +6,27 @@ Nothing here reads a model or reaches the Hub.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from hf_prune.choose.blocks import ranges
-from hf_prune.figures import (
-    accuracy,
-    cell,
-    change,
-    code,
-    count,
-    duration,
-    figure,
-    grouped,
-    percent,
-    sentence,
-    series,
-    size,
-    with_error,
-)
-from hf_prune.front_matter import card_metadata, perplexity_results
-from hf_prune.records import (
-    Anatomy,
-    Bridge,
-    Choices,
-    Healing,
-    Perplexity,
-    Source,
-    Speed,
-)
+from hf_prune.damage import damage_section, effect
+from hf_prune.figures import code
+from hf_prune.front_matter import HARNESS, card_metadata, perplexity_results
+from hf_prune.pictures import picture_paths
+from hf_prune.records import Anatomy, Choices, Perplexity, Source, Speed, TaskScore, TextTokens
 from hf_prune.report import Run
-from hf_prune.sections import by_variant, cut_section, depths_section, growth_section
+from hf_prune.score_tables import by_text, first_of_each_task, score_tables
+from hf_prune.sections import (
+    by_variant,
+    carries_bridge,
+    cut_section,
+    depths_section,
+    growth_section,
+    published_bridge,
+)
+from hf_prune.templating import BASE, rendered
 
-HERE = Path(__file__).parent
 TITLES = {
     "dense": "Original",
     "cut": "Cut",
@@ -62,15 +47,8 @@ LESSONS = {
     "text": "the text",
     "states": "the original's states after each gap",
 }
-LAYER_MAP = "plots/layer_map.png"
-SIMILARITY = "plots/similarity.png"
-BLOCK_SIZES = "plots/block_sizes.png"
-LAYER_SCORES = "plots/layer_scores.png"
-DROP_EFFECTS = "plots/drop_effects.png"
-TOURNAMENT = "plots/tournament.png"
-GROWTH = "plots/growth.png"
-DEPTHS = "plots/depths.png"
-HEALING = "plots/healing.png"
+FORMATS = {"onnx": "ONNX", "onnx-8bit": "ONNX, 8 bits", "gguf": "GGUF", "gptq": "GPTQ"}
+SHOWN_TASKS = 4  # in the at-a-glance table; all are further down
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
 
 
@@ -83,6 +61,7 @@ class _Column:
     anatomy: Anatomy
     cache_bytes: int | None  # of CACHED_TOKENS
     perplexity: Perplexity
+    elsewhere: list[Perplexity]  # on other texts
     choices: Choices | None
     speed: Speed | None
 
@@ -102,13 +81,7 @@ def render_card(run: Run, repo_id: str | None = None) -> str:
         run: what the card tells.
         repo_id: where it is published; None before that is known.
     """
-    return rendered("model_card.md.j2", _context(run, repo_id))
-
-
-def rendered(template: str, context: Mapping[str, Any]) -> str:
-    """A card's template with its values, without the blank lines that unused sections leave."""
-    text = _environment().get_template(template).render(context)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return rendered(BASE, _context(run, repo_id), run.presentation)
 
 
 def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
@@ -131,79 +104,11 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
     return rendered("depth_card.md.j2", context)
 
 
-def render_pictures(run: Run) -> dict[str, bytes]:
-    """The pictures that the card shows: PNG bytes by their path beside README.md."""
-    from hf_prune import plots  # matplotlib takes a second to import
-
-    pictures = _pictures_of_cut(run) if run.plan.removed else {}
-    if _has_layer_map(run):
-        pictures[LAYER_MAP] = plots.layer_map(run.plan, published_bridge(run), run.growth)
-    if run.growth is not None:
-        pictures[GROWTH] = plots.growth(run.growth, run.plan)
-    if run.depths:
-        pictures[DEPTHS] = plots.depths(run.depths)
-    if _has_curve(run.healing):
-        pictures[HEALING] = plots.healing_curve(run.healing)
-    return pictures
-
-
-def _pictures_of_cut(run: Run) -> dict[str, bytes]:
-    """Why these layers went."""
-    from hf_prune import plots
-
-    pictures = {
-        LAYER_SCORES: plots.layer_scores(run.similarity, run.plan),
-        SIMILARITY: plots.similarity_heatmap(run.similarity, run.plan),
-        BLOCK_SIZES: plots.best_distance_per_block_size(run.similarity, run.plan),
-    }
-    if run.similarity.scores("loss") is not None:
-        pictures[DROP_EFFECTS] = plots.drop_effects(run.similarity, run.plan)
-    if run.plan.tournament is not None:
-        pictures[TOURNAMENT] = plots.tournament(run.plan.tournament)
-    return pictures
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        # The first is where the wheel has them, the second where an editable install does.
-        loader=FileSystemLoader([HERE / "templates", HERE.parent / "templates"]),
-        undefined=StrictUndefined,
-        finalize=_refuse_none,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        # The output is Markdown: escaped for HTML, every `&` and quote in it would be wrong.
-        autoescape=False,
-    )
-    environment.filters.update(
-        accuracy=accuracy,
-        cell=cell,
-        change=change,
-        code=code,
-        count=count,
-        duration=duration,
-        figure=figure,
-        grouped=grouped,
-        percent=percent,
-        ranges=ranges,
-        sentence=sentence,
-        series=series,
-        size=size,
-        with_error=with_error,
-    )
-    return environment
-
-
-def _refuse_none(value: Any) -> Any:
-    if value is None:
-        raise ValueError("the card's template prints a value that this run does not have")
-    return value
-
-
 def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
     measured = by_variant(run.perplexities)
     dense, result = measured["dense"], measured[run.result.variant]
     healed, start = measured.get("healed"), _before_healing(measured)
+    tables = score_tables(run.scores)
     return {
         "run": run,
         "metadata": card_metadata(run).to_yaml(),
@@ -233,25 +138,24 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "perplexity_ratio": result.perplexity / dense.perplexity,
         "loss_increase": result.loss - dense.loss,
         "has_error": dense.text.num_sequences > 1,
-        "bridge_effect": _effect(measured.get("cut"), measured.get("bridged")),
-        "healing_effect": _effect(start, healed),
+        "bridge_effect": effect(measured.get("cut"), measured.get("bridged")),
+        "healing_effect": effect(start, healed),
         "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
         "depths": run.depths,
         **(cut_section(run) if run.plan.removed else {}),
         **(growth_section(run, run.growth) if run.growth is not None else {}),
         **(depths_section(run) if run.depths else {}),
-        "pictures": {
-            "layer_map": LAYER_MAP if _has_layer_map(run) else None,
-            "similarity": SIMILARITY,
-            "block_sizes": BLOCK_SIZES,
-            "layer_scores": LAYER_SCORES,
-            "tournament": TOURNAMENT,
-            "drop_effects": DROP_EFFECTS if run.similarity.scores("loss") is not None else None,
-            "growth": GROWTH,
-            "depths": DEPTHS,
-            "healing": HEALING if _has_curve(run.healing) else None,
-        },
+        **damage_section(run),
+        "elsewhere": by_text(run.perplexities_elsewhere),
+        "score_tables": tables,
+        "glance_rows": first_of_each_task(tables)[:SHOWN_TASKS],
+        "task_data": _asked(run),
+        "further_texts": _further_texts(run),
+        "harness": HARNESS,
+        "formats": FORMATS,
+        "notes": run.presentation.notes if run.presentation else None,
+        "pictures": picture_paths(run),
     }
 
 
@@ -276,9 +180,16 @@ def _before_healing(measured: Mapping[str, Perplexity]) -> Perplexity:
     return next(measured[variant] for variant in ("grown", "bridged", "cut", "dense") if variant in measured)
 
 
-def _has_layer_map(run: Run) -> bool:
-    """Whether any layer was removed or added."""
-    return bool(run.plan.removed) or run.growth is not None
+def _asked(run: Run) -> list[TaskScore]:
+    """Each task once, with what it asked."""
+    return list({score.task: score for score in run.scores}.values())
+
+
+def _further_texts(run: Run) -> list[tuple[str, TextTokens]]:
+    """What was measured on beside the held-out text, each once, and what for."""
+    texts = [("Evaluation", each.text) for each in run.perplexities_elsewhere]
+    texts += [("Writing", writing.text) for writing in run.writings]
+    return list({text.sha256: (role, text) for role, text in texts}.values())
 
 
 def _columns(run: Run) -> list[_Column]:
@@ -294,22 +205,12 @@ def _columns(run: Run) -> list[_Column]:
             anatomy=anatomy,
             cache_bytes=per_token and per_token * CACHED_TOKENS,
             perplexity=measured,
+            elsewhere=[each for each in run.perplexities_elsewhere if each.variant == measured.variant],
             choices=choices.get(measured.variant),
             speed=speeds.get(measured.variant),
         )
         columns.append(column)
     return columns
-
-
-def published_bridge(run: Run) -> Bridge:
-    """The bridge that the published checkpoint carries, if it carries one."""
-    return run.bridge if carries_bridge(run) else replace(run.bridge, folded=())
-
-
-def carries_bridge(run: Run) -> bool:
-    """Whether the published checkpoint is the bridged one, or was trained from it."""
-    measured = {p.variant for p in run.perplexities} | {a.variant for a in run.agreements}
-    return run.result.variant != "cut" and "bridged" in measured
 
 
 def _untied_head(run: Run) -> _Head | None:
@@ -318,20 +219,6 @@ def _untied_head(run: Run) -> _Head | None:
         return None
     result, before = run.result_anatomy, run.before_healing
     return _Head(result.parameters - before.parameters, result.size_bytes - before.size_bytes)
-
-
-def _effect(before: Perplexity | None, after: Perplexity | None) -> str | None:
-    """Whether a repair helped: "better", "worse", or "unclear" within a standard error."""
-    if before is None or after is None:
-        return None
-    if abs(before.loss - after.loss) <= max(before.loss_stderr, after.loss_stderr):
-        return "unclear"
-    return "better" if after.loss < before.loss else "worse"
-
-
-def _has_curve(healing: Healing) -> bool:
-    """Whether the watched loss was looked at often enough for a line."""
-    return sum(point.watched_loss is not None for point in healing.curve) > 1
 
 
 def origin(source: Source) -> str:

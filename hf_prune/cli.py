@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from hf_prune.errors import HfPruneError
 from hf_prune.options import (
     CALIBRATION,
+    CARD,
     CHOICE,
     DEPTHS,
     DRY_RUN,
@@ -79,7 +80,7 @@ def cli() -> None:
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
 @options_of(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
 @options_of((REPORT_TO,), PLACE, (DRY_RUN,))
-@options_of(PUBLISHING, MANNER)
+@options_of(CARD, PUBLISHING, MANNER)
 def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
     publication = _publication(options)
@@ -112,7 +113,8 @@ def run(**options: Any) -> None:
     metavar="FILE",
     help="Text that the new layers learn: .txt or .jsonl, also .gz.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(CARD, PUBLISHING, MANNER)
 def grow(**options: Any) -> None:
     """Put new layers into the shallow half of MODEL and train them alone (Llama SLayer).
 
@@ -136,7 +138,8 @@ def grow(**options: Any) -> None:
     metavar="FILE",
     help="Text to learn; of conversations (.jsonl) the answers alone.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(CARD, PUBLISHING, MANNER)
 def sort(**options: Any) -> None:
     """Train MODEL so that its first layers are models of their own (Sorted LLaMA).
 
@@ -168,7 +171,7 @@ def extract(
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
 @options_of(RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
-@options_of((REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
+@options_of((REPORT_TO,), PLACE, (DRY_RUN,), CARD, MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 
@@ -247,11 +250,13 @@ def _prune(
     options: dict[str, Any], cited: Citation | None, publication: Publication | None, command: str | None
 ) -> None:
     from hf_prune import console
+    from hf_prune.presentation import read_presentation
 
     as_json, quiet, dry_run = (options.pop(name) for name in ("as_json", "quiet", "dry_run"))
     options.pop("verbose")
     places = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "report_to")}
     console.quieten_libraries(quiet=quiet)
+    presentation = read_presentation(options.pop("template"), options.pop("notes"))
     recipe, reporter = Recipe(**options), console.reporter(quiet=quiet or _number() > 0)
     if dry_run:
         from hf_prune.dry_run import estimate_run
@@ -262,7 +267,13 @@ def _prune(
     from hf_prune.ranks import leave
 
     outcome = prune(
-        recipe, publication=publication, reporter=reporter, command=command, cited=cited, **places
+        recipe,
+        publication=publication,
+        reporter=reporter,
+        command=command,
+        cited=cited,
+        presentation=presentation,
+        **places,
     )
     leave()
     if outcome is not None:

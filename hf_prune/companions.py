@@ -1,5 +1,6 @@
 """The files beside the weights: tokenizer, processors, templates, licences."""
 
+import json
 import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -45,6 +46,14 @@ def copy_companions(source: Path, target: Path, *, code: bool = False) -> None:
     """
     for path in companion_files(source, code=code):
         shutil.copyfile(path, target / path.name)
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer of a model knows how a conversation is written."""
+    settings = folder / "tokenizer_config.json"
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    return settings.is_file() and bool(json.loads(settings.read_text("utf-8")).get("chat_template"))
 
 
 def companion_files(folder: Path, *, code: bool = False) -> list[Path]:

@@ -8,22 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hf_prune.card import (
-    BLOCK_SIZES,
-    LAYER_MAP,
-    LAYER_SCORES,
-    SIMILARITY,
-    TITLES,
-    carries_bridge,
-    license_url,
-    origin,
-    published_bridge,
-    rendered,
-)
+from hf_prune.card import TITLES, license_url, origin
 from hf_prune.front_matter import plain_metadata
+from hf_prune.pictures import picture_paths
 from hf_prune.records import IMAGE_ENCODER, Agreement, Anatomy
 from hf_prune.report import Run
-from hf_prune.sections import cut_section
+from hf_prune.sections import carries_bridge, cut_section, published_bridge
+from hf_prune.templating import rendered
 
 PIPELINE_TAGS = {
     "AutoModelForMaskedLM": "fill-mask",
@@ -51,7 +42,7 @@ def render_encoder_card(run: Run, repo_id: str | None = None) -> str:
         run: what the card tells; of an encoder.
         repo_id: where it is published; None before that is known.
     """
-    return rendered("encoder_card.md.j2", _context(run, repo_id))
+    return rendered("encoder_card.md.j2", _context(run, repo_id), run.presentation)
 
 
 def encoder_pipeline_tag(anatomy: Anatomy) -> str:
@@ -84,13 +75,8 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
         **cut_section(run),
-        "pictures": {
-            "layer_map": LAYER_MAP,
-            "similarity": SIMILARITY,
-            "block_sizes": BLOCK_SIZES,
-            "layer_scores": LAYER_SCORES,
-            "drop_effects": None,
-        },
+        "notes": run.presentation.notes if run.presentation else None,
+        "pictures": picture_paths(run),
     }
 
 

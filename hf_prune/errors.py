@@ -3,6 +3,7 @@
     HfPruneError                 exit 1
       RecipeError                exit 2   the request itself cannot be met: say what would work
       OutputOccupied             exit 2   the output folder holds something that is not this run
+      UnusableTemplate           exit 2   the user's template or notes for the card have a fault
       SourceError                         the model cannot be had
         ModelNotFound                     no such repository, revision, folder or file
         AccessDenied                      gated, private, or the token may not do this
@@ -35,6 +36,12 @@ class RecipeError(HfPruneError):
 
 class OutputOccupied(HfPruneError):
     """The output folder holds something that is not this run."""
+
+    exit_code = 2
+
+
+class UnusableTemplate(HfPruneError):
+    """What the user wants on the card cannot be read or rendered."""
 
     exit_code = 2
 

@@ -4,7 +4,12 @@ import math
 import re
 from collections.abc import Sequence
 
-from hf_prune.records import Choices, Perplexity
+from hf_prune.records import Choices, Perplexity, TaskScore, Writing
+
+# Metrics of lm-evaluation-harness that are shares of one; others, as BLEU, are printed as they are.
+SHARES = {"acc", "acc_norm", "acc_mutual_info", "exact_match", "contains", "em", "mc1", "mc2", "pass@1"}
+SHARES |= {"prompt_level_strict_acc", "prompt_level_loose_acc"}
+SHARES |= {"inst_level_strict_acc", "inst_level_loose_acc"}
 
 
 def count(value: float) -> str:
@@ -81,6 +86,30 @@ def accuracy(choices: Choices) -> str:
     return f"{100 * choices.accuracy:.1f}{error} %"
 
 
+def scored(score: TaskScore) -> str:
+    """A figure of a task and its standard error, where it has one: 61.2 ± 1.5 %."""
+    if score.metric in SHARES:
+        error = f" ± {100 * score.stderr:.1f}" if score.stderr else ""
+        return f"{100 * score.value:.1f}{error} %"
+    return figure(score.value) + (f" ± {score.stderr:.2g}" if score.stderr else "")
+
+
+def repeated(writing: Writing) -> str:
+    """The share of repeated runs and its standard error: 12.5 ± 3.1 %. A single text has none."""
+    error = f" ± {100 * writing.repetition_stderr:.1f}" if writing.num_texts > 1 else ""
+    return f"{100 * writing.repetition:.1f}{error} %"
+
+
+def ratio(value: float) -> str:
+    """How many times: 1.41."""
+    return f"{value:.2f}" if value < 100 else figure(value)
+
+
+def spread(ends: Sequence[float]) -> str:
+    """The least and the most of several runs: 30.2 to 32.4."""
+    return f"{figure(ends[0])} to {figure(ends[1])}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: 3 min 41 s."""
     minutes, rest = divmod(round(seconds), 60)
@@ -100,3 +129,9 @@ def code(text: str) -> str:
 def cell(text: str) -> str:
     """Text that a Markdown table can hold."""
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def fenced(text: str) -> str:
+    """Text as a block of Markdown code, whatever it holds."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text.strip()}\n{fence}"

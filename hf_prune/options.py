@@ -205,6 +205,20 @@ PUBLISHING = (
     click.option("--private/--public", default=True, show_default=True, help="Who may see it."),
     click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
 )
+CARD = (
+    click.option(
+        "--template",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help='A Jinja template that overrides blocks of the card: {% extends "model_card.md.j2" %}.',
+    ),
+    click.option(
+        "--notes",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Markdown that the card ends with, before the citation.",
+    ),
+)
 DRY_RUN = click.option(
     "--dry-run", is_flag=True, help="Say what would be done and what it takes; fetch headers alone."
 )

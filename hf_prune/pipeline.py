@@ -18,6 +18,7 @@ from hf_prune import anatomy, calibration, hub, images
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
+from hf_prune.companions import has_chat_template
 from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
@@ -32,7 +33,7 @@ from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.prove import expected_logits, proof_tokens, prove
-from hf_prune.publication import assemble, check_publication, publish
+from hf_prune.publication import assemble, check_publication, present, publish
 from hf_prune.ranks import join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.recipe_files import built_in_options
@@ -41,6 +42,7 @@ from hf_prune.records import (
     Checkpoint,
     Citation,
     Plan,
+    Presentation,
     Proof,
     ProvedBridge,
     ProvedCut,
@@ -82,6 +84,7 @@ def prune(
     command: str | None = None,
     report_to: str = "none",
     cited: Citation | None = None,
+    presentation: Presentation | None = None,
 ) -> Outcome | None:
     """The whole pipeline, from a model's name to a smaller model with a card.
 
@@ -96,6 +99,7 @@ def prune(
         command: how the command that makes this run again begins; None: `hf-prune MODEL`.
         report_to: an experiment tracker that transformers knows ("trackio", "tensorboard"), or "none".
         cited: the work whose recipe is followed, for the card.
+        presentation: what the user puts into the card; it changes nothing that is computed.
 
     Returns:
         What the run left; None in the processes that torchrun started to help.
@@ -132,11 +136,15 @@ def prune(
     def make() -> Run:
         work = Work(opened(), folder, inputs, reporter, ranks)
         run = _run_stages(work, wanted, name, command, report_to)
-        run = replace(run, cited=cited, started=started, seconds=round(time.monotonic() - began, 1))
+        took = round(time.monotonic() - began, 1)
+        run = replace(run, cited=cited, started=started, seconds=took, presentation=presentation)
         assemble(run, folder, repo_id)
         return run
 
     run = folder.stage("run", Run, fingerprint(inputs, cited), make, lambda _: folder.model)
+    if run.presentation != presentation:
+        run = replace(run, presentation=presentation)
+        present(run, folder, repo_id)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published = None
@@ -217,6 +225,7 @@ def _run_stages(
         speculations=evaluated.speculation.speculations,
         speculation_reason=evaluated.speculation.reason,
         agreements=evaluated.agreements,
+        chat_template=has_chat_template(work.place(result)),
     )
 
 

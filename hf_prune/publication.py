@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 
 from hf_prune import hub
-from hf_prune.card import render_card, render_depth_card, render_pictures
+from hf_prune.card import render_card, render_depth_card
 from hf_prune.choose.blocks import ranges
 from hf_prune.cut import depth_name
 from hf_prune.disk import gigabytes, whole_folder, write_whole
 from hf_prune.encoder_card import render_encoder_card
 from hf_prune.extract import publish_depth
+from hf_prune.front_matter import leaderboard_files
+from hf_prune.pictures import render_pictures
 from hf_prune.progress import Reporter
 from hf_prune.recipe import Publication
 from hf_prune.recipe_files import recipe_text
@@ -47,7 +49,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
-        (partial / "README.md").write_text(_card(run, repo_id), encoding="utf-8")
+        _write_card(run, partial, repo_id)
         made = f"{run.source.repo_id or run.source.folder}: {run.command}"
         (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
     for depth in run.depths[:-1]:
@@ -58,6 +60,26 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             card = render_depth_card(run, depth.layers, repo_id)
             (partial / "README.md").write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
+
+
+def present(run: Run, folder: RunFolder, repo_id: str | None) -> None:
+    """Write the card and the record anew into a folder that was assembled: only what they say has changed.
+
+    Args:
+        run: what the card tells.
+        folder: of the run.
+        repo_id: where it is to be published; None: nowhere.
+    """
+    _write_card(run, folder.model, repo_id)
+    write_whole(folder.model / MARKER, to_json(run))
+    write_whole(folder.path / "run.json", to_json(run))
+
+
+def _write_card(run: Run, place: Path, repo_id: str | None) -> None:
+    """The card, and what puts its figures on leaderboards of the Hub."""
+    write_whole(place / "README.md", _card(run, repo_id))
+    for name, text in leaderboard_files(run, repo_id).items():
+        write_whole(place / name, text)
 
 
 def _card(run: Run, repo_id: str | None) -> str:
@@ -84,8 +106,7 @@ def publish(
         publication: who may see it.
         reporter: is told where it goes.
     """
-    card = _card(run, repo_id)
-    write_whole(folder.model / "README.md", card)
+    _write_card(run, folder.model, repo_id)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
     origin = run.source.repo_id or run.source.folder
     done = f"layers {ranges(run.plan.removed)} of {origin} removed" if run.plan.removed else f"from {origin}"

@@ -19,6 +19,7 @@ from hf_prune.records import (
     Healing,
     Perplexity,
     Plan,
+    Presentation,
     Proof,
     Similarity,
     Source,
@@ -70,6 +71,8 @@ class Run:
     scores: tuple[TaskScore, ...] = ()  # of the same variants, by lm-evaluation-harness
     scores_reason: str | None = None  # why there are none, where some were asked for
     exports: tuple[Export, ...] = ()
+    chat_template: bool = False  # whether the tokenizer has one
+    presentation: Presentation | None = None  # what the user put into the card
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant: of the result's shape, but for what growing and healing added later."""

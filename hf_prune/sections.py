@@ -2,11 +2,12 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hf_prune.choose.blocks import all_but, ranges
 from hf_prune.choose.criteria import CRITERIA, cornerstones
-from hf_prune.records import Growth, Perplexity
+from hf_prune.records import Bridge, Growth, Perplexity
 from hf_prune.report import Run
 
 SHOWN_TRIALS = 8
@@ -69,3 +70,14 @@ def depths_section(run: Run) -> dict[str, Any]:
             loss.layers: loss for loss in run.healing.depths if None not in (loss.before, loss.after)
         },
     }
+
+
+def published_bridge(run: Run) -> Bridge:
+    """The bridge that the published checkpoint carries, if it carries one."""
+    return run.bridge if carries_bridge(run) else replace(run.bridge, folded=())
+
+
+def carries_bridge(run: Run) -> bool:
+    """Whether the published checkpoint is the bridged one, or was trained from it."""
+    measured = {p.variant for p in run.perplexities} | {a.variant for a in run.agreements}
+    return run.result.variant != "cut" and "bridged" in measured

@@ -5,6 +5,7 @@ from hf_prune.plots.distances import best_distance_per_block_size, similarity_he
 from hf_prune.plots.growth import growth
 from hf_prune.plots.healing import healing_curve
 from hf_prune.plots.layers import layer_map
+from hf_prune.plots.removals import removals
 from hf_prune.plots.scores import drop_effects, layer_scores
 from hf_prune.plots.trials import tournament
 
@@ -16,6 +17,7 @@ __all__ = [
     "healing_curve",
     "layer_map",
     "layer_scores",
+    "removals",
     "similarity_heatmap",
     "tournament",
 ]

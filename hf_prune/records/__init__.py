@@ -5,7 +5,7 @@ numbered from 0 and blocks are half-open. The run folder is a list of these reco
 and other programs read the same thing.
 """
 
-from hf_prune.records.around import Citation, Environment, Estimate, Published
+from hf_prune.records.around import Citation, Environment, Estimate, Presentation, Published
 from hf_prune.records.chosen import (
     Block,
     BlockDistance,
@@ -95,6 +95,7 @@ __all__ = [
     "Matrix",
     "Perplexity",
     "Plan",
+    "Presentation",
     "Proof",
     "ProvedBridge",
     "ProvedCut",

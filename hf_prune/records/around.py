@@ -44,6 +44,15 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """What a user put into a card beside what hf-prune says."""
+
+    template_name: str | None = None  # of its file
+    template: str | None = None  # in full; it overrides blocks of the built-in one
+    notes: str | None = None  # in full, in Markdown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """Where and with what a run was made."""
 
