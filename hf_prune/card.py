@@ -48,7 +48,7 @@ LESSONS = {
     "states": "the original's states after each gap",
 }
 FORMATS = {"onnx": "ONNX", "onnx-8bit": "ONNX, 8 bits", "gguf": "GGUF", "gptq": "GPTQ"}
-SHOWN_TASKS = 4  # in the at-a-glance table; all are further down
+SHOWN_TASKS = 3  # of each kind in the at-a-glance table; all are further down
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
 
 
@@ -61,7 +61,6 @@ class _Column:
     anatomy: Anatomy
     cache_bytes: int | None  # of CACHED_TOKENS
     perplexity: Perplexity
-    elsewhere: list[Perplexity]  # on other texts
     choices: Choices | None
     speed: Speed | None
 
@@ -149,7 +148,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         **damage_section(run),
         "elsewhere": by_text(run.perplexities_elsewhere),
         "score_tables": tables,
-        "glance_rows": first_of_each_task(tables)[:SHOWN_TASKS],
+        "glance_rows": [row for kind in tables.values() for row in first_of_each_task(kind)[:SHOWN_TASKS]],
         "task_data": _asked(run),
         "further_texts": _further_texts(run),
         "harness": HARNESS,
@@ -205,7 +204,6 @@ def _columns(run: Run) -> list[_Column]:
             anatomy=anatomy,
             cache_bytes=per_token and per_token * CACHED_TOKENS,
             perplexity=measured,
-            elsewhere=[each for each in run.perplexities_elsewhere if each.variant == measured.variant],
             choices=choices.get(measured.variant),
             speed=speeds.get(measured.variant),
         )

@@ -120,7 +120,7 @@ def unmeasured(run: Run) -> list[str]:
     chosen, written = (any(score.generates is kind for score in run.scores) for kind in (False, True))
     missing = []
     if not run.perplexities_elsewhere:
-        missing.append("other domains")
+        missing.append("other kinds of text")
     if not run.scores and run.recipe.choices is None:
         missing.append("task accuracy")
     elif not chosen and run.recipe.choices is None:

@@ -27,10 +27,10 @@ def score_tables(scores: Iterable[TaskScore]) -> dict[str, list[ScoreRow]]:
     return {kind: [_row(same) for same in rows.values()] for kind, rows in tables.items()}
 
 
-def first_of_each_task(tables: Mapping[str, list[ScoreRow]]) -> list[ScoreRow]:
+def first_of_each_task(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
     """One row for each task: of several metrics the one that is normalised by length, or else the first."""
     chosen: dict[str, ScoreRow] = {}
-    for row in (*tables["chosen"], *tables["written"]):
+    for row in rows:
         if row.task not in chosen or row.metric == "acc_norm":
             chosen[row.task] = row
     return list(chosen.values())

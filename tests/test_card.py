@@ -11,263 +11,46 @@ import pytest
 from huggingface_hub import ModelCard
 from jinja2 import UndefinedError
 
-from hf_prune import card
-from hf_prune.card import render_card, render_depth_card, render_pictures
+from hf_prune import card, figures
+from hf_prune.card import render_card, render_depth_card
 from hf_prune.front_matter import card_metadata
-from hf_prune.recipe import Recipe
-from hf_prune.records import HealingStep, to_json
+from hf_prune.pictures import HEALING, render_pictures
+from hf_prune.records import to_json
 from hf_prune.report import Run
+from hf_prune.templating import card_environment
+from tests.sample_cards import (
+    RUNS,
+    bare_run,
+    converted_run,
+    cut_and_grown_run,
+    diverged_run,
+    healed_run,
+    healed_without_bridge_run,
+    own_draft_run,
+    partly_bridged_run,
+    questioned_run,
+    replaced_run,
+    slow_sorted_run,
+    trained_whole_run,
+    undrafted_run,
+    unkept_run,
+    unpublished_bridge_run,
+    untied_run,
+    untrained_growth_run,
+)
 from tests.sample_run import (
     sample_anatomy,
     sample_checkpoint,
     sample_grown_run,
-    sample_growth,
-    sample_healing,
     sample_no_healing,
     sample_run,
     sample_sorted_run,
     sample_speculation,
-    sample_tournament,
-    sample_trained_run,
 )
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
-def bare_run() -> Run:
-    """No bridge, no speed, no Hub id, no licence, several blocks, own texts of one sequence."""
-    run = sample_run(Recipe(model="/home/someone/model", layers="0,5-6,20-22"), ["cut"])
-    source = replace(
-        run.source,
-        model="/home/someone/model",
-        repo_id=None,
-        commit=None,
-        license=None,
-        languages=(),
-    )
-    own = replace(run.perplexities[0].text, name="a|b`c.txt", dataset=None, num_sequences=1)
-    return replace(
-        run,
-        source=source,
-        dense=replace(run.dense, key_value_bytes_per_token=None),
-        perplexities=tuple(replace(measured, text=own, loss_stderr=0.0) for measured in run.perplexities),
-        speeds=(),
-        speed_reason="this machine has less memory than the original needs",
-        choices=(),
-    )
-
-
-def partly_bridged_run() -> Run:
-    run = sample_run(Recipe(model="m", layers="0,5-6,20-22"))
-    reason = "nothing comes before layers 0, so nothing can be refitted"
-    return replace(run, bridge=replace(run.bridge, reason=reason))
-
-
-def tournament_run() -> Run:
-    run = sample_run()
-    held = sample_tournament(run.plan.removed)
-    return replace(run, plan=replace(run.plan, method="auto", criterion="lowest loss", tournament=held))
-
-
-def healed_run() -> Run:
-    """Chosen by a tournament, bridged, healed and tried as a draft: a card with all that a card can have."""
-    run = tournament_run()
-    healed = sample_run(variants=("cut", "bridged", "healed"))
-    return replace(healed, plan=run.plan, speculations=(sample_speculation(),))
-
-
-def undrafted_run() -> Run:
-    return replace(sample_run(), speculation_reason="transformers cannot let it write with a draft")
-
-
-def own_draft_run() -> Run:
-    """Three depths proposed to the whole model: one paid, one did not, and of one it cannot be said."""
-    run = sample_sorted_run()
-    shallow = replace(
-        sample_speculation(depth=12), tokens_per_second=21.4, tokens_per_second_range=(20.9, 22.2)
-    )
-    deep = replace(
-        sample_speculation(depth=20),
-        tokens_per_second=31.6,
-        tokens_per_second_range=(30.9, 32.5),
-        same_text=False,
-    )
-    return replace(run, speculations=(shallow, sample_speculation(depth=16), deep))
-
-
-def healed_without_bridge_run() -> Run:
-    """QLoRA on the text alone, because the predictions had no room; boundaries besides."""
-    run = sample_run(variants=("cut", "healed"))
-    plan = replace(
-        run.healing.plan,
-        method="qlora",
-        reason="only with its weights in 4 bits does training fit into this GPU",
-        objective="text",
-        objective_reason="the original's predictions would take 9 GB of disk, and 5 GB are free",
-        boundary_loss=0.5,
-        targets="ffn",
-        num_tokens=900_000,
-    )
-    return replace(run, healing=replace(run.healing, plan=plan))
-
-
-def replaced_run() -> Run:
-    """The layers before the gaps trained on the original's states; answers, not a data set, are the text."""
-    run = sample_run(Recipe(model="m", layers="5-6,20-22"), variants=("cut", "bridged", "healed"))
-    plan = replace(run.healing.plan, method="replace", reason=None, objective="states", boundary_loss=1.0)
-    own = replace(sample_healing().text, name="answers to prompts.jsonl", dataset=None)
-    return replace(run, healing=replace(run.healing, plan=plan, text=own, watched=own))
-
-
-def diverged_run() -> Run:
-    """The loss was no number at the first look, so there is no curve."""
-    run = sample_run()
-    reason = (
-        "what was trained was left out, and the model is as before; the training diverged: its loss was no "
-        "number after step 7"
-    )
-    healing = replace(
-        sample_healing(),
-        curve=(
-            HealingStep(step=0, loss=None, watched_loss=3.7654),
-            HealingStep(step=7, loss=None, watched_loss=None),
-        ),
-        loss_after=None,
-        best_step=None,
-        kept=False,
-        reason=reason,
-    )
-    return replace(run, healing=healing)
-
-
-def unkept_run() -> Run:
-    run = sample_run()
-    reason = (
-        "what was trained was left out, and the model is as before; on the watched text it raised the loss "
-        "from 3.765 to 3.901"
-    )
-    healing = replace(sample_healing(), loss_after=3.9012, best_step=0, kept=False, reason=reason)
-    return replace(run, healing=healing)
-
-
-def untied_run() -> Run:
-    """The last layers and the head were trained; the head was tied to the embedding."""
-    run = sample_run(variants=("cut", "bridged", "healed"))
-    plan = replace(
-        run.healing.plan, method="partial", reason=None, rank=0, targets="", last_layers=3, train_head=True
-    )
-    head = run.dense.vocabulary_size * run.dense.hidden_size
-    anatomy = replace(
-        run.result_anatomy,
-        parameters=run.result_anatomy.parameters + head,
-        size_bytes=run.result_anatomy.size_bytes + 2 * head,
-        tied_embeddings=False,
-    )
-    return replace(
-        run,
-        healing=replace(run.healing, plan=plan),
-        result_anatomy=anatomy,
-        result=replace(run.result, parameters=anatomy.parameters, size_bytes=anatomy.size_bytes),
-    )
-
-
-def unpublished_bridge_run() -> Run:
-    run = sample_run()
-    return replace(
-        run,
-        result=replace(run.result, variant="cut"),
-        speeds=tuple(
-            replace(speed, variant="cut") if speed.variant == "bridged" else speed for speed in run.speeds
-        ),
-    )
-
-
-def converted_run() -> Run:
-    """From a gated repository's GGUF file, under a licence of its own."""
-    run = sample_run()
-    source = replace(
-        run.source,
-        gguf_file="model.Q4_1.gguf",
-        license="other",
-        license_name="llama2",
-        license_link="LICENSE.txt",
-        gated=True,
-        notice="org/model has no safetensors weights;\norg/model-hf was taken",
-    )
-    return replace(run, source=source)
-
-
-def untrained_growth_run() -> Run:
-    """New layers that do nothing yet."""
-    return sample_grown_run(["grown"])
-
-
-def cut_and_grown_run() -> Run:
-    """Eight layers removed, the gap bridged, three new ones among what is left, these trained."""
-    run = sample_run(variants=("cut", "bridged", "healed"))
-    growth = replace(
-        sample_growth(),
-        after=(1, 4, 10),
-        layers=(2, 6, 13),
-        shallow=replace(sample_growth().shallow, end=11),
-    )
-    anatomy = sample_anatomy(25)
-    return replace(
-        run,
-        growth=growth,
-        result=sample_checkpoint("healed", anatomy),
-        result_anatomy=anatomy,
-        healing=replace(run.healing, plan=replace(run.healing.plan, method="grown")),
-    )
-
-
-def slow_sorted_run() -> Run:
-    """One depth drawn a step; speed could not be measured."""
-    run = sample_sorted_run()
-    return replace(
-        run,
-        recipe=replace(run.recipe, sample_depths=True),
-        depths=tuple(replace(depth, speed=None) for depth in run.depths),
-        speeds=(),
-        speed_reason="this machine has less memory than the original needs",
-    )
-
-
-def trained_whole_run() -> Run:
-    """Nothing removed, nothing added: trained as it is."""
-    return sample_trained_run(Recipe(model="m", drop_layers=0, heal="lora"), "lora", ["healed"])
-
-
-def questioned_run() -> Run:
-    """Multiple choice out of a file, all answered rightly, so that no error can be given."""
-    run = sample_run(Recipe(model="m", choices="a|b`c.jsonl"))
-    right = (replace(each, name="a|b`c.jsonl", accuracy=1.0, accuracy_stderr=0.0) for each in run.choices)
-    return replace(run, choices=tuple(right))
-
-
-RUNS = [
-    sample_run,
-    tournament_run,
-    healed_run,
-    healed_without_bridge_run,
-    replaced_run,
-    diverged_run,
-    unkept_run,
-    untied_run,
-    bare_run,
-    partly_bridged_run,
-    unpublished_bridge_run,
-    converted_run,
-    undrafted_run,
-    own_draft_run,
-    sample_grown_run,
-    untrained_growth_run,
-    cut_and_grown_run,
-    sample_sorted_run,
-    slow_sorted_run,
-    trained_whole_run,
-    questioned_run,
-]
 each_run = pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
 MakeRun = Callable[[], Run]
 
@@ -341,7 +124,7 @@ def test_every_figure_in_the_tables_comes_from_the_run(make: MakeRun) -> None:
 def test_every_figure_of_a_draft_comes_from_the_run(make: MakeRun) -> None:
     run = make()
     derived = [
-        card.figure(value)
+        figures.figure(value)
         for found in run.speculations
         for value in (found.acceptance_rate, found.tokens_per_verification, found.speed_up)
     ]
@@ -357,22 +140,23 @@ def _as_printed(run: Run) -> Iterator[str]:
     content = json.loads(to_json(run))
     del content["similarity"], content["recipe"]
     for value in _numbers(content):
-        yield from (str(value), card.count(value), card.size(value), card.figure(value))
+        yield from (str(value), figures.count(value), figures.size(value), figures.figure(value))
         yield f"{value:.4f}"
         yield f"{value:,}"
-    yield from map(card.with_error, run.perplexities)
+    yield from map(figures.with_error, run.perplexities)
     for depth in run.depths:
-        yield from (card.with_error(depth.truncated), card.with_error(depth.perplexity))
+        yield from (figures.with_error(depth.truncated), figures.with_error(depth.perplexity))
     if run.growth is not None:
         yield from _means_of(run)
-    yield from map(card.accuracy, run.choices)
+    yield from map(figures.accuracy, run.choices)
     for each in run.choices:
-        yield from (card.percent(share) for share in (each.agreement, each.stability) if share is not None)
+        yield from (figures.percent(share) for share in (each.agreement, each.stability) if share is not None)
     yield str(card.CACHED_TOKENS)
     for anatomy in (run.dense, run.anatomy_of("cut"), run.result_anatomy):
-        yield card.size((anatomy.key_value_bytes_per_token or 0) * card.CACHED_TOKENS)
-        yield from (card.count(run.anatomy_of("cut").parameters), card.size(run.anatomy_of("cut").size_bytes))
-    yield card.duration(run.healing.seconds)
+        yield figures.size((anatomy.key_value_bytes_per_token or 0) * card.CACHED_TOKENS)
+        yield figures.count(run.anatomy_of("cut").parameters)
+        yield figures.size(run.anatomy_of("cut").size_bytes)
+    yield figures.duration(run.healing.seconds)
     yield from (str(folded.block) for folded in run.bridge.folded)
     yield from (run.healing.reason or "", run.healing.plan.objective_reason or "")
 
@@ -650,8 +434,8 @@ def test_card_says_that_a_training_was_left_out_and_whose_weights_these_are(make
 
 
 def test_card_of_a_training_that_was_looked_at_once_has_no_curve() -> None:
-    assert card.HEALING in render_pictures(unkept_run())
-    assert card.HEALING not in render_pictures(diverged_run())
+    assert HEALING in render_pictures(unkept_run())
+    assert HEALING not in render_pictures(diverged_run())
 
 
 @pytest.mark.parametrize(
@@ -880,42 +664,42 @@ def test_metadata_names_the_data_sets_that_the_weights_have_seen() -> None:
 def test_template_refuses_a_name_it_was_not_given() -> None:
     context = card._context(sample_run(), None)
     del context["perplexity_ratio"]
-    template = card._environment().get_template("model_card.md.j2")
+    template = card_environment().get_template("model_card.md.j2")
     with pytest.raises(UndefinedError, match="perplexity_ratio"):
         template.render(context)
 
 
 def test_template_refuses_a_value_that_is_none() -> None:
     with pytest.raises(ValueError, match="does not have"):
-        card._environment().from_string("{{ run.source.repo_id }}").render(run=bare_run())
+        card_environment().from_string("{{ run.source.repo_id }}").render(run=bare_run())
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (card.count(134_515_008), "134.5M"),
-        (card.count(999), "999"),
-        (card.count(999_960_000), "1B"),
-        (card.count(8_030_261_248), "8.03B"),
-        (card.size(269_030_016), "269 MB"),
-        (card.size(999_700), "1 MB"),
-        (card.size(16_060_000_000), "16.1 GB"),
-        (card.figure(20.1234), "20.1"),
-        (card.figure(2288.4), "2288"),
-        (card.figure(0.0793), "0.0793"),
-        (card.figure(0), "0"),
-        (card.figure(3.2e9), "3.2e+09"),
-        (card.change(106.2, 134.5), "-21 %"),
-        (card.change(70.1, 70.6), "-0.7 %"),
-        (card.duration(221.4), "3 min 41 s"),
-        (card.duration(59.6), "1 min 0 s"),
-        (card.duration(7260), "2 h 1 min"),
-        (card.duration(12), "12 s"),
-        (card.code("a`b"), "``a`b``"),
-        (card.code("`a"), "`` `a ``"),
-        (card.cell("a|b\n c"), "a\\|b c"),
-        (card.grouped(299_520), "299,520"),
-        (card.sentence("the loss of GPT"), "The loss of GPT"),
+        (figures.count(134_515_008), "134.5M"),
+        (figures.count(999), "999"),
+        (figures.count(999_960_000), "1B"),
+        (figures.count(8_030_261_248), "8.03B"),
+        (figures.size(269_030_016), "269 MB"),
+        (figures.size(999_700), "1 MB"),
+        (figures.size(16_060_000_000), "16.1 GB"),
+        (figures.figure(20.1234), "20.1"),
+        (figures.figure(2288.4), "2288"),
+        (figures.figure(0.0793), "0.0793"),
+        (figures.figure(0), "0"),
+        (figures.figure(3.2e9), "3.2e+09"),
+        (figures.change(106.2, 134.5), "-21 %"),
+        (figures.change(70.1, 70.6), "-0.7 %"),
+        (figures.duration(221.4), "3 min 41 s"),
+        (figures.duration(59.6), "1 min 0 s"),
+        (figures.duration(7260), "2 h 1 min"),
+        (figures.duration(12), "12 s"),
+        (figures.code("a`b"), "``a`b``"),
+        (figures.code("`a"), "`` `a ``"),
+        (figures.cell("a|b\n c"), "a\\|b c"),
+        (figures.grouped(299_520), "299,520"),
+        (figures.sentence("the loss of GPT"), "The loss of GPT"),
     ],
 )
 def test_figures_are_printed_as_people_read_them(shown: str, expected: str) -> None:
@@ -935,4 +719,4 @@ def test_perplexity_is_printed_as_exactly_as_it_is_known(
     perplexity: float, loss_stderr: float, expected: str
 ) -> None:
     measured = replace(sample_run().perplexities[0], perplexity=perplexity, loss_stderr=loss_stderr)
-    assert card.with_error(measured) == expected
+    assert figures.with_error(measured) == expected

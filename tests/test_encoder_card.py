@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import ModelCard
 
-from hf_prune.card import render_pictures
 from hf_prune.encoder_card import encoder_pipeline_tag, render_encoder_card
+from hf_prune.pictures import render_pictures
 from hf_prune.records import IMAGE_ENCODER, TEXT_ENCODER
 from hf_prune.report import Run
 from tests.sample_run import sample_encoder_run
