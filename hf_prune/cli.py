@@ -20,6 +20,7 @@ from hf_prune.options import (
     DEPTHS,
     DRY_RUN,
     EVALUATION,
+    EXPORT,
     GROWTH,
     HEALING,
     MANNER,
@@ -78,7 +79,7 @@ def cli() -> None:
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
 @options_of(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
-@options_of((REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(PUBLISHING, MANNER)
 def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
@@ -112,7 +113,7 @@ def run(**options: Any) -> None:
     metavar="FILE",
     help="Text that the new layers learn: .txt or .jsonl, also .gz.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+@options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
 def grow(**options: Any) -> None:
     """Put new layers into the shallow half of MODEL and train them alone (Llama SLayer).
 
@@ -136,7 +137,7 @@ def grow(**options: Any) -> None:
     metavar="FILE",
     help="Text to learn; of conversations (.jsonl) the answers alone.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
+@options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,), PUBLISHING, MANNER)
 def sort(**options: Any) -> None:
     """Train MODEL so that its first layers are models of their own (Sorted LLaMA).
 
@@ -168,7 +169,7 @@ def extract(
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
 @options_of(RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
-@options_of((REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
+@options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,), MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 

@@ -70,6 +70,7 @@ class Run:
     scores: tuple[TaskScore, ...] = ()  # of the same variants, by lm-evaluation-harness
     scores_reason: str | None = None  # why there are none, where some were asked for
     exports: tuple[Export, ...] = ()
+    exports_reason: str | None = None  # why some that were asked for are missing
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant: of the result's shape, but for what growing and healing added later."""
