@@ -3,6 +3,7 @@
 Both are driven through one signature, so that the same prompts, paddings and continuations reach both.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def model_runner(model: Any) -> Runner:
     """A model in PyTorch, on the CPU."""
     from transformers import DynamicCache
 
-    numbered = "position_ids" in model.forward.__code__.co_varnames
+    numbered = "position_ids" in inspect.signature(model.forward).parameters
 
     @torch.inference_mode()
     def run(ids: Array, mask: Array, cache: Cache | None) -> tuple[Array, Cache]:

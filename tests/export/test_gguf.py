@@ -63,7 +63,10 @@ def test_matrices_keep_their_bits_and_vectors_become_float32(tiny_models, tmp_pa
     assert len(found) == len(source)
     down = found["blk.1.ffn_down.weight"]
     assert down.tensor_type == gguf.GGMLQuantizationType.BF16
-    assert down.data.tobytes() == source["model.layers.1.mlp.down_proj.weight"].view(torch.uint8).numpy().tobytes()
+    assert (
+        down.data.tobytes()
+        == source["model.layers.1.mlp.down_proj.weight"].view(torch.uint8).numpy().tobytes()
+    )
     norm = found["output_norm.weight"]
     assert norm.tensor_type == gguf.GGMLQuantizationType.F32
     assert np.array_equal(norm.data, source["model.norm.weight"].float().numpy())
