@@ -21,6 +21,7 @@ from hf_prune.options import (
     DEPTHS,
     DRY_RUN,
     EVALUATION,
+    EXPORT,
     GROWTH,
     HEALING,
     MANNER,
@@ -79,7 +80,7 @@ def cli() -> None:
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
 @options_of(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
-@options_of((REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, MANNER)
 def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
@@ -113,7 +114,7 @@ def run(**options: Any) -> None:
     metavar="FILE",
     help="Text that the new layers learn: .txt or .jsonl, also .gz.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, MANNER)
 def grow(**options: Any) -> None:
     """Put new layers into the shallow half of MODEL and train them alone (Llama SLayer).
@@ -138,7 +139,7 @@ def grow(**options: Any) -> None:
     metavar="FILE",
     help="Text to learn; of conversations (.jsonl) the answers alone.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, (REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, MANNER)
 def sort(**options: Any) -> None:
     """Train MODEL so that its first layers are models of their own (Sorted LLaMA).
@@ -171,7 +172,7 @@ def extract(
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
 @options_of(RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
-@options_of((REPORT_TO,), PLACE, (DRY_RUN,), CARD, MANNER)
+@options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,), CARD, MANNER)
 def demo(**options: Any) -> None:
     """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
 

@@ -82,6 +82,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
         partial.rename(target)
 
 
+def link(path: Path, target: Path) -> None:
+    """A second name for a file that is never changed; a copy where the disk has no such names."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file under another name and rename it, so that it is never seen half-written."""
     partial = path.with_name(f".{path.name}.partial")

@@ -14,6 +14,7 @@
       UnusableImages                      the same of images
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
+      MissingPackage                      what writes a form that was asked for is not installed
       PublishRefused                      pushing would overwrite what hf-prune did not make
       NothingGained                       nothing was to be removed, and training made nothing better
 
@@ -84,6 +85,10 @@ class ProofFailed(HfPruneError):
 
 class DiskFull(HfPruneError):
     """There is not enough room on the disk."""
+
+
+class MissingPackage(HfPruneError):
+    """A package that is not in the base install is needed for what was asked for."""
 
 
 class PublishRefused(HfPruneError):

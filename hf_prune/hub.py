@@ -264,7 +264,7 @@ def refuse_foreign(repo_id: str, marker: str, *, overwrite: bool) -> None:
 def upload(repo_id: str, folder: Path, message: str, *, private: bool) -> tuple[str, str]:
     """Publish a folder in one commit: weights, card and pictures appear together or not at all.
 
-    Weight files that an earlier version had and this one lacks are removed.
+    Weight files, in whatever form, that an earlier version had and this one lacks are removed.
 
     Returns:
         The repository's address, and the commit.
@@ -276,7 +276,7 @@ def upload(repo_id: str, folder: Path, message: str, *, private: bool) -> tuple[
             repo_id=repo_id,
             folder_path=folder,
             commit_message=message,
-            delete_patterns=["*.safetensors", "*.safetensors.index.json"],
+            delete_patterns=["*.safetensors", "*.safetensors.index.json", "onnx/*", "*.gguf"],
         )
     return os.fspath(url), commit.oid
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hf_prune.export.formats import FORMATS
 from hf_prune.recipe import (
     BRIDGES,
     DEFAULT_RATIO,
@@ -121,6 +122,20 @@ EVALUATION = (
         "--draft",
         is_flag=True,
         help="Also measure speculative decoding: the result proposes to MODEL, a sorted one to itself.",
+    ),
+)
+EXPORT = (
+    _defaulting(
+        "--format",
+        field="formats",
+        metavar="LIST",
+        help=f"Forms of the result beside safetensors: {', '.join(FORMATS)}.",
+    ),
+    click.option(
+        "--max-shard-size",
+        type=Quantity(),
+        metavar="SIZE",
+        help="Of a safetensors file: 2GB.  [default: divided as MODEL is]",
     ),
 )
 GROWTH = (

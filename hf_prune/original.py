@@ -17,6 +17,7 @@ from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.environment import choose_device, free_memory
 from hf_prune.errors import RecipeError, UnsupportedModel, first_line
 from hf_prune.evaluate.items import STRETCH, Items, Questions, items_from_text, read_questions, to_items
+from hf_prune.export.formats import check_exportable, parse_formats
 from hf_prune.images import Images
 from hf_prune.layer_config import reason_against
 from hf_prune.progress import Reporter
@@ -202,6 +203,7 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     described = source.fetch_anatomy(found, exact=exact)
     if described.kind != DECODER:
         refuse_what_needs_a_loss(recipe, described)
+    check_exportable(parse_formats(recipe.formats), described)
     texts, healing_text = _read_material(recipe, described.kind)
     asked = recipe.choices if recipe.choice_items else None
     questions = read_questions(Path(asked), recipe.choice_items) if asked else None

@@ -24,6 +24,8 @@ from hf_prune.disk import check_room, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
 from hf_prune.evaluate.stage import evaluate
+from hf_prune.export.shards import sharded
+from hf_prune.export.stage import export
 from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
@@ -196,7 +198,10 @@ def _run_stages(
     variants |= {s.checkpoint.variant: work.place(s.checkpoint) for s in stages if s.checkpoint}
     if healed.checkpoint:
         variants.pop(GROWN, None)  # it computes what it was grown from
+    result = sharded(work, result)
+    variants[result.variant] = work.place(result)
     evaluated = evaluate(work, variants, result, healed.healing.plan.depths)
+    exported = export(work, result)
     shown = without_folders(work.recipe)
     written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)
     return Run(
@@ -226,6 +231,8 @@ def _run_stages(
         speculation_reason=evaluated.speculation.reason,
         agreements=evaluated.agreements,
         chat_template=has_chat_template(work.place(result)),
+        exports=exported.exports,
+        exports_reason=exported.reason,
     )
 
 

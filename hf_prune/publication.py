@@ -1,15 +1,14 @@
 """What is published: the folder that a run leaves, and its way to the Hub."""
 
-import os
-import shutil
 from pathlib import Path
 
 from hf_prune import hub
 from hf_prune.card import render_card, render_depth_card
 from hf_prune.choose.blocks import ranges
 from hf_prune.cut import depth_name
-from hf_prune.disk import gigabytes, whole_folder, write_whole
+from hf_prune.disk import gigabytes, link, whole_folder, write_whole
 from hf_prune.encoder_card import render_encoder_card
+from hf_prune.export.stage import export_folder
 from hf_prune.extract import publish_depth
 from hf_prune.front_matter import leaderboard_files
 from hf_prune.pictures import render_pictures
@@ -40,11 +39,13 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
         folder: of the run, with its checkpoints.
         repo_id: where it is to be published; None: nowhere.
     """
-    checkpoint = folder.checkpoints / run.result.variant
+    checkpoint = folder.checkpoints / run.result.folder
     record = to_json(run)
     with whole_folder(folder.model) as partial:
         for path in sorted(checkpoint.iterdir()):
-            _link(path, partial / path.name)
+            link(path, partial / path.name)
+        for export in run.exports:
+            _add(export_folder(folder, export.format), partial)
         for name, picture in render_pictures(run).items():
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
@@ -56,7 +57,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
         name = depth_name(depth.layers)
         with whole_folder(folder.depths / name) as partial:
             for path in sorted((folder.checkpoints / name).iterdir()):
-                _link(path, partial / path.name)
+                link(path, partial / path.name)
             card = render_depth_card(run, depth.layers, repo_id)
             (partial / "README.md").write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
@@ -82,16 +83,17 @@ def _write_card(run: Run, place: Path, repo_id: str | None) -> None:
         write_whole(place / name, text)
 
 
+def _add(exported: Path, target: Path) -> None:
+    """What an export left, under the same paths in what is published."""
+    for path in sorted(exported.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(exported)
+            place.parent.mkdir(exist_ok=True)
+            link(path, place)
+
+
 def _card(run: Run, repo_id: str | None) -> str:
     return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
-
-
-def _link(path: Path, target: Path) -> None:
-    """A second name for a file that is never changed; a copy where the disk has no such names."""
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
 
 
 def publish(

@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_prune.choose.criteria import AUTO, CRITERIA
 from hf_prune.errors import RecipeError
+from hf_prune.export.formats import SAFETENSORS, parse_formats
 
 METHODS = (AUTO, *CRITERIA)
 ANALYSED = (
@@ -33,9 +34,13 @@ SWITCHES = {  # fields that are yes, no, or left to the tool
     "train_head": ("--train-head", "--keep-head"),
 }
 TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
-QUANTITIES = ("target_params", "target_memory", "heal_tokens")  # fields that take 5B or 8GB
+QUANTITIES = ("target_params", "target_memory", "heal_tokens", "max_shard_size")  # fields that take 5B or 8GB
 GOES_WITH = {"train_head": "heal", "prompts": "heal_data", "contiguous": "method"}  # of no use without
-OTHER_WORDS = {"sequence_length": "seq-len", "based_on": "recipe"}  # for fields, on the command line
+OTHER_WORDS = {
+    "sequence_length": "seq-len",
+    "based_on": "recipe",
+    "formats": "format",
+}  # for fields, on the command line
 QUANTITY = r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*(?:([kmgt]i?)b?|(b?))\s*"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -92,6 +97,8 @@ class Recipe:
     choices: str | None = None  # multiple-choice items, a local file; None: made from the held-out text
     choice_items: int = 64
     draft: bool = False  # measure the result as a draft: of its original, or a sorted one of itself
+    formats: str = SAFETENSORS  # "safetensors,onnx": other forms of the result too
+    max_shard_size: int | None = None  # bytes of a safetensors file; None: as the original is divided
     device: str = "auto"
     based_on: str | None = None  # a built-in recipe, or the name of a file
 
@@ -124,6 +131,7 @@ def check_recipe(recipe: Recipe) -> None:
         *_faults_of_choice(recipe),
         *_faults_of_growth(recipe),
         *_faults_of_healing(recipe),
+        *_faults_of_export(recipe),
         *_too_small(recipe),
     ]
     if faults:
@@ -198,6 +206,13 @@ def _faults_of_healing(recipe: Recipe) -> Iterator[str]:
         yield "--train-head and --keep-head are for --heal partial"
 
 
+def _faults_of_export(recipe: Recipe) -> Iterator[str]:
+    try:
+        parse_formats(recipe.formats)
+    except RecipeError as error:
+        yield f"{error}"
+
+
 def _too_small(recipe: Recipe) -> Iterator[str]:
     for option, value, least in (
         ("--samples", recipe.samples, 1),
@@ -212,6 +227,7 @@ def _too_small(recipe: Recipe) -> Iterator[str]:
         ("--context-length", recipe.context_length, 1),
         ("--target-params", recipe.target_params, 1),
         ("--target-memory", recipe.target_memory, 1),
+        ("--max-shard-size", recipe.max_shard_size, 1),
     ):
         if value is not None and value < least:
             yield f"{option} {value} is too small: give {least} or more"

@@ -73,6 +73,7 @@ class Run:
     exports: tuple[Export, ...] = ()
     chat_template: bool = False  # whether the tokenizer has one
     presentation: Presentation | None = None  # what the user put into the card
+    exports_reason: str | None = None  # why some that were asked for are missing
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant: of the result's shape, but for what growing and healing added later."""

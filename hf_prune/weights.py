@@ -230,11 +230,12 @@ def write_weights(
     replacements: Mapping[str, torch.Tensor],
     parts: Mapping[str, TensorPart],
     progress: Progress,
+    files: Mapping[str, int] | None = None,
 ) -> tuple[WeightFile, ...]:
     """Copy tensors from file to file under new names.
 
-    The division into files follows the source; a file that keeps nothing vanishes, and the rest are
-    numbered anew.
+    The division into files follows the source, unless another is given; a file that keeps nothing vanishes,
+    and the rest are numbered anew.
 
     Args:
         source: where the tensors are.
@@ -244,28 +245,34 @@ def write_weights(
             dtype; the shape stays.
         parts: by name in `source`, what stays of tensors that do not stay whole.
         progress: shows the tensors going by.
+        files: by name in `source`, the number of the file that a tensor goes into, rising with the order of
+            the tensors; None: that of its file in `source`.
 
     Returns:
         The files, in order.
     """
+
+    def file_of(tensor: StoredTensor) -> Path | int:
+        return files[tensor.name] if files else tensor.path
+
     kept = [tensor for name, tensor in source.tensors.items() if name in names]
-    shards = {path: tuple(shard) for path, shard in groupby(kept, key=lambda tensor: tensor.path)}
-    moving = groupby(progress(kept, "writing", len(kept), "tensor"), key=lambda tensor: tensor.path)
-    files: list[WeightFile] = []
+    shards = {file: tuple(shard) for file, shard in groupby(kept, key=file_of)}
+    moving = groupby(progress(kept, "writing", len(kept), "tensor"), key=file_of)
+    written: list[WeightFile] = []
     weight_map: dict[str, str] = {}
     with ThreadPoolExecutor(max_workers=1) as disk:  # it takes one file while the next is copied
         settled: list[Future[None]] = []
-        for number, (path, tensors) in enumerate(moving, start=1):
+        for number, (file, tensors) in enumerate(moving, start=1):
             file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
             target = folder / (file_name if len(shards) > 1 else SINGLE_FILE)
-            header = _header(shards[path], names, parts, source.metadata)
+            header = _header(shards[file], names, parts, source.metadata)
             sha256 = _write_file(target, _content(header, tensors, replacements, parts))
             settled.append(disk.submit(_settle, target))
             size_bytes = target.stat().st_size
-            files.append(WeightFile(name=target.name, size_bytes=size_bytes, sha256=sha256))
-            weight_map |= {names[tensor.name]: target.name for tensor in shards[path]}
-        for file in settled:
-            file.result()
+            written.append(WeightFile(name=target.name, size_bytes=size_bytes, sha256=sha256))
+            weight_map |= {names[tensor.name]: target.name for tensor in shards[file]}
+        for wait in settled:
+            wait.result()
     if len(shards) > 1:
         total_size = sum(parts.get(tensor.name, tensor).size_bytes for tensor in kept)
         index = {
@@ -273,7 +280,7 @@ def write_weights(
             "weight_map": dict(sorted(weight_map.items())),
         }
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
-    return tuple(files)
+    return tuple(written)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[StoredTensor, ...]:

@@ -33,4 +33,4 @@ class Work:
 
     def place(self, checkpoint: Checkpoint | None) -> Path:
         """Where a checkpoint is; None: the original."""
-        return self.folder.checkpoints / checkpoint.variant if checkpoint else self.original.folder
+        return self.folder.checkpoints / checkpoint.folder if checkpoint else self.original.folder

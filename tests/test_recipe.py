@@ -68,6 +68,8 @@ OTHER_VALUES = {
     "grow": "auto",
     "depths": "2,4",
     "sample_depths": True,
+    "formats": "onnx,gguf",
+    "max_shard_size": 2_000_000_000,
     "device": "cuda:1",
     "based_on": "gromov",
 }
@@ -221,6 +223,8 @@ def test_refuses_two_words_on_what_to_remove(one, other):
         ({"heal_batch": 0}, "--heal-batch 0 is too small: give 1 or more"),
         ({"context_length": 0}, "--context-length 0 is too small: give 1 or more"),
         ({"target_params": 0}, "--target-params 0 is too small: give 1 or more"),
+        ({"formats": "onnx,awq"}, "--format 'awq' is none of safetensors, onnx, onnx-8bit, gguf$"),
+        ({"max_shard_size": 0}, "--max-shard-size 0 is too small: give 1 or more"),
         ({"target_memory": 0}, "--target-memory 0 is too small: give 1 or more"),
     ],
     ids=repr,

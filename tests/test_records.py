@@ -53,6 +53,8 @@ SAMPLES = [
     records.SpeedTrial(speeds=(), reason="no room"),
     records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),
     records.SpeculationTrial(speculations=(), reason="no room"),
+    records.ExportTrial(export=sample_export(), reason=None),
+    records.ExportTrial(export=None, reason="its cache holds more"),
     *RUN.perplexities,
     *RUN.speeds,
     *RUN.choices,

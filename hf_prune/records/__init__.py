@@ -29,7 +29,7 @@ from hf_prune.records.evaluated import (
     Speed,
     SpeedTrial,
 )
-from hf_prune.records.exported import Export
+from hf_prune.records.exported import Export, ExportTrial
 from hf_prune.records.grown import Growth, ProvedGrowth
 from hf_prune.records.json_form import Record, fingerprint, from_data, to_json
 from hf_prune.records.measured import LayerScores, Matrix, RemovalOrder, Similarity, TextTokens
@@ -86,6 +86,7 @@ __all__ = [
     "Environment",
     "Estimate",
     "Export",
+    "ExportTrial",
     "FoldedBridge",
     "Growth",
     "Healing",

@@ -1,0 +1,164 @@
+"""A run that is asked for every form leaves each of them, compared, beside the safetensors files."""
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from hf_prune.errors import UnsupportedModel
+from hf_prune.export.comparison import compare, greedy, load_in_float32, model_runner
+from hf_prune.export.onnx import graph_runner, optimum_name
+from hf_prune.export.stage import export_folder
+from hf_prune.run_folder import RunFolder
+from tests.tool import FEW, Finished, hf_prune, nothing_changes
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "exports.md"
+ASKED = ("--format", "onnx,onnx-8bit,gguf", "--max-shard-size", "40kB")
+TOKENS = np.random.default_rng(0).integers(2, 320, (2, 64))
+
+
+@pytest.fixture(scope="module")
+def words(tiny_models):
+    model = tiny_models("llama", num_hidden_layers=3)
+    few = ("--method", "reverse", "--bridge", "none", "--heal", "none", *FEW)
+    return (str(model), "--drop-layers", "1", *few, *ASKED)
+
+
+@pytest.fixture(scope="module")
+def finished(words, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    outcome = hf_prune(*words, "--output", str(folder))
+    assert outcome.code == 0, outcome.err
+    return Finished(words, outcome, folder, {}, ())
+
+
+@pytest.fixture
+def published(finished):
+    return finished.folder / "model"
+
+
+def test_each_form_lies_where_its_loaders_look_for_it(finished, published):
+    exports = {export["format"]: export for export in finished.run["exports"]}
+    assert {form: export["path"] for form, export in exports.items()} == {
+        "onnx": "onnx/model.onnx",
+        "onnx-8bit": "onnx/model_quantized.onnx",
+        "gguf": "model.gguf",
+    }
+    for export in exports.values():
+        path = published / export["path"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == export["sha256"]
+        data = path.with_name(f"{path.name}_data")
+        size = path.stat().st_size + (data.stat().st_size if data.exists() else 0)
+        assert size == export["size_bytes"]
+        assert export["checks"]
+        assert all(check["passed"] for check in export["checks"])
+    assert finished.run["exports_reason"] is None
+    assert exports["onnx"]["divergence"] < 1e-6 < exports["onnx-8bit"]["divergence"] < 0.1
+
+
+def test_the_published_weights_are_divided_as_asked(finished, published):
+    files = {path.name for path in published.glob("*.safetensors")}
+    assert files == {file["name"] for file in finished.run["result"]["weights"]}
+    assert len(files) > 1
+    assert load_in_float32(published, trust_remote_code=False).config.num_hidden_layers == 2
+
+
+def test_the_graph_has_the_names_and_axes_of_optimum(published):
+    graph = onnx.load(published / "onnx/model.onnx", load_external_data=False).graph
+
+    def shapes(values):
+        dimensions = {v.name: v.type.tensor_type.shape.dim for v in values}
+        return {name: [d.dim_param or d.dim_value for d in dims] for name, dims in dimensions.items()}
+
+    cache = ["batch_size", 2, "past_sequence_length", 8]
+    assert shapes(graph.input) == {
+        "input_ids": ["batch_size", "sequence_length"],
+        "attention_mask": ["batch_size", "total_sequence_length"],
+        "position_ids": ["batch_size", "sequence_length"],
+        **{f"past_key_values.{layer}.{what}": cache for layer in (0, 1) for what in ("key", "value")},
+    }
+    assert [v.name for v in graph.output] == [
+        "logits",
+        *(f"present.{layer}.{what}" for layer in (0, 1) for what in ("key", "value")),
+    ]
+
+
+def test_a_graph_with_an_altered_weight_does_not_count(published, tmp_path):
+    model = model_runner(load_in_float32(published, trust_remote_code=False))
+    checks, _ = compare(graph_runner(published / "onnx/model.onnx"), model, TOKENS)
+    assert [check for check in checks if not check.passed] == []
+    shutil.copytree(published / "onnx", tmp_path / "onnx")
+    path = tmp_path / "onnx/model.onnx"
+    graph = onnx.load(path, load_external_data=False).graph
+    matrix = max((each for each in graph.initializer if len(each.dims) == 2), key=lambda each: each.dims[1])
+    place = next(int(entry.value) for entry in matrix.external_data if entry.key == "offset")
+    with (tmp_path / "onnx/model.onnx_data").open("r+b") as file:
+        file.seek(place)
+        file.write(np.full(8, 3, dtype=np.float32).tobytes())
+    checks, _ = compare(graph_runner(path), model, TOKENS)
+    assert not checks[0].passed
+
+
+def test_the_code_that_is_shown_runs_the_graph(published, monkeypatch):
+    [code] = re.findall(r"```python\n# pip install onnxruntime\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    monkeypatch.chdir(published.parent)
+    names = {}
+    exec(compile(code, "exports.md", "exec"), names)
+    model = model_runner(load_in_float32(published, trust_remote_code=False))
+    ids = np.array([[1, 2, 3]])
+    assert names["logits"] == pytest.approx(model(ids, np.ones_like(ids), None)[0], abs=1e-4)
+    assert len(names["cache"]) == 4
+
+
+def test_a_finished_run_exports_nothing_again(finished):
+    with nothing_changes(finished.folder / "model"):
+        again = hf_prune(*finished.words, "--output", str(finished.folder))
+    assert again.code == 0
+
+
+def test_the_options_are_in_the_command_that_makes_the_run_again(finished):
+    assert "--format onnx,onnx-8bit,gguf --max-shard-size 40000" in finished.run["command"]
+
+
+def test_refuses_a_cache_of_more_than_keys_and_values():
+    assert optimum_name("output.past_key_values.layers.12.values") == "present.12.value"
+    with pytest.raises(UnsupportedModel, match="holds more than keys and values"):
+        optimum_name("input.past_key_values.layers.0.conv_states")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_what_cannot_be_exported_is_left_out_and_told(tiny_models, tmp_path):
+    words = (str(tiny_models("mamba")), "--drop-layers", "2", "--method", "reverse", "--bridge", "none", *FEW)
+    outcome = hf_prune(*words, "--format", "onnx,onnx-8bit", "--output", str(tmp_path / "run"))
+    assert outcome.code == 0
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["exports"] == []
+    assert "onnx: " in run["exports_reason"]
+    assert "not exported to onnx: " in outcome.err
+    assert "not exported to onnx-8bit: it is made from the graph in float32" in outcome.err
+    assert not (tmp_path / "run" / "model" / "onnx").exists()
+    assert not export_folder(RunFolder(tmp_path / "run"), "onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_the_pruned_real_model_writes_the_same_tokens_under_onnxruntime(real_model, tmp_path):
+    few = ("--samples", "4", "--eval-samples", "2", "--choice-items", "0", "--seq-len", "64")
+    words = (str(real_model), "--layers", "13-18", "--bridge", "none", "--heal", "none", *few)
+    outcome = hf_prune(*words, "--format", "onnx,onnx-8bit,gguf", "--output", str(tmp_path / "run"))
+    assert outcome.code == 0, outcome.err
+    published = tmp_path / "run" / "model"
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [export["format"] for export in run["exports"]] == ["onnx", "onnx-8bit", "gguf"]
+    assert run["exports"][1]["divergence"] < 0.02
+    prompt = np.array([[504, 3575, 282, 4649, 314]])
+    model = model_runner(load_in_float32(published, trust_remote_code=False))
+    assert greedy(graph_runner(published / "onnx/model.onnx"), prompt) == greedy(model, prompt)
+    assert onnxruntime.__version__ in run["exports"][0]["versions"]
