@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, calibration, hub, images
+from hf_prune import anatomy, hub
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
@@ -27,7 +27,6 @@ from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
-from hf_prune.images import Images
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
@@ -124,10 +123,7 @@ def prune(
     if not ranks.leads:
         follow(ranks)
         return None
-    texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
-    digests = [images.digest(t) if isinstance(t, Images) else calibration.digest(t) for t in texts]
-    digests += [located.questions.sha256] if located.questions else []
-    inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
+    inputs = fingerprint(recipe, located.found.identity, located.material.digests, version("hf-prune"))
 
     def make() -> Run:
         work = Work(opened(), folder, inputs, reporter, ranks)
@@ -217,6 +213,9 @@ def _run_stages(
         speculations=evaluated.speculation.speculations,
         speculation_reason=evaluated.speculation.reason,
         agreements=evaluated.agreements,
+        perplexities_elsewhere=evaluated.perplexities_elsewhere,
+        writings=evaluated.writing.writings,
+        writings_reason=evaluated.writing.reason,
     )
 
 
