@@ -9,6 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from hf_prune.calibration import (
+    BUILT_IN_CALIBRATION,
     BUILT_IN_HELDOUT,
     Text,
     built_in_text,

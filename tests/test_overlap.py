@@ -61,14 +61,16 @@ def test_half_of_a_document_is_as_much_as_all_of_it_and_a_notice_is_not():
 
 
 def test_languages_without_spaces_have_passages_too():
-    sentences = [f"第{n}個故事講的是很久以前在海邊發生的一件事情，誰也不記得了。" for n in range(40)]
+    sentences = [f"第{n}個故事講的是很久以前在海邊發生的一件事情誰也不記得了。" for n in range(40)]
     with pytest.raises(OverlappingData):
         check_apart([calibration("".join(sentences))], [heldout("".join(sentences[5:30]))])
 
 
 def test_two_texts_to_fit_on_are_apart_and_two_to_measure_on_need_not_be():
     healing = Part("healing text", "--heal-data", text_of(told(1)))
-    with pytest.raises(OverlappingData, match="the calibration text fit.jsonl and in the healing text some"):
+    with pytest.raises(
+        OverlappingData, match=r"the calibration text fit\.jsonl and in the healing text some"
+    ):
         check_apart([calibration(told(1)), healing], [])
     check_apart([calibration(told(2))], [heldout(told(1)), heldout(told(1))])
 
@@ -81,7 +83,7 @@ def test_what_is_said_in_a_conversation_is_looked_for():
         documents=("\n".join(turn.content for turn in turns),),
         conversations=(Conversation(turns=turns, templated=True),),
     )
-    with pytest.raises(OverlappingData, match="the healing text chats.jsonl"):
+    with pytest.raises(OverlappingData, match=r"the healing text chats\.jsonl"):
         check_apart([Part("healing text", "--heal-data", text)], [heldout(told(1))])
 
 
@@ -93,7 +95,7 @@ def test_a_question_that_stands_in_a_text_is_refused_and_a_short_one_is_not(tmp_
     questions = read_questions(items, 9).questions
     part = Part("multiple-choice items", "--choices", text_of(name="items.jsonl"))
     prompts = [question.asked for question in questions]
-    with pytest.raises(OverlappingData, match="1 questions are both .* begins 'Which of these"):
+    with pytest.raises(OverlappingData, match=r"1 questions are both .* begins 'Which of these"):
         check_questions([calibration(f"{told(1)} What is ice?\n\n{asked} {told(2)}")], prompts, part)
     check_questions([calibration(f"{told(1)} What is ice? {told(2)}")], prompts, part)
 

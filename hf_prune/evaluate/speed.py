@@ -65,8 +65,8 @@ def measure_speeds(
         "device": device,
         "trust_remote_code": trust_remote_code,
     }
-    rounds = (ROUNDS + BATCH_ROUNDS) * (1 if together else len(folders))
-    found, reason = figures_from("hf_prune.evaluate.speed", [json.dumps(asked)], progress, "speed", rounds)
+    total = (ROUNDS + BATCH_ROUNDS) * (1 if together else len(folders))
+    found, reason = figures_from("hf_prune.evaluate.speed", [json.dumps(asked)], progress, "speed", total)
     if reason:
         return SpeedTrial(speeds=(), reason=reason)
     figures = [each for line in found for each in line.get("measured", ())]
@@ -92,9 +92,9 @@ def _summary(variant: str, measured: dict[str, Any], beside: dict[str, Any] | No
         batch_size=BATCH if batch else None,
         batch_tokens_per_second=statistics.median(batch_rates) if batch else None,
         batch_tokens_per_second_range=(min(batch_rates), max(batch_rates)) if batch else None,
-        decode_speed_up=_speed_up(alone, beside["alone"], 1) if beside else None,
-        first_token_speed_up=_speed_up(alone, beside["alone"], 0) if beside else None,
-        batch_speed_up=_speed_up(batch, beside["batch"], 1) if beside and batch else None,
+        decode_speed_up=speed_up(alone, beside["alone"], 1) if beside else None,
+        first_token_speed_up=speed_up(alone, beside["alone"], 0) if beside else None,
+        batch_speed_up=speed_up(batch, beside["batch"], 1) if beside and batch else None,
         runs=len(alone),
         prompt_tokens=PROMPT_TOKENS,
         new_tokens=NEW_TOKENS,
@@ -102,8 +102,14 @@ def _summary(variant: str, measured: dict[str, Any], beside: dict[str, Any] | No
     )
 
 
-def _speed_up(own: Sequence[Timed], original: Sequence[Timed], which: int) -> SpeedUp:
-    """From turns next to each other, so that what slows one down slows down the other."""
+def speed_up(own: Sequence[Timed], original: Sequence[Timed], which: int) -> SpeedUp:
+    """From turns next to each other, so that what slows one down slows down the other.
+
+    Args:
+        own: what each turn took.
+        original: what the original's turns took, in the same rounds.
+        which: of the two times.
+    """
     pairs = zip(own, original, strict=True)
     ratios = [theirs[which] / ours[which] for ours, theirs in pairs]
     lower, median, upper = statistics.quantiles(ratios, n=4, method="inclusive")
@@ -120,17 +126,29 @@ def figures(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for group in [folders] if asked["together"] else [[folder] for folder in folders]:
         with ExitStack() as loaded:
             models = [loaded.enter_context(_process(folder, asked)) for folder in group]
-            alone = yield from _rounds(models, 1, ROUNDS)
+            alone = yield from rounds(models, 1, ROUNDS)
             facts = [ask("facts") for ask in models]  # before a batch takes more memory
-            batch = yield from _rounds(models, BATCH, BATCH_ROUNDS)
+            batch = yield from rounds(models, BATCH, BATCH_ROUNDS)
             parts = zip(alone, batch, facts, strict=True)
             yield {"measured": [{"alone": one, "batch": many, "facts": own} for one, many, own in parts]}
 
 
-def _rounds(
+def rounds(
     models: Sequence[Ask], texts: int, most: int
 ) -> Generator[dict[str, Any], None, list[list[Timed]]]:
-    """Every model in turn, round after round; returns the times of each, none where one could not."""
+    """Every model in turn, round after round.
+
+    Args:
+        models: what asks each of them to write.
+        texts: how many at once.
+        most: rounds; of slow models there are fewer.
+
+    Yields:
+        An empty object a round.
+
+    Returns:
+        The times of each model; none of any where one of them could not.
+    """
     times: list[list[Timed]] = [[] for _ in models]
     began = time.monotonic()
     for number in range(most):
