@@ -1,11 +1,11 @@
-"""Texts into windows of token ids, and the check that no document serves two purposes."""
+"""Texts into windows of token ids."""
 
 import gzip
 import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -18,7 +18,13 @@ from hf_prune.records import TextTokens
 BUILT_IN_CALIBRATION = "c4_calibration"
 BUILT_IN_HELDOUT = "c4_heldout"
 BUILT_IN_HEALING = "c4_healing"
-BUILT_IN_DATASET = "allenai/c4"
+BUILT_IN_ELSEWHERE = "letters_heldout"  # held out too, and of another domain
+BUILT_IN_TEXTS = {  # and the data sets on the Hub that they were taken from
+    BUILT_IN_CALIBRATION: "allenai/c4",
+    BUILT_IN_HELDOUT: "allenai/c4",
+    BUILT_IN_HEALING: "allenai/c4",
+    BUILT_IN_ELSEWHERE: None,
+}
 TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 
 
@@ -57,11 +63,11 @@ class Windows:
 
 
 def built_in_text(name: str) -> Text:
-    """One of the texts that come with hf-prune: documents of C4, none of them in two texts."""
+    """One of the texts that come with hf-prune; no document is in two of them."""
     packed = resources.files("hf_prune").joinpath(f"texts/{name}.jsonl.gz").read_bytes()
     lines = gzip.decompress(packed).decode().splitlines()
     documents = tuple(json.loads(line)["text"] for line in lines)
-    return Text(name=name, dataset=BUILT_IN_DATASET, documents=documents)
+    return Text(name=name, dataset=BUILT_IN_TEXTS[name], documents=documents)
 
 
 def read_text(path: Path, field: str = "text") -> Text:
@@ -113,34 +119,11 @@ def _document(path: Path, number: int, line: str, field: str) -> str:
         raise UnusableText(f'{path}, line {number}, is not a JSON object with a field "{field}"') from None
 
 
-def check_disjoint(first: Text, second: Text) -> None:
-    """No document may serve two of calibration, healing and evaluation.
-
-    Raises:
-        UnusableText: a document, white space folded, is in both.
-    """
-    seen = {_fold(document) for document in first.documents}
-    shared = [document for document in second.documents if _fold(document) in seen]
-    if shared:
-        raise UnusableText(
-            f"{len(shared)} documents of {second.name} are in {first.name} too, the first begins "
-            f"{shared[0][:40]!r}: figures on text that a model was fitted to mean nothing; give other texts"
-        )
-
-
-def leave_out(text: Text, others: Sequence[Text]) -> Text:
-    """A text without the documents, white space folded, that others hold."""
-    seen = {_fold(document) for other in others for document in other.documents}
-    return replace(text, documents=tuple(d for d in text.documents if _fold(d) not in seen))
-
-
-def _fold(document: str) -> bytes:
-    return hashlib.sha256(" ".join(document.split()).encode()).digest()
-
-
 def digest(text: Text) -> str:
     """Changes when the documents do, white space aside."""
-    return hashlib.sha256(b"".join(map(_fold, text.documents))).hexdigest()
+    folded = (" ".join(document.split()) for document in text.documents)
+    hashes = (hashlib.sha256(document.encode()).digest() for document in folded)
+    return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
 def to_windows(

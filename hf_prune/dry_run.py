@@ -32,6 +32,6 @@ def estimate_run(recipe: Recipe, reporter: Reporter | None = None, output: Path 
         layers_to_remove(recipe, dense),
         model=located.found.name,
         download_bytes=source.download_size(located.found),
-        healing_tokens=approximate_tokens(located.healing_text),
+        healing_tokens=approximate_tokens(located.material.healing_text),
         machine=this_machine(located.device, dense, output or Path()),
     )

@@ -10,8 +10,9 @@
         HubUnreachable                    no network, offline mode, or the Hub does not answer
         NoSafetensors                     only pickled weights, and no leave to read them; or none
       UnsupportedModel                    its structure or format is not one that can be cut yet
-      UnusableText                        calibration or evaluation text is too short, or overlaps
+      UnusableText                        a text for calibration, healing or evaluation is too short
       UnusableImages                      the same of images
+      OverlappingData                     what is fitted to and what is measured on share documents
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
       MissingPackage                      what writes a form that was asked for is not installed
@@ -72,11 +73,15 @@ class UnsupportedModel(HfPruneError):
 
 
 class UnusableText(HfPruneError):
-    """A text for calibration or evaluation is too short, unreadable, or overlaps another."""
+    """A text for calibration, healing or evaluation is too short or unreadable."""
 
 
 class UnusableImages(HfPruneError):
-    """Images for calibration or evaluation are missing, unreadable, or overlap others."""
+    """Images for calibration or evaluation are missing or unreadable."""
+
+
+class OverlappingData(HfPruneError):
+    """What a model is fitted to and what it is measured on have documents, questions or images in common."""
 
 
 class ProofFailed(HfPruneError):

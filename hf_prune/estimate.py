@@ -10,7 +10,7 @@ from hf_prune.grow.places import places_for
 from hf_prune.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.heal.settings import lessons_bytes, plan_healing
 from hf_prune.measure.similarity import SAMPLED_TOKENS
-from hf_prune.original import PROBE_TOKENS, SELECTION_SEQUENCES
+from hf_prune.original import ELSEWHERE_SEQUENCES, PROBE_TOKENS, SELECTION_SEQUENCES
 from hf_prune.recipe import BRIDGES, Recipe
 from hf_prune.records import Anatomy, Estimate, HealingPlan
 
@@ -50,7 +50,8 @@ def estimate(
     rate = SHARE_OF_RATE * machine.operations_per_second
     one_pass = 2 * sum(dense.parameters_per_layer) * tokens / rate
     head = 2 * dense.vocabulary_size * dense.hidden_size / rate  # seconds a token
-    predicted = recipe.eval_samples * recipe.sequence_length
+    windows = recipe.eval_samples + min(recipe.eval_samples, ELSEWHERE_SEQUENCES)
+    predicted = windows * recipe.sequence_length
     passage, continuation = item_lengths(min(STRETCH, recipe.sequence_length))
     options = OPTIONS * recipe.choice_items  # of a file they are thought to be as many and as long
     evaluated = predicted + options * (passage + continuation)

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from hf_prune.calibration import Text, Windows, windows_of
-from hf_prune.errors import UnusableImages
+from hf_prune.errors import OverlappingData, UnusableImages
 
 DRAWN_CALIBRATION = range(1024)  # seeds
 DRAWN_HELDOUT = range(1024, 2048)
@@ -63,12 +63,12 @@ def check_disjoint(first: Images, second: Images) -> None:
     """No image may serve both calibration and evaluation.
 
     Raises:
-        UnusableImages: one, byte for byte, is in both.
+        OverlappingData: one, byte for byte, is in both.
     """
     seen = set(map(_identity, first.sources))
     shared = [source for source in second.sources if _identity(source) in seen]
     if shared:
-        raise UnusableImages(
+        raise OverlappingData(
             f"{len(shared)} images of {second.name} are in {first.name} too, the first is {shared[0]}: "
             f"figures on images that a model was fitted to mean nothing; give other images"
         )

@@ -111,6 +111,11 @@ EVALUATION = (
         type=click.Path(),
         help="Held-out text for perplexity, or a folder of images.  [default: built in]",
     ),
+    click.option(
+        "--eval-elsewhere",
+        type=click.Path(dir_okay=False),
+        help="Held-out text of another domain than the calibration text.  [default: built in]",
+    ),
     _defaulting("--eval-samples", type=int, help="Held-out windows."),
     click.option(
         "--choices",

@@ -10,28 +10,27 @@ from typing import Any
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_prune import anatomy, calibration, images, instructions, source
+from hf_prune import anatomy, calibration, images, source
 from hf_prune.activations import ActivationMemory
 from hf_prune.calibration import Text, Windows
 from hf_prune.decoder import StreamedDecoder, open_decoder
 from hf_prune.environment import choose_device, free_memory
 from hf_prune.errors import RecipeError, UnsupportedModel, first_line
-from hf_prune.evaluate.items import STRETCH, Items, Questions, items_from_text, read_questions, to_items
+from hf_prune.evaluate.items import STRETCH, Items, items_from_text, to_items
 from hf_prune.export.formats import check_exportable, parse_formats
 from hf_prune.images import Images
 from hf_prune.layer_config import reason_against
+from hf_prune.material import Material, read_material
 from hf_prune.progress import Reporter
 from hf_prune.ranks import ALONE, Ranks
-from hf_prune.recipe import SELF, Recipe, check_recipe
-from hf_prune.records import DECODER, IMAGE_ENCODER, TEXT_ENCODER, Anatomy, Source
+from hf_prune.recipe import Recipe, check_recipe
+from hf_prune.records import DECODER, TEXT_ENCODER, Anatomy, Source
 from hf_prune.without_loss import refuse_what_needs_a_loss
 
 SELECTION_SEQUENCES = 16  # calibration windows that nothing is fitted on
+ELSEWHERE_SEQUENCES = 16  # held-out windows of another domain, at most
 PROBE_TOKENS = 2048  # that a single layer's worth is judged by, where each layer needs passes of its own
 MEMORY_SHARE = 0.5  # of what is free, for hidden states
-
-
-Material = tuple[Text, Text] | tuple[Images, Images]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,7 @@ class Located:
     recipe: Recipe
     device: torch.device
     found: source.Found
-    texts: Material  # to fit on, and held out
-    healing_text: Text | None  # to train on, or prompts; None where nothing is trained
-    questions: Questions | None  # multiple choice; None where that is made from the held-out text
+    material: Material
     anatomy: Anatomy
 
 
@@ -54,9 +51,7 @@ class Original:
     recipe: Recipe
     source: Source
     identity: str  # changes when the model's content does
-    texts: Material  # to fit on, and held out
-    healing_text: Text | None  # to train on, or prompts; None where nothing is trained
-    questions: Questions | None  # multiple choice; None where that is made from the held-out text
+    material: Material
     device: torch.device
     memory: ActivationMemory
 
@@ -84,7 +79,7 @@ class Original:
     def calibration(self) -> tuple[Windows, Windows]:
         """Windows to fit on, and windows to choose by; of a single window both are made."""
         windows = self._windows(
-            self.texts[0], self.recipe.samples + SELECTION_SEQUENCES, seed=self.recipe.seed
+            self.material.texts[0], self.recipe.samples + SELECTION_SEQUENCES, seed=self.recipe.seed
         )
         fitted, aside = calibration.set_aside(windows, SELECTION_SEQUENCES)
         return fitted, aside if len(aside.ids) else fitted
@@ -99,15 +94,22 @@ class Original:
     @cached_property
     def heldout(self) -> Windows:
         """Windows that are only measured on."""
-        return self._windows(self.texts[1], self.recipe.eval_samples, seed=None)
+        return self._windows(self.material.texts[1], self.recipe.eval_samples, seed=None)
+
+    @cached_property
+    def elsewhere(self) -> Windows:
+        """Windows of another domain, only measured on too."""
+        assert self.material.elsewhere is not None  # an encoder has none
+        count = min(self.recipe.eval_samples, ELSEWHERE_SEQUENCES)
+        return self._windows(self.material.elsewhere, count, seed=None)
 
     @cached_property
     def items(self) -> Items:
         """Multiple-choice items: those of the file, or of the held-out text."""
-        if self.questions is not None:
-            return to_items(self.questions, self.tokenizer, self._most_tokens)
+        if self.material.questions is not None:
+            return to_items(self.material.questions, self.tokenizer, self._most_tokens)
         length = min(STRETCH, self.window_length)
-        text, count = self.texts[1], self.recipe.choice_items
+        text, count = self.material.texts[1], self.recipe.choice_items
         assert isinstance(text, Text)  # an encoder is asked nothing
         return items_from_text(
             calibration.to_windows(text, self.tokenizer, num_sequences=count, length=length)
@@ -115,8 +117,8 @@ class Original:
 
     def healing_windows(self, count: int) -> Windows:
         """So many windows of the text to train on, or as many as it has."""
-        assert self.healing_text is not None
-        return self._windows(self.healing_text, count, seed=None)
+        assert self.material.healing_text is not None
+        return self._windows(self.material.healing_text, count, seed=None)
 
     def open(self, folder: Path) -> StreamedDecoder:
         """A decoder on this device that shares the memory for hidden states."""
@@ -204,16 +206,12 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     if described.kind != DECODER:
         refuse_what_needs_a_loss(recipe, described)
     check_exportable(parse_formats(recipe.formats), described)
-    texts, healing_text = _read_material(recipe, described.kind)
-    asked = recipe.choices if recipe.choice_items else None
-    questions = read_questions(Path(asked), recipe.choice_items) if asked else None
+    material = read_material(recipe, described.kind)
     return Located(
         recipe=recipe,
         device=device,
         found=found,
-        texts=texts,
-        healing_text=healing_text,
-        questions=questions,
+        material=material,
         anatomy=described,
     )
 
@@ -241,60 +239,10 @@ def open_original(
         recipe=located.recipe,
         source=fetched,
         identity=located.found.identity,
-        texts=located.texts,
-        healing_text=located.healing_text,
-        questions=located.questions,
+        material=located.material,
         device=located.device,
         memory=ActivationMemory(limit=max_memory, folder=workspace),
     )
-
-
-def _read_material(recipe: Recipe, kind: str) -> tuple[Material, Text | None]:
-    """What a model is measured on, to fit on and held out, and the text to train it on, if it is trained."""
-    if kind == IMAGE_ENCODER:
-        return _read_images(recipe), None
-    texts = _read_texts(recipe)
-    return texts, _read_healing_text(recipe, texts) if kind == DECODER else None
-
-
-def _read_texts(recipe: Recipe) -> tuple[Text, Text]:
-    """The text to fit on and the held-out one, once it is sure that they share no document."""
-
-    def text(path: str | None, built_in: str) -> Text:
-        return calibration.read_text(Path(path)) if path else calibration.built_in_text(built_in)
-
-    fitted = text(recipe.calibration, calibration.BUILT_IN_CALIBRATION)
-    heldout = text(recipe.eval_data, calibration.BUILT_IN_HELDOUT)
-    calibration.check_disjoint(fitted, heldout)
-    return fitted, heldout
-
-
-def _read_images(recipe: Recipe) -> tuple[Images, Images]:
-    """The images to fit on and the held-out ones, once it is sure that they share none."""
-
-    def read(path: str | None, name: str, seeds: range) -> Images:
-        return images.read_images(Path(path)) if path else images.drawn_images(name, seeds)
-
-    fitted = read(recipe.calibration, "drawn_calibration", images.DRAWN_CALIBRATION)
-    heldout = read(recipe.eval_data, "drawn_heldout", images.DRAWN_HELDOUT)
-    images.check_disjoint(fitted, heldout)
-    return fitted, heldout
-
-
-def _read_healing_text(recipe: Recipe, others: tuple[Text, Text]) -> Text | None:
-    """What is trained on, or the prompts that the original answers; none of it is in the other texts."""
-    if recipe.heal == "none":
-        return None
-    path = recipe.prompts if recipe.heal_data == SELF else recipe.heal_data
-    if path is None:
-        return calibration.leave_out(calibration.built_in_text(calibration.BUILT_IN_HEALING), others)
-    if recipe.heal_data != SELF and instructions.holds_conversations(Path(path)):
-        text = instructions.read_conversations(Path(path))
-    else:
-        text = calibration.read_text(Path(path), field="prompt" if recipe.prompts else "text")
-    for other in others:
-        calibration.check_disjoint(other, text)
-    return text
 
 
 def without_folders(recipe: Recipe) -> Recipe:
@@ -310,5 +258,6 @@ def without_folders(recipe: Recipe) -> Recipe:
         heal_data=shown(recipe.heal_data) if recipe.heal_data else None,
         prompts=shown(recipe.prompts) if recipe.prompts else None,
         eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
+        eval_elsewhere=shown(recipe.eval_elsewhere) if recipe.eval_elsewhere else None,
         choices=shown(recipe.choices) if recipe.choices else None,
     )

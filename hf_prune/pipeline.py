@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, calibration, hub, images
+from hf_prune import anatomy, hub
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
@@ -30,7 +30,6 @@ from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
-from hf_prune.images import Images
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
@@ -130,10 +129,7 @@ def prune(
     if not ranks.leads:
         follow(ranks)
         return None
-    texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
-    digests = [images.digest(t) if isinstance(t, Images) else calibration.digest(t) for t in texts]
-    digests += [located.questions.sha256] if located.questions else []
-    inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
+    inputs = fingerprint(recipe, located.found.identity, located.material.digests, version("hf-prune"))
 
     def make() -> Run:
         work = Work(opened(), folder, inputs, reporter, ranks)
@@ -233,6 +229,9 @@ def _run_stages(
         chat_template=has_chat_template(work.place(result)),
         exports=exported.exports,
         exports_reason=exported.reason,
+        perplexities_elsewhere=evaluated.perplexities_elsewhere,
+        writings=evaluated.writing.writings,
+        writings_reason=evaluated.writing.reason,
     )
 
 

@@ -93,6 +93,7 @@ class Recipe:
     distill: bool | None = None  # learn the original's predictions; None: where they fit on the disk
     boundary_loss: float = 0.0  # weight of the distance to the original's states after each gap
     eval_data: str | None = None  # a local text; None: the built-in one
+    eval_elsewhere: str | None = None  # held-out text of another domain, local; None: the built-in one
     eval_samples: int = 32
     choices: str | None = None  # multiple-choice items, a local file; None: made from the held-out text
     choice_items: int = 64

@@ -68,6 +68,7 @@ class Run:
     speculation_reason: str | None = None  # why there are none, where one was asked for
     perplexities_elsewhere: tuple[Perplexity, ...] = ()  # of the same variants, on text of another domain
     writings: tuple[Writing, ...] = ()  # of the same variants
+    writings_reason: str | None = None  # why there are none
     scores: tuple[TaskScore, ...] = ()  # of the same variants, by lm-evaluation-harness
     scores_reason: str | None = None  # why there are none, where some were asked for
     exports: tuple[Export, ...] = ()

@@ -39,6 +39,7 @@ from hf_prune.records import (
     Source,
     Speculation,
     Speed,
+    SpeedUp,
     TaskScore,
     TextTokens,
     Tournament,
@@ -299,7 +300,14 @@ def sample_speed(variant: str, decode: float, prompt: float, memory: int) -> Spe
         device="cpu",
         dtype="bfloat16",
         threads=2,
+        decode_speed_up=None if variant == "dense" else sample_speed_up(1.3312),
+        first_token_speed_up=None if variant == "dense" else sample_speed_up(1.3419),
+        batch_speed_up=None if variant == "dense" else sample_speed_up(1.2987),
     )
+
+
+def sample_speed_up(median: float) -> SpeedUp:
+    return SpeedUp(median=median, quartiles=(0.98 * median, 1.01 * median))
 
 
 def sample_score(
@@ -363,6 +371,7 @@ def sample_writing(variant: str, repetition: float, same_tokens: float | None) -
         repetition=repetition,
         repetition_stderr=0.031,
         same_tokens=same_tokens,
+        written_tokens=61.25,
         num_texts=8,
         new_tokens=64,
         sample="and the sea was as calm as it had been the day before.",

@@ -147,7 +147,8 @@ def test_text_that_the_run_is_measured_on_cannot_be_trained_on(trained_model, tm
         str(trained_model), *QUICK, *words, "--heal", "lora", "--output", str(tmp_path / "run")
     )
     assert outcome.code == 1
-    assert "10 documents of heal.jsonl are in eval.jsonl too" in outcome.error()
+    shared = "10 documents are both in the healing text heal.jsonl and in the held-out text eval.jsonl"
+    assert shared in outcome.error()
 
 
 def test_documents_that_the_user_measures_on_are_left_out_of_the_built_in_text(trained_model, tmp_path):
@@ -159,7 +160,7 @@ def test_documents_that_the_user_measures_on_are_left_out_of_the_built_in_text(t
     recipe = api.Recipe(model=str(trained_model), eval_data=str(own), heal="lora")
     from hf_prune.original import locate
 
-    assert len(locate(recipe).healing_text.documents) == 760
+    assert len(locate(recipe).material.healing_text.documents) == 760
 
 
 @pytest.mark.slow

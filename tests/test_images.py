@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import ViTImageProcessorPil
 
 from hf_prune import images
-from hf_prune.errors import UnusableImages
+from hf_prune.errors import OverlappingData, UnusableImages
 
 PROCESSOR = ViTImageProcessorPil(size={"height": 16, "width": 16})
 
@@ -63,13 +63,13 @@ def test_drawn_images_differ_and_their_noise_falls_as_one_over_f() -> None:
 def test_the_built_in_images_serve_one_purpose_each() -> None:
     fitted = images.drawn_images("fit", images.DRAWN_CALIBRATION)
     images.check_disjoint(fitted, images.drawn_images("judge", images.DRAWN_HELDOUT))
-    with pytest.raises(UnusableImages, match="1 images of judge are in fit too"):
+    with pytest.raises(OverlappingData, match="1 images of judge are in fit too"):
         images.check_disjoint(fitted, images.drawn_images("judge", range(1023, 1030)))
 
 
 def test_the_same_image_under_another_name_is_found(tmp_path: Path) -> None:
     first, second = (images.read_images(save(tmp_path / name, f"{name}.png")) for name in ("one", "two"))
-    with pytest.raises(UnusableImages, match=r"the first is .*two\.png"):
+    with pytest.raises(OverlappingData, match=r"the first is .*two\.png"):
         images.check_disjoint(first, second)
     assert images.digest(first) == images.digest(second)
 

@@ -322,6 +322,10 @@ def test_the_text_decoder_of_a_multimodal_model_is_pruned_and_the_rest_stays(tmp
     model = tmp_path / "run" / "model"
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert len(run["speeds"]) == 2
+    variants = [each["variant"] for each in run["perplexities"]]
+    assert [each["variant"] for each in run["writings"]] == variants, run["writings_reason"]
+    assert [each["variant"] for each in run["perplexities_elsewhere"]] == variants
+    assert run["perplexities_elsewhere"][0]["text"]["name"] == "letters_heldout"
     card = (model / "README.md").read_text()
     assert "model = AutoModelForImageTextToText.from_pretrained(model_id)" in card
     assert ModelCard(card).data.pipeline_tag == "image-text-to-text"

@@ -61,6 +61,7 @@ OTHER_VALUES = {
     "distill": False,
     "boundary_loss": 0.5,
     "eval_data": "-held.jsonl",
+    "eval_elsewhere": "else where.txt",
     "eval_samples": 5,
     "choices": "it's.jsonl.gz",
     "choice_items": 0,

@@ -15,6 +15,7 @@ from hf_prune.calibration import Windows, content_of, start_tokens
 from hf_prune.errors import UnusableText
 
 PROMPTS = ("question", "prompt", "query")  # fields, of which an item of a file has one
+ASKING, ANSWERING = "Question: ", "\nAnswer:"  # around a question, as lm-evaluation-harness asks it
 RIGHT = ("answer", "label", "answerKey")
 OPTIONS = 4  # of an item made from text: its continuation, and three that are not
 STRETCH = 256  # tokens of text that such an item is made from
@@ -30,6 +31,11 @@ class Question:
     prompt: str
     options: tuple[str, ...]
     right: int
+
+    @property
+    def asked(self) -> str:
+        """The prompt without the words that are put around a question."""
+        return self.prompt.removeprefix(ASKING).removesuffix(ANSWERING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ def _question(path: Path, number: int, line: str) -> Question:
         raise UnusableText(
             f"{place}: none of {', '.join(RIGHT)} says which of {len(options)} choices is right"
         )
-    prompt = f"Question: {found[field]}\nAnswer:" if field == "question" else found[field]
+    prompt = f"{ASKING}{found[field]}{ANSWERING}" if field == "question" else found[field]
     return Question(prompt=prompt, options=tuple(options), right=index)
 
 

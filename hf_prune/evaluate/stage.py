@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_prune.cut import depth_name, write_depth
+from hf_prune.decoder import StreamedDecoder
 from hf_prune.disk import whole_folder
 from hf_prune.evaluate.choices import answer
 from hf_prune.evaluate.depths import perplexities_by_depth
@@ -12,6 +13,7 @@ from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.speculation import beginnings, measure_depths, measure_speculation
 from hf_prune.evaluate.speed import measure_speeds
 from hf_prune.evaluate.stability import compare
+from hf_prune.evaluate.writing import compare_writings, write
 from hf_prune.measure.agreement import agreement
 from hf_prune.records import (
     DECODER,
@@ -19,11 +21,13 @@ from hf_prune.records import (
     Answers,
     Checkpoint,
     Choices,
+    Continuations,
     Depth,
     DepthTable,
     Perplexity,
     SpeculationTrial,
     SpeedTrial,
+    WritingTrial,
 )
 from hf_prune.work import Work
 
@@ -35,8 +39,10 @@ class Evaluated:
     """What was measured of the variants of one model, the original first."""
 
     perplexities: tuple[Perplexity, ...]
+    perplexities_elsewhere: tuple[Perplexity, ...]
     agreements: tuple[Agreement, ...]
     choices: tuple[Choices, ...]
+    writing: WritingTrial
     depths: tuple[Depth, ...]
     speed: SpeedTrial
     speculation: SpeculationTrial
@@ -57,8 +63,12 @@ def evaluate(
     shorter = [name for name in variants if name != DENSE]
     return Evaluated(
         perplexities=tuple(_perplexity(work, name, variants[name]) for name in variants if decodes),
+        perplexities_elsewhere=tuple(
+            _perplexity_elsewhere(work, name, variants[name]) for name in variants if decodes
+        ),
         agreements=tuple(_agreement(work, name, variants[name]) for name in shorter if not decodes),
         choices=_choices(work, variants),
+        writing=_writing(work, variants),
         depths=_depths(work, result, depths) if depths else (),
         speed=_speed(work, {name: variants[name] for name in (DENSE, result.variant)}),
         speculation=_speculation(work, result, depths),
@@ -67,10 +77,22 @@ def evaluate(
 
 def _perplexity(work: Work, variant: str, folder: Path) -> Perplexity:
     def compute() -> Perplexity:
-        decoder = work.original.decoder if variant == DENSE else work.original.open(folder)
+        decoder = _decoder(work, variant, folder)
         return perplexity(decoder, work.original.heldout, variant, work.reporter.progress)
 
     return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
+
+
+def _perplexity_elsewhere(work: Work, variant: str, folder: Path) -> Perplexity:
+    def compute() -> Perplexity:
+        decoder = _decoder(work, variant, folder)
+        return perplexity(decoder, work.original.elsewhere, variant, work.reporter.progress)
+
+    return work.folder.stage(f"perplexity-elsewhere-{variant}", Perplexity, work.inputs, compute)
+
+
+def _decoder(work: Work, variant: str, folder: Path) -> StreamedDecoder:
+    return work.original.decoder if variant == DENSE else work.original.open(folder)
 
 
 def _agreement(work: Work, variant: str, folder: Path) -> Agreement:
@@ -91,10 +113,31 @@ def _choices(work: Work, folders: Mapping[str, Path]) -> tuple[Choices, ...]:
 
 def _answer(work: Work, variant: str, folder: Path) -> Answers:
     def compute() -> Answers:
-        decoder = work.original.decoder if variant == DENSE else work.original.open(folder)
+        decoder = _decoder(work, variant, folder)
         return answer(decoder, work.original.items, variant, work.reporter.progress)
 
     return work.folder.stage(f"choices-{variant}", Answers, work.inputs, compute)
+
+
+def _writing(work: Work, folders: Mapping[str, Path]) -> WritingTrial:
+    """What every variant writes, the original first; where that cannot be loaded, none is asked."""
+    if work.dense.kind != DECODER:
+        return WritingTrial(writings=(), reason="an encoder writes nothing")
+    written: list[Continuations] = []
+    for variant, folder in folders.items():
+        written.append(_continuations(work, variant, folder))
+        if written[-1].reason:
+            break
+    tokenizer = work.original.tokenizer
+    return compare_writings(written, work.original.heldout, lambda ids: str(tokenizer.decode(list(ids))))
+
+
+def _continuations(work: Work, variant: str, folder: Path) -> Continuations:
+    def compute() -> Continuations:
+        decoder = _decoder(work, variant, folder)
+        return write(folder, decoder, work.original.heldout, variant, work.reporter.progress)
+
+    return work.folder.stage(f"writing-{variant}", Continuations, work.inputs, compute)
 
 
 def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[Depth, ...]:
@@ -144,6 +187,7 @@ def _measured_speeds(work: Work, folders: dict[str, Path]) -> SpeedTrial:
         work.dense.size_bytes,
         str(work.original.device),
         work.reporter.progress,
+        original=DENSE if DENSE in folders else None,
         trust_remote_code=work.recipe.trust_remote_code,
     )
 

@@ -33,7 +33,7 @@ def healing_text(original: Original, folder: Path, progress: Progress) -> Healin
 
 def _made_text(original: Original, progress: Progress) -> HealingText:
     recipe, length = original.recipe, original.window_length
-    text = original.healing_text
+    text = original.material.healing_text
     assert text is not None
     if text.conversations:
         return pack(tokenised(text, original.tokenizer), length, text.name)
@@ -48,7 +48,7 @@ def _made_text(original: Original, progress: Progress) -> HealingText:
 
 def record_of(text: HealingText, original: Original) -> TextTokens:
     """Where windows come from."""
-    source = original.healing_text
+    source = original.material.healing_text
     assert source is not None
     if original.recipe.heal_data == SELF:
         source = Text(name=f"answers to {source.name}", dataset=None, documents=())

@@ -107,7 +107,7 @@ def _decide(stage: HealStage) -> HealingPlan:
     if dense.kind == DECODER and may_train(recipe, device.type):
         tokens = part_to_watch(healing_text(original, stage.folder, work.reporter.progress))[0].ids.numel()
     else:
-        tokens = approximate_tokens(original.healing_text)
+        tokens = approximate_tokens(original.material.healing_text)
     fitted = replace(recipe, sequence_length=original.window_length)
     left, gaps = describe(stage.decoder.skeleton), len(stage.carried)
     return plan_healing(fitted, dense, left, gaps, tokens, machine, len(stage.after))

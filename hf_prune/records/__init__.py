@@ -28,6 +28,7 @@ from hf_prune.records.evaluated import (
     SpeculationTrial,
     Speed,
     SpeedTrial,
+    SpeedUp,
 )
 from hf_prune.records.exported import Export, ExportTrial
 from hf_prune.records.grown import Growth, ProvedGrowth
@@ -58,7 +59,7 @@ from hf_prune.records.repaired import (
     ProvedCut,
     ProvedHealing,
 )
-from hf_prune.records.scored import TaskScore, Writing
+from hf_prune.records.scored import Continuations, TaskScore, Writing, WritingTrial
 
 __all__ = [
     "DECODER",
@@ -78,6 +79,7 @@ __all__ = [
     "Choices",
     "Citation",
     "Contest",
+    "Continuations",
     "CutAgreement",
     "CutLosses",
     "Depth",
@@ -112,12 +114,14 @@ __all__ = [
     "SpeculationTrial",
     "Speed",
     "SpeedTrial",
+    "SpeedUp",
     "TaskScore",
     "TextTokens",
     "Tournament",
     "Trial",
     "WeightFile",
     "Writing",
+    "WritingTrial",
     "fingerprint",
     "from_data",
     "to_json",

@@ -18,6 +18,14 @@ class Perplexity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedUp:
+    """How many times as fast as the original a variant is, by turns next to each other."""
+
+    median: float
+    quartiles: tuple[float, float]  # half of the pairs lie between them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
     """What one variant costs to run, measured in a process of its own."""
 
@@ -29,13 +37,17 @@ class Speed:
     batch_size: int | None  # of the next two; None: so many at once were not tried
     batch_tokens_per_second: float | None  # of all texts together, median over `runs`
     batch_tokens_per_second_range: tuple[float, float] | None
-    peak_memory_bytes: int
+    peak_memory_bytes: int  # of a process that loads it and writes one text; on a GPU, of its tensors there
     runs: int
     prompt_tokens: int
     new_tokens: int
     device: str
     dtype: str
     threads: int
+    # Against the original; None of itself, and where both were not loaded at once.
+    decode_speed_up: SpeedUp | None = None
+    first_token_speed_up: SpeedUp | None = None
+    batch_speed_up: SpeedUp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,14 +25,32 @@ class TaskScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Continuations:
+    """How one variant goes on, greedily, from the beginnings of held-out texts."""
+
+    variant: str
+    texts: tuple[tuple[int, ...], ...]  # token ids, to the end of text or as many as were asked for
+    reason: str | None  # why there are none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
     """What one variant writes, greedily, after the beginnings of held-out texts."""
 
     variant: str
     repetition: float  # the share of its 4-grams that were in the same text before
     repetition_stderr: float  # over texts
-    same_tokens: float | None  # written before the first that the original would not have; None of itself
+    same_tokens: float | None  # alike from the first on in its text and the original's; None of itself
+    written_tokens: float  # the end of text among them
     num_texts: int
     new_tokens: int  # at most, after each beginning
     sample: str  # the first text that it wrote
     text: TextTokens  # the beginnings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritingTrial:
+    """What every variant writes, or the reason why that was not tried."""
+
+    writings: tuple[Writing, ...]
+    reason: str | None
