@@ -13,6 +13,7 @@
       UnusableImages                      the same of images
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
+      UnreadableRecord                    no finished run, or its record is none that can be read
       PublishRefused                      pushing would overwrite what hf-prune did not make
       NothingGained                       nothing was to be removed, and training made nothing better
 
@@ -77,6 +78,10 @@ class ProofFailed(HfPruneError):
 
 class DiskFull(HfPruneError):
     """There is not enough room on the disk."""
+
+
+class UnreadableRecord(HfPruneError):
+    """There is no finished run, or its record is that of another version."""
 
 
 class PublishRefused(HfPruneError):

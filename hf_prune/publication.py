@@ -47,7 +47,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
-        (partial / "README.md").write_text(_card(run, repo_id), encoding="utf-8")
+        (partial / "README.md").write_text(card_of(run, repo_id), encoding="utf-8")
         made = f"{run.source.repo_id or run.source.folder}: {run.command}"
         (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
     for depth in run.depths[:-1]:
@@ -60,7 +60,8 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
     write_whole(folder.path / "run.json", record)
 
 
-def _card(run: Run, repo_id: str | None) -> str:
+def card_of(run: Run, repo_id: str | None) -> str:
+    """The text of README.md, of a decoder or an encoder."""
     return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
 
 
@@ -84,7 +85,7 @@ def publish(
         publication: who may see it.
         reporter: is told where it goes.
     """
-    card = _card(run, repo_id)
+    card = card_of(run, repo_id)
     write_whole(folder.model / "README.md", card)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
     origin = run.source.repo_id or run.source.folder
