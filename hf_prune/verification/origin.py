@@ -120,7 +120,8 @@ def _kept_claim(compared: "_Compared", position: Mapping[int, int], wrong: Mappi
         wrong: tensors that are not what they should be, by name, with their layer of the result.
     """
     exempt = freedom_of(compared.run)
-    but = [f"{len(exempt.bridged)} tensors of the bridge"] if exempt.bridged else []
+    count = len(exempt.bridged)
+    but = [f"{count} tensor{'s' if count > 1 else ''} of the bridge"] if count else []
     but += ["what was trained"] if exempt.tensors else []
     claimed = ranges(position) + (f", but for {' and '.join(but)}" if but else "")
     if not wrong:

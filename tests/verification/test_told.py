@@ -1,0 +1,43 @@
+"""A published card beside what its record is made into."""
+
+from hf_prune.card import render_card
+from hf_prune.finished import address_on
+from hf_prune.verification.told import compare_cards, different_lines
+from tests.sample_run import sample_run
+
+
+def test_a_card_as_it_was_made_holds_under_its_own_name() -> None:
+    run = sample_run()
+    for repo_id in (None, "acme/small"):
+        card = render_card(run, repo_id)
+        assert address_on(card) == repo_id
+        assert compare_cards(card, render_card(run, address_on(card))).holds
+
+
+def test_an_altered_figure_is_shown_beside_the_records() -> None:
+    card = render_card(sample_run())
+    forged = card.replace("43.18", "31.18")
+    claim = compare_cards(forged, card)
+    assert claim.holds is False
+    assert "31.18" in str(claim.claimed)
+    assert "43.18" in str(claim.measured)
+    assert "more lines" in str(claim.detail)  # the figure is on the card more than once
+
+
+def test_a_figure_that_was_added_or_left_out_does_not_hold() -> None:
+    card = render_card(sample_run())
+    assert compare_cards(f"{card}\nMMLU: 71.3\n", card).holds is False
+    row = next(line for line in card.splitlines() if line.startswith("| Peak memory"))
+    left_out = compare_cards(card.replace(f"{row}\n", ""), card)
+    assert (left_out.holds, left_out.measured) == (False, row)
+
+
+def test_words_that_were_added_are_counted_and_hold() -> None:
+    card = render_card(sample_run())
+    claim = compare_cards(f"{card}\nThanks to everybody.\n", card)
+    assert claim.holds
+    assert "2 lines without figures" in str(claim.claimed)
+
+
+def test_lines_are_paired_where_they_differ() -> None:
+    assert different_lines("a\nb\nc", "a\nB\nc\nd") == [("b", "B"), ("", "d")]
