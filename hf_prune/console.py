@@ -219,9 +219,10 @@ def show_verification(verification: Verification, *, as_json: bool) -> None:
     for claim in verification.claims:
         table.add_row(*map(escape, _claim_row(claim)))
     _print(table)
-    for claim in (*verification.unchecked, *verification.failed):
-        state = "not checked" if claim.holds is None else "does not hold"
-        tell(f"{state}: {claim.name}: {claim.detail or 'see the table'}")
+    for claim in verification.unchecked:
+        tell(f"not checked: {claim.name}: {claim.detail}")
+    for claim in verification.failed[1:]:
+        tell(f"does not hold: {claim}")
     tell(verification.verdict)
     click.echo("does not hold" if verification.failed else "holds")
 

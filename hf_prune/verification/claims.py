@@ -20,6 +20,11 @@ class Claim:
     holds: bool | None  # None: it was not checked
     detail: str | None  # where it does not hold, or why it was not checked
 
+    def __str__(self) -> str:
+        """In one line."""
+        where = f" ({self.detail})" if self.detail else ""
+        return f"{self.name}: claimed {shown(self.claimed)}, found {shown(self.measured)}{where}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
@@ -47,10 +52,7 @@ class Verification:
     def verdict(self) -> str:
         """In one line: the first claim that fails, or how many hold."""
         if self.failed:
-            first = self.failed[0]
-            where = f" ({first.detail})" if first.detail else ""
-            said, found = shown(first.claimed), shown(first.measured)
-            return f"does not hold: {first.name}: claimed {said}, found {found}{where}"
+            return f"does not hold: {self.failed[0]}"
         held = len(self.claims) - len(self.unchecked)
         names = ", ".join(claim.name for claim in self.unchecked)
         left = f"; not checked: {names}" if names else ""
@@ -98,6 +100,19 @@ def within(name: str, claimed: float, measured: float, difference: float, words:
         tolerance=words,
         holds=abs(measured - claimed) <= difference + 1e-9,
         detail=None,
+    )
+
+
+def at_most(name: str, claimed: int, measured: int, detail: str) -> Claim:
+    """A claim that holds if no more is found than is claimed; `detail` says what is too much."""
+    holds = measured <= claimed
+    return Claim(
+        name=name,
+        claimed=claimed,
+        measured=measured,
+        tolerance="or fewer",
+        holds=holds,
+        detail=None if holds else detail,
     )
 
 

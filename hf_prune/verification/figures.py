@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from hf_prune import calibration, images
 from hf_prune.calibration import Text, Windows
@@ -25,6 +24,7 @@ from hf_prune.progress import Progress
 from hf_prune.records import DECODER, IMAGE_ENCODER, Choices, Perplexity, TextTokens
 from hf_prune.report import Run
 from hf_prune.verification.claims import Claim, near, unchecked, within
+from hf_prune.verification.subject import NOTHING, reading
 
 # How far the same weights may come out on another machine: docs/verify.md has what was measured.
 PERPLEXITY_SHARE = {"float32": 0.0005}  # of what is stored in full precision
@@ -140,11 +140,9 @@ def windows_for(models: Models, text: TextTokens) -> Windows:
         UnusableText: they cannot be had here.
     """
     material = find_material(text, models.run.dense.kind, models.data)
-    recipe = replace(
-        models.published.recipe, eval_samples=text.num_sequences, sequence_length=text.sequence_length
-    )
-    texts: Any = (material, material)  # the first is what was fitted on, which nobody asks for here
-    windows = replace(models.published, recipe=recipe, texts=texts).heldout
+    asked = models.published.recipe
+    recipe = replace(asked, eval_samples=text.num_sequences, sequence_length=text.sequence_length)
+    windows = reading(models.published, material, recipe).heldout
     if windows.record.sha256 != text.sha256:
         raise UnusableText(
             f"{text.name} gives other tokens here than it did (SHA-256 {windows.record.sha256[:12]}, "
@@ -259,17 +257,15 @@ def _items(models: Models, claimed: Choices) -> Items:
     Raises:
         HfPruneError: they cannot be had here.
     """
-    recipe, published = models.run.recipe, models.published
+    recipe = models.published.recipe
     if recipe.choices is not None:
         path = models.data / Path(recipe.choices).name
-        items = replace(published, questions=read_questions(path, recipe.choice_items)).items
+        items = reading(models.published, NOTHING, recipe, read_questions(path, recipe.choice_items)).items
     else:
         text = next((one.text for one in models.run.perplexities), None)
         if text is None:
             raise UnusableText("no text is recorded that they were made from")
-        material = find_material(text, DECODER, models.data)
-        assert isinstance(material, Text)
-        items = replace(published, texts=(material, material)).items
+        items = reading(models.published, find_material(text, DECODER, models.data), recipe).items
     if items.sha256 != claimed.sha256:
         raise UnusableText(f"{claimed.name} gives other items here than it did")
     return items

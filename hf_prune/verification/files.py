@@ -50,7 +50,7 @@ def file_claims(run: Run, folder: Path, progress: Progress) -> Iterator[Claim]:
 def _names_of_weights(folder: Path) -> list[str]:
     try:
         return sorted(weight_files(folder))
-    except NoSafetensors:
+    except (NoSafetensors, ValueError, KeyError):  # a file is missing, or the index is none
         return sorted(path.name for path in folder.glob("*.safetensors"))
 
 

@@ -154,7 +154,10 @@ def _card(subject: Subject) -> Iterator[Claim]:
     if recorded.schema_version != SCHEMA_VERSION:
         yield unchecked(CARD, "README.md", f"the record is of schema {recorded.schema_version}")
         return
-    yield from card_claims(run, subject.folder, version("hf-prune"))
+    try:
+        yield from card_claims(run, subject.folder, version("hf-prune"))
+    except (LookupError, TypeError, ValueError) as error:  # the record of no run that ever was
+        yield broken(CARD, "README.md", "none", f"no card can be made of the record: {first_line(error)}")
 
 
 def _original(bench: _Bench) -> tuple[Original | None, str]:

@@ -2,20 +2,26 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from hf_prune import calibration, hub, source
+from hf_prune import hub, source
 from hf_prune.activations import ActivationMemory
+from hf_prune.calibration import Text
 from hf_prune.demo import GGUF_FILE, demo_model
 from hf_prune.errors import RecipeError, UnreadableRecord
+from hf_prune.evaluate.items import Questions
 from hf_prune.finished import Recorded, read_finished, read_record
+from hf_prune.images import Images
 from hf_prune.original import Original
+from hf_prune.recipe import Recipe
 from hf_prune.records import Source
 from hf_prune.report import MARKER, Run
 
 BESIDE = (MARKER, "README.md")  # what is read first
 PLOTS = "plots/"
+NOTHING = Text(name="", dataset=None, documents=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +69,10 @@ def find_subject(model: str, revision: str | None, leave: Leave) -> Subject:
     recorded = read_record(folder / MARKER)
     _check_code(recorded.run, model, leave)
     found = source.find(model, repository.commit, None, trust_remote_code=leave.trust_remote_code)
-    with_pictures = [name for name in repository.files if name.startswith(PLOTS)]
-    exported = [export.path for export in recorded.run.exports if export.path in repository.files]
-    hub.download(repository, (*with_pictures, *exported))
+    exported = {export.path for export in recorded.run.exports}
+    more = tuple(name for name in repository.files if name.startswith(PLOTS) or name in exported)
+    if more:
+        hub.download(repository, more)
     source.fetch_weights(found, folder)  # safetensors alone: nothing is converted, and nothing written there
     return Subject(recorded=recorded, folder=folder, commit=repository.commit, own_record=None)
 
@@ -126,17 +133,31 @@ def opened(
         memory: for hidden states.
         leave: what may be done with it.
     """
-    nothing = calibration.Text(name="", dataset=None, documents=())
     return Original(
         recipe=replace(run.recipe, trust_remote_code=leave.trust_remote_code),
         source=folder,
         identity="",
-        texts=(nothing, nothing),  # each figure names its own
+        texts=(NOTHING, NOTHING),  # each figure names its own
         healing_text=None,
         questions=None,
         device=device,
         memory=memory,
     )
+
+
+def reading(
+    model: Original, material: Text | Images, recipe: Recipe, questions: Questions | None = None
+) -> Original:
+    """The same model, to be measured on something else.
+
+    Args:
+        model: as it was opened.
+        material: a text, or images.
+        recipe: says how much of it.
+        questions: of a file, where multiple choice is not made from the text.
+    """
+    twice: Any = (material, material)  # the first is what was fitted on, which nobody asks for here
+    return replace(model, recipe=recipe, texts=twice, questions=questions)
 
 
 def local_source(folder: Path) -> Source:

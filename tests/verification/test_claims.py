@@ -9,6 +9,7 @@ import pytest
 from hf_prune.verification.claims import (
     Claim,
     Verification,
+    at_most,
     broken,
     equal,
     listed,
@@ -65,6 +66,11 @@ def test_what_was_not_checked_is_named_and_is_no_failure() -> None:
 
 def test_a_broken_claim_fails_whatever_it_looks_like() -> None:
     assert broken("files", "same", "same", "missing").holds is False
+
+
+@pytest.mark.parametrize(("measured", "holds"), [(2, True), (3, True), (4, False)])
+def test_of_what_may_be_fewer_no_more_holds(measured: int, holds: bool) -> None:
+    assert at_most("trained tensors", 3, measured, "too many").holds is holds
 
 
 def test_many_names_are_cut_short() -> None:

@@ -1,8 +1,14 @@
 """A published card beside what its record is made into."""
 
+from dataclasses import fields, make_dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 from hf_prune.card import render_card
 from hf_prune.finished import address_on
-from hf_prune.verification.told import compare_cards, different_lines
+from hf_prune.report import Run
+from hf_prune.verification.told import CARD, card_claims, compare_cards, different_lines
 from tests.sample_run import sample_run
 
 
@@ -41,3 +47,13 @@ def test_words_that_were_added_are_counted_and_hold() -> None:
 
 def test_lines_are_paired_where_they_differ() -> None:
     assert different_lines("a\nb\nc", "a\nB\nc\nd") == [("b", "B"), ("", "d")]
+
+
+def test_a_template_that_came_with_the_model_is_not_run(tmp_path: Path) -> None:
+    made = make_dataclass("Presented", [("presentation", Any)], bases=(Run,), frozen=True, kw_only=True)
+    own = SimpleNamespace(template="{{ 1 / 0 }}", template_name="own.md.j2", notes=None)
+    content = {field.name: getattr(sample_run(), field.name) for field in fields(Run)}
+    run = made(**{**content, "presentation": own})
+    (tmp_path / "README.md").write_text("anything")
+    claim = next(iter(card_claims(run, tmp_path, run.environment.hf_prune)))
+    assert (claim.name, claim.holds) == (CARD, None)
