@@ -125,8 +125,8 @@ class Finished:
 _FINISHED: dict[Path, Finished] = {}
 
 
-def finished_push(hub: LoopbackHub, model: Path, folder: Path, *more: str) -> Finished:
-    """`hf-prune acme/tiny --push MORE` into `folder`: done the first time, afterwards remembered.
+def finished_push(hub: LoopbackHub, model: Path, folder: Path) -> Finished:
+    """`hf-prune acme/tiny --push` into `folder`: done the first time, afterwards remembered.
 
     The Hub is left as it was: `Finished.restore` puts the repositories back.
     """
@@ -136,7 +136,7 @@ def finished_push(hub: LoopbackHub, model: Path, folder: Path, *more: str) -> Fi
         hub.add_repository(BASE, NOT_NEEDED)
         HfApi().upload_folder(repo_id=BASE, folder_path=model, commit_message="the model")
         hub.calls.clear()
-        words = (BASE, "--push", "--drop-layers", "2", *FEW, *more)
+        words = (BASE, "--push", "--drop-layers", "2", *FEW)
         outcome = hf_prune(*words, "--output", str(folder))
         state = copy.deepcopy({"repositories": hub.repositories, "objects": hub.objects})
         _FINISHED[folder] = Finished(words, outcome, folder, state, tuple(hub.calls))

@@ -165,9 +165,8 @@ def _original(bench: _Bench) -> tuple[Original | None, str]:
     try:
         fetched = fetch_original(bench.run, bench.base, bench.workspace, bench.leave)
         original = opened(bench.run, fetched, bench.device, bench.memory, bench.leave)
-        bench.reporter.tell(
-            f"comparing with {original.decoder.skeleton.index.folder}"
-        )  # or it cannot be opened
+        layers = original.decoder.num_layers  # opened here, where what is wrong with it is a reason
+        bench.reporter.tell(f"comparing with {fetched.model}, {layers} layers")
     except HfPruneError as error:
         return None, f"the original is not here: {error}"
     return original, ""
