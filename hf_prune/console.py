@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hf_prune.pipeline import Outcome
 
 SHOWN_TRIALS = 12
-WIDEST_CELL = 44  # characters; --json has all
+WIDEST_CELL = 36  # characters; --json has all
 
 
 def reporter(*, quiet: bool) -> Reporter:
@@ -230,7 +230,7 @@ def show_verification(verification: Verification, *, as_json: bool) -> None:
 def _claim_row(claim: Claim) -> tuple[str, str, str, str, str]:
     verdict = {True: "yes", False: "NO", None: "not checked"}[claim.holds]
     found = "" if claim.measured is None else _cell(shown(claim.measured))
-    tolerance = "" if claim.holds is None else claim.tolerance or "none"
+    tolerance = "" if claim.holds is None else claim.tolerance or "exact"
     return claim.name, _cell(shown(claim.claimed)), found, tolerance, verdict
 
 

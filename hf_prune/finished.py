@@ -130,10 +130,11 @@ def rebuild(finished: Finished) -> Path:
     _check_schema(recorded, model)
     run = recorded.run
     card, pictures = card_of(run, repo_id), render_pictures(run)
-    of_depths = {
-        finished.folder.depths / depth_name(depth.layers): render_depth_card(run, depth.layers, repo_id)
-        for depth in (run.depths[:-1] if finished.folder else ())
-    }
+    of_depths: dict[Path, str] = {}
+    if finished.folder is not None:
+        for depth in run.depths[:-1]:
+            place = finished.folder.depths / depth_name(depth.layers)
+            of_depths[place] = render_depth_card(run, depth.layers, repo_id)
     with whole_folder(model / PLOTS) as partial:
         for name, picture in pictures.items():
             (partial / Path(name).relative_to(PLOTS)).write_bytes(picture)

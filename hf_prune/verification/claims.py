@@ -55,8 +55,8 @@ class Verification:
             return f"does not hold: {self.failed[0]}"
         held = len(self.claims) - len(self.unchecked)
         names = ", ".join(claim.name for claim in self.unchecked)
-        left = f"; not checked: {names}" if names else ""
-        return f"{held} of {len(self.claims)} claims hold{left}"
+        left = f"; {len(self.unchecked)} not checked: {names}" if names else ""
+        return f"{held} claims hold{left}"
 
 
 def shown(value: Value | None) -> str:

@@ -69,7 +69,7 @@ def test_without_the_original_the_rest_is_checked_and_the_command_says_so(finish
     outcome = hf_prune("verify", str(finished), "--no-measure")
     assert (outcome.code, outcome.out) == (0, "holds\n")
     assert f"not checked: {KEPT}: the original is not here: tiny was a folder" in outcome.err
-    assert outcome.err.splitlines()[-1].endswith(f" claims hold; not checked: {KEPT}, figures")
+    assert outcome.err.splitlines()[-1].endswith(f" claims hold; 2 not checked: {KEPT}, figures")
 
 
 def test_an_altered_weight_is_named(copied: Path, base: str) -> None:
