@@ -231,24 +231,24 @@ def _choice_claims(models: Models) -> Iterator[Claim]:
             continue
         answers[variant] = answer(decoder, items, variant, models.progress)
         found = compare(items, answers[variant], answers.get(DENSE, answers[variant]))
-        yield from _compared(choices, found)
+        yield from _compared(choices, found, models.reason)
 
 
-def _compared(claimed: Choices, found: Choices) -> Iterator[Claim]:
-    """Accuracy and, where the original was asked too, agreement and stability."""
-    count = claimed.num_items
+def _compared(claimed: Choices, found: Choices, reason: str) -> Iterator[Claim]:
+    """Accuracy, and agreement and stability where the original was asked too; `reason` says why it was not."""
+    variant, count = claimed.variant, claimed.num_items
     few = max(1, round(ITEMS_SHARE * count))
     words = f"{few} of {count} items"
-    yield within(f"accuracy, {claimed.variant}", claimed.accuracy, found.accuracy, few / count, words)
-    if claimed.agreement is not None and found.agreement is not None:
-        # Either of two models may answer otherwise.
-        yield within(
-            f"agreement, {claimed.variant}",
-            claimed.agreement,
-            found.agreement,
-            2 * few / count,
-            f"{2 * few} of {count} items",
-        )
+    yield within(f"accuracy, {variant}", claimed.accuracy, found.accuracy, few / count, words)
+    for name, one, other, items in (
+        ("agreement", claimed.agreement, found.agreement, count),
+        ("stability", claimed.stability, found.stability, claimed.stability_items or count),
+    ):
+        share = 2 * few / items  # either of two models may answer otherwise
+        if one is not None and other is not None:
+            yield within(f"{name}, {variant}", one, other, share, f"{2 * few} of {items:.0f} items")
+        elif one is not None:
+            yield unchecked(f"{name}, {variant}", one, reason)
 
 
 def _items(models: Models, claimed: Choices) -> Items:
