@@ -235,7 +235,7 @@ def _choice_claims(models: Models) -> Iterator[Claim]:
 
 
 def _compared(claimed: Choices, found: Choices, reason: str) -> Iterator[Claim]:
-    """Accuracy, and agreement and stability where the original was asked too; `reason` says why it was not."""
+    """Accuracy, and agreement and stability where the original answered too; `reason` says why it did not."""
     variant, count = claimed.variant, claimed.num_items
     few = max(1, round(ITEMS_SHARE * count))
     words = f"{few} of {count} items"
