@@ -13,9 +13,11 @@ _HOMES = {
     "Recipe": "hf_prune.recipe",
     "Reporter": "hf_prune.progress",
     "Run": "hf_prune.report",
+    "Verification": "hf_prune.verification.claims",
     "analyze": "hf_prune.analysis",
     "estimate_run": "hf_prune.dry_run",
     "prune": "hf_prune.pipeline",
+    "verify": "hf_prune.verification.stage",
 }
 
 __all__ = [
@@ -25,9 +27,11 @@ __all__ = [
     "Recipe",
     "Reporter",
     "Run",
+    "Verification",
     "analyze",
     "estimate_run",
     "prune",
+    "verify",
 ]
 
 

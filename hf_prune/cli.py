@@ -33,6 +33,7 @@ from hf_prune.options import (
     SOURCE,
     TARGET,
     TRAINING,
+    TRUSTING,
     options_of,
 )
 from hf_prune.recipe import (
@@ -216,6 +217,65 @@ def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
     leave()
     if analysed is not None:
         console.show_analysis(analysed, as_json=as_json)
+
+
+@cli.command(epilog="\b\nExample:\n  hf-prune verify acme/Llama-2-7b-hf-24L")
+@click.argument("model", metavar="REPO_OR_FOLDER")
+@click.option("--revision", help="Branch, tag or commit on the Hub.")
+@click.option(
+    "--base", metavar="MODEL", help="What it was made from: a folder or a Hub id.  [default: as recorded]"
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where the texts are that did not come with hf-prune.  [default: here]",
+)
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the figures again.")
+@options_of(TRUSTING, PLACE[:2], MANNER)
+def verify(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Check what a card claims: the files, where the weights come from, the figures.
+
+    Exit code 1 if a claim does not hold. What cannot be checked here is named, and is no failure.
+    """
+    from hf_prune import console
+
+    console.quieten_libraries(quiet=quiet)
+    from hf_prune.verification.stage import verify
+
+    verification = verify(**options, reporter=console.reporter(quiet=quiet))
+    console.show_verification(verification, as_json=as_json)
+    if verification.failed:
+        sys.exit(1)
+
+
+@cli.command(epilog="\b\nExample:\n  hf-prune card ./Llama-2-7b-hf-24L")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@options_of(MANNER)
+def card(folder: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Write the card and the pictures of a finished RUN anew, from its record."""
+    from hf_prune import console
+
+    console.quieten_libraries(quiet=quiet)
+    from hf_prune.finished import read_finished, rebuild
+
+    console.show_card(rebuild(read_finished(folder)), as_json=as_json)
+
+
+@cli.command(epilog="\b\nExample:\n  hf-prune push ./Llama-2-7b-hf-24L --public")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@options_of(PUBLISHING[1:], MANNER)
+def push(folder: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Publish a finished RUN: its model, its card and its record, in one commit."""
+    from hf_prune import console
+
+    console.quieten_libraries(quiet=quiet)
+    from hf_prune.finished import push, read_finished
+
+    publication = _publication({"push": True, **options})
+    assert publication is not None
+    published = push(read_finished(folder), publication, console.reporter(quiet=quiet))
+    console.show_published(published, as_json=as_json)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune recipes gromov > mine.yaml")

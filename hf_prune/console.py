@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Estimate, Speculation, Tournament
+from hf_prune.records import Estimate, Published, Speculation, Tournament
 from hf_prune.report import Analysis, Run
+from hf_prune.verification.claims import Claim, Verification, shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hf_prune.analysis import Analysed
     from hf_prune.extract import Extracted
     from hf_prune.pipeline import Outcome
 
 SHOWN_TRIALS = 12
+WIDEST_CELL = 36  # characters; --json has all
 
 
 def reporter(*, quiet: bool) -> Reporter:
@@ -190,6 +195,47 @@ def show_extracted(extracted: "Extracted", *, as_json: bool) -> None:
         return
     tell(f"{extracted.checkpoint.parameters / 1e6:,.1f} M parameters in {extracted.folder}")
     click.echo(extracted.url or str(extracted.folder))
+
+
+def show_card(card: "Path", *, as_json: bool) -> None:
+    """A card that was written anew: where it is."""
+    click.echo(json.dumps({"card": str(card)}) if as_json else str(card))
+
+
+def show_published(published: Published, *, as_json: bool) -> None:
+    """Where a finished run went: one JSON object, or the address."""
+    click.echo(json.dumps(asdict(published), sort_keys=True) if as_json else published.url)
+
+
+def show_verification(verification: Verification, *, as_json: bool) -> None:
+    """What was found of every claim: one JSON object, or a table and whether all hold."""
+    if as_json:
+        found = asdict(verification) | {"holds": not verification.failed}
+        click.echo(json.dumps(found, sort_keys=True))
+        return
+    table = Table(title=f"{verification.name}: what is claimed, and what was found")
+    for column in ("claim", "claimed", "found", "tolerance", "holds"):
+        table.add_column(column, overflow="fold")
+    for claim in verification.claims:
+        table.add_row(*map(escape, _claim_row(claim)))
+    _print(table)
+    for claim in verification.unchecked:
+        tell(f"not checked: {claim.name}: {claim.detail}")
+    for claim in verification.failed[1:]:
+        tell(f"does not hold: {claim}")
+    tell(verification.verdict)
+    click.echo("does not hold" if verification.failed else "holds")
+
+
+def _claim_row(claim: Claim) -> tuple[str, str, str, str, str]:
+    verdict = {True: "yes", False: "NO", None: "not checked"}[claim.holds]
+    found = "" if claim.measured is None else _cell(shown(claim.measured))
+    tolerance = "" if claim.holds is None else claim.tolerance or "exact"
+    return claim.name, _cell(shown(claim.claimed)), found, tolerance, verdict
+
+
+def _cell(text: str) -> str:
+    return text if len(text) <= WIDEST_CELL else f"{text[: WIDEST_CELL - 1]}…"
 
 
 def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:

@@ -106,7 +106,16 @@ def checkpoint_written(
 
 def new_names(original: Skeleton, kept: tuple[int, ...]) -> dict[str, str]:
     """By the name of each tensor that stays, its name in the shorter checkpoint."""
-    position = {layer: number for number, layer in enumerate(kept)}
+    return names_at(original, {layer: number for number, layer in enumerate(kept)})
+
+
+def names_at(original: Skeleton, position: Mapping[int, int]) -> dict[str, str]:
+    """By the name of each tensor that stays, its name where its layer has another number.
+
+    Args:
+        original: the model.
+        position: by layer, its new number; the others go.
+    """
     heirs = _heirs(original, position)
     names: dict[str, str] = {}
     for name in original.index.tensors:

@@ -16,6 +16,7 @@
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
       MissingPackage                      what writes a form that was asked for is not installed
+      UnreadableRecord                    no finished run, or its record is none that can be read
       PublishRefused                      pushing would overwrite what hf-prune did not make
       NothingGained                       nothing was to be removed, and training made nothing better
 
@@ -94,6 +95,10 @@ class DiskFull(HfPruneError):
 
 class MissingPackage(HfPruneError):
     """A package that is not in the base install is needed for what was asked for."""
+
+
+class UnreadableRecord(HfPruneError):
+    """There is no finished run, or its record is that of another version."""
 
 
 class PublishRefused(HfPruneError):

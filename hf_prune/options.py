@@ -42,10 +42,7 @@ def _defaulting(name: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(name, field, default=getattr(DEFAULTS, field), show_default=True, **settings)
 
 
-SOURCE = (
-    click.argument("model"),
-    click.option("--revision", help="Branch, tag or commit on the Hub."),
-    click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL."),
+TRUSTING = (
     click.option(
         "--allow-pickle",
         is_flag=True,
@@ -56,6 +53,12 @@ SOURCE = (
         is_flag=True,
         help="Load MODEL by the Python code that it brings, which is run here: read it first.",
     ),
+)
+SOURCE = (
+    click.argument("model"),
+    click.option("--revision", help="Branch, tag or commit on the Hub."),
+    click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL."),
+    *TRUSTING,
 )
 RECIPE = (
     click.option(

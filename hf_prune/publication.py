@@ -78,7 +78,7 @@ def present(run: Run, folder: RunFolder, repo_id: str | None) -> None:
 
 def _write_card(run: Run, place: Path, repo_id: str | None) -> None:
     """The card, and what puts its figures on leaderboards of the Hub."""
-    write_whole(place / "README.md", _card(run, repo_id))
+    write_whole(place / "README.md", card_of(run, repo_id))
     for name, text in leaderboard_files(run, repo_id).items():
         write_whole(place / name, text)
 
@@ -92,7 +92,8 @@ def _add(exported: Path, target: Path) -> None:
             link(path, place)
 
 
-def _card(run: Run, repo_id: str | None) -> str:
+def card_of(run: Run, repo_id: str | None) -> str:
+    """The text of README.md, of a decoder or an encoder."""
     return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
 
 

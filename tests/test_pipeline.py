@@ -165,6 +165,37 @@ def test_every_variant_is_asked_the_same_items_and_compared_with_the_original(pu
     assert "Accuracy, continuations of held-out text (4 items)" in ModelCard.load(PUBLISHED).text
 
 
+def test_what_is_published_holds_what_its_card_claims(pushed: Finished, home_hub: LoopbackHub) -> None:
+    outcome = hf_prune("verify", PUBLISHED, "--json")
+    assert outcome.code == 0, outcome.err
+    told = json.loads(outcome.out)
+    assert told["holds"] is True
+    assert told["commit"] == home_hub.repositories["model", PUBLISHED.lower()].find("main").oid
+    not_checked = {claim["name"] for claim in told["claims"] if claim["holds"] is None}
+    assert not_checked == {"accuracy, cut", "speed and memory"}
+    refused = hf_prune("verify", BASE).error()
+    assert refused.startswith(f"hf-prune: {BASE} was not made by hf-prune: it has no hf_prune.json")
+
+
+def test_a_finished_run_is_published_later(pushed: Finished, copied: Path, home_hub: LoopbackHub) -> None:
+    del home_hub.repositories["model", PUBLISHED.lower()]
+    outcome = hf_prune("push", str(copied))
+    assert outcome.out == f"{home_hub.url}/{PUBLISHED}\n"
+    files = home_hub.files(PUBLISHED)
+    del files[".gitattributes"]
+    assert files == bytes_of(pushed.folder / "model")
+    assert home_hub.repositories["model", PUBLISHED.lower()].private
+
+
+def test_a_later_push_overwrites_no_foreign_repository(
+    pushed: Finished, copied: Path, home_hub: LoopbackHub
+) -> None:
+    outcome = hf_prune("push", str(copied), "--repo-id", BASE)
+    assert f"{BASE} exists and was not made by hf-prune" in outcome.error()
+    alone = shutil.move(copied / "model", copied.parent / "alone")
+    assert "give the run folder itself" in hf_prune("push", str(alone)).error()
+
+
 # Runs of their own
 
 

@@ -1,0 +1,175 @@
+"""A finished run, read back from its folder or from what was published of it: told anew, or published."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hf_prune.card import render_depth_card, render_pictures
+from hf_prune.cut import depth_name
+from hf_prune.disk import whole_folder, write_whole
+from hf_prune.errors import UnreadableRecord
+from hf_prune.progress import Reporter
+from hf_prune.publication import card_of, check_publication, publish
+from hf_prune.recipe import Publication
+from hf_prune.records import Published, from_data
+from hf_prune.report import MARKER, SCHEMA_VERSION, Run
+from hf_prune.run_folder import RunFolder
+
+# What only tells of the run: where an older schema has it otherwise, the rest can still be read.
+MAY_BE_LEFT_OUT = ("speeds", "speculations")
+PLOTS = "plots"  # in the published folder
+OWN_ADDRESS = re.compile(r'^model_id = "(.*)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A run as its record has it."""
+
+    run: Run
+    schema_version: int  # that it was written in
+    left_out: tuple[str, ...] = ()  # fields that an older schema has otherwise, and that are empty here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run that has ended well, and where it left what."""
+
+    recorded: Recorded
+    model: Path  # the folder that is, or was, published
+    folder: RunFolder | None  # None: what was published alone
+
+    @property
+    def repo_id(self) -> str | None:
+        """Where its card says that it is published; None: nowhere."""
+        card = self.model / "README.md"
+        return address_on(card.read_text(encoding="utf-8")) if card.is_file() else None
+
+
+def read_finished(path: Path) -> Finished:
+    """The finished run in a folder: a run folder, its `model/`, or a copy of what was published.
+
+    Raises:
+        UnreadableRecord: it holds no finished run, or one that cannot be read.
+    """
+    if not path.is_dir():
+        raise UnreadableRecord(f"there is no folder {path}: give the folder of a finished run")
+    whole, parent = path.resolve(), path.resolve().parent
+    runs = [place for place in (whole, parent) if (place / "run.json").is_file()]
+    folder = RunFolder(runs[0]) if runs and whole in (runs[0], RunFolder(runs[0]).model) else None
+    model = folder.model if folder else whole
+    record = model / MARKER
+    if not record.is_file():
+        raise UnreadableRecord(
+            f"{path} holds no finished run of hf-prune ({MARKER} is missing): give the folder that "
+            f"--output named, or what was published of it"
+        )
+    return Finished(recorded=read_record(record), model=model, folder=folder)
+
+
+def read_record(path: Path) -> Recorded:
+    """The record of a run; what an older schema has otherwise is left out where it only tells of the run.
+
+    Raises:
+        UnreadableRecord: it is no such record, or one that this version cannot read.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UnreadableRecord(f"{path} is not JSON: {error}") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(version, int):
+        raise UnreadableRecord(f"{path} is no record of a run: it states no schema_version")
+    try:
+        return Recorded(run=from_data(Run, data), schema_version=version)
+    except ValueError as error:
+        reason = error
+    if version < SCHEMA_VERSION:
+        known = {name: value for name, value in data.items() if name in get_type_hints(Run)}
+        left_out = tuple(name for name in MAY_BE_LEFT_OUT if known.get(name))
+        try:
+            return Recorded(
+                run=from_data(Run, known | dict.fromkeys(left_out, ())),
+                schema_version=version,
+                left_out=left_out,
+            )
+        except ValueError as error:
+            reason = error
+    raise UnreadableRecord(
+        f"{path} has schema {version}, and this hf-prune reads {SCHEMA_VERSION} ({reason}): use hf-prune "
+        f"{_maker(data)}, which made it"
+    ) from reason
+
+
+def _maker(data: Mapping[str, Any]) -> str:
+    environment = data.get("environment")
+    return str(environment.get("hf_prune", "of then")) if isinstance(environment, dict) else "of then"
+
+
+def address_on(card: str) -> str | None:
+    """The repository that a card names as its own; None where it names a folder, or nothing."""
+    named = OWN_ADDRESS.search(card)
+    return named[1] if named and not named[1].startswith(".") else None
+
+
+def rebuild(finished: Finished) -> Path:
+    """Write the card and the pictures of a finished run anew; nothing is touched before all are made.
+
+    Args:
+        finished: the run; of a sorted one the cards of its depths are written too.
+
+    Returns:
+        The card.
+
+    Raises:
+        UnreadableRecord: the record is of an older schema, which lacks what the card tells.
+    """
+    recorded, model, repo_id = finished.recorded, finished.model, finished.repo_id
+    _check_schema(recorded, model)
+    run = recorded.run
+    card, pictures = card_of(run, repo_id), render_pictures(run)
+    of_depths: dict[Path, str] = {}
+    if finished.folder is not None:
+        for depth in run.depths[:-1]:
+            place = finished.folder.depths / depth_name(depth.layers)
+            of_depths[place] = render_depth_card(run, depth.layers, repo_id)
+    with whole_folder(model / PLOTS) as partial:
+        for name, picture in pictures.items():
+            (partial / Path(name).relative_to(PLOTS)).write_bytes(picture)
+    for place, text in of_depths.items():
+        if place.is_dir():
+            write_whole(place / "README.md", text)
+    write_whole(model / "README.md", card)
+    return model / "README.md"
+
+
+def push(finished: Finished, publication: Publication, reporter: Reporter) -> Published:
+    """Publish a finished run.
+
+    Args:
+        finished: the run, in its own folder.
+        publication: where to, and who may see it.
+        reporter: is told where it goes.
+
+    Raises:
+        UnreadableRecord: it is no run folder, or its record is of an older schema.
+        AccessDenied: this user may not.
+        PublishRefused: a repository of that name exists and hf-prune did not make it.
+    """
+    recorded, folder = finished.recorded, finished.folder
+    if folder is None:
+        raise UnreadableRecord(f"{finished.model} is what was published of a run: give the run folder itself")
+    _check_schema(recorded, folder.path)
+    repo_id = check_publication(publication, recorded.run.name)
+    assert repo_id is not None
+    return publish(recorded.run, folder, repo_id, publication, reporter)
+
+
+def _check_schema(recorded: Recorded, place: Path) -> None:
+    if recorded.schema_version != SCHEMA_VERSION:
+        raise UnreadableRecord(
+            f"{place} has schema {recorded.schema_version}, and a card is made from schema "
+            f"{SCHEMA_VERSION}: give the command of the run again ({recorded.run.command})"
+        )

@@ -1,0 +1,1 @@
+"""What a card claims, measured again."""

@@ -1,0 +1,132 @@
+"""Claims and what was found of them: nothing here reads a file or runs a model."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hf_prune.records import Environment
+
+Value = str | int | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One thing that a record says, beside what was found."""
+
+    name: str
+    claimed: Value
+    measured: Value | None  # None: it was not checked
+    tolerance: str | None  # how far the two may be apart; None: not at all
+    holds: bool | None  # None: it was not checked
+    detail: str | None  # where it does not hold, or why it was not checked
+
+    def __str__(self) -> str:
+        """In one line."""
+        where = f" ({self.detail})" if self.detail else ""
+        return f"{self.name}: claimed {shown(self.claimed)}, found {shown(self.measured)}{where}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Every claim of one published model, the cheapest to check first."""
+
+    model: str  # what the user asked about
+    commit: str | None  # on the Hub
+    name: str  # of the run
+    schema_version: int  # of its record
+    claims: tuple[Claim, ...]
+    environment: Environment  # that it was checked in
+    seconds: float
+
+    @property
+    def failed(self) -> tuple[Claim, ...]:
+        """The claims that do not hold."""
+        return tuple(claim for claim in self.claims if claim.holds is False)
+
+    @property
+    def unchecked(self) -> tuple[Claim, ...]:
+        """Those that nothing was found of."""
+        return tuple(claim for claim in self.claims if claim.holds is None)
+
+    @property
+    def verdict(self) -> str:
+        """In one line: the first claim that fails, or how many hold."""
+        if self.failed:
+            return f"does not hold: {self.failed[0]}"
+        held = len(self.claims) - len(self.unchecked)
+        names = ", ".join(claim.name for claim in self.unchecked)
+        left = f"; {len(self.unchecked)} not checked: {names}" if names else ""
+        return f"{held} claims hold{left}"
+
+
+def shown(value: Value | None) -> str:
+    """A value as people read it."""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def equal(name: str, claimed: Value, measured: Value, detail: str | None = None) -> Claim:
+    """A claim that holds if both are the same; `detail` says where they are not."""
+    holds = claimed == measured
+    return Claim(
+        name=name,
+        claimed=claimed,
+        measured=measured,
+        tolerance=None,
+        holds=holds,
+        detail=None if holds else detail,
+    )
+
+
+def near(name: str, claimed: float, measured: float, share: float) -> Claim:
+    """A claim that holds if the two are no further apart than a share of what is claimed."""
+    return Claim(
+        name=name,
+        claimed=claimed,
+        measured=measured if math.isfinite(measured) else "no number",
+        tolerance=f"{100 * share:g} %",
+        holds=abs(measured - claimed) <= share * abs(claimed),
+        detail=None,
+    )
+
+
+def within(name: str, claimed: float, measured: float, difference: float, words: str) -> Claim:
+    """A claim that holds if the two are at most `difference` apart, which is `words` for people."""
+    return Claim(
+        name=name,
+        claimed=claimed,
+        measured=measured,
+        tolerance=words,
+        holds=abs(measured - claimed) <= difference + 1e-9,
+        detail=None,
+    )
+
+
+def at_most(name: str, claimed: int, measured: int, detail: str) -> Claim:
+    """A claim that holds if no more is found than is claimed; `detail` says what is too much."""
+    holds = measured <= claimed
+    return Claim(
+        name=name,
+        claimed=claimed,
+        measured=measured,
+        tolerance="or fewer",
+        holds=holds,
+        detail=None if holds else detail,
+    )
+
+
+def broken(name: str, claimed: Value, measured: Value, detail: str) -> Claim:
+    """A claim that does not hold, whatever the two values look like."""
+    return Claim(name=name, claimed=claimed, measured=measured, tolerance=None, holds=False, detail=detail)
+
+
+def unchecked(name: str, claimed: Value, reason: str) -> Claim:
+    """A claim that nothing can be said of here."""
+    return Claim(name=name, claimed=claimed, measured=None, tolerance=None, holds=None, detail=reason)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few of many names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
