@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "Analysis": "hf_prune.report",
+    "Evaluation": "hf_prune.report",
     "HfPruneError": "hf_prune.errors",
     "Publication": "hf_prune.recipe",
     "Recipe": "hf_prune.recipe",
@@ -15,11 +16,13 @@ _HOMES = {
     "Run": "hf_prune.report",
     "analyze": "hf_prune.analysis",
     "estimate_run": "hf_prune.dry_run",
+    "evaluate_model": "hf_prune.evaluation",
     "prune": "hf_prune.pipeline",
 }
 
 __all__ = [
     "Analysis",
+    "Evaluation",
     "HfPruneError",
     "Publication",
     "Recipe",
@@ -27,6 +30,7 @@ __all__ = [
     "Run",
     "analyze",
     "estimate_run",
+    "evaluate_model",
     "prune",
 ]
 

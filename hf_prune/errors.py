@@ -2,6 +2,7 @@
 
     HfPruneError                 exit 1
       RecipeError                exit 2   the request itself cannot be met: say what would work
+      GateRefused                exit 3   the result is worse than asked for: it is kept, not published
       OutputOccupied             exit 2   the output folder holds something that is not this run
       SourceError                         the model cannot be had
         ModelNotFound                     no such repository, revision, folder or file
@@ -11,6 +12,7 @@
       UnsupportedModel                    its structure or format is not one that can be cut yet
       UnusableText                        calibration or evaluation text is too short, or overlaps
       UnusableImages                      the same of images
+      UnusableTask                        a task's settings or items cannot be had, or it cannot be run here
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
       PublishRefused                      pushing would overwrite what hf-prune did not make
@@ -31,6 +33,12 @@ class RecipeError(HfPruneError):
     """The request cannot be met as it was made."""
 
     exit_code = 2
+
+
+class GateRefused(HfPruneError):
+    """The result is worse than the user allows: it is kept, and not published."""
+
+    exit_code = 3
 
 
 class OutputOccupied(HfPruneError):
@@ -69,6 +77,10 @@ class UnusableText(HfPruneError):
 
 class UnusableImages(HfPruneError):
     """Images for calibration or evaluation are missing, unreadable, or overlap others."""
+
+
+class UnusableTask(HfPruneError):
+    """A task of lm-evaluation-harness whose settings or items cannot be had, or that cannot be run here."""
 
 
 class ProofFailed(HfPruneError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, calibration, hub, images
+from hf_prune import anatomy, calibration, gates, hub, images
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
@@ -22,7 +22,8 @@ from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
-from hf_prune.evaluate.stage import evaluate
+from hf_prune.evaluate.stage import ask_tasks, evaluate
+from hf_prune.evaluate.tasks import folder_digest
 from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
@@ -64,6 +65,7 @@ class Outcome:
     run: Run
     folder: Path  # the run folder
     published: Published | None
+    refused: tuple[str, ...] = ()  # in what the result is worse than was let through: nothing was published
 
     @property
     def model(self) -> Path:
@@ -114,6 +116,7 @@ def prune(
     folder = RunFolder(output or Path(name))
     if ranks.leads:
         folder.claim(fingerprint(recipe), fresh=fresh)
+        ask_tasks(recipe, folder, reporter)
 
     @cache
     def opened() -> Original:  # fetched when it is first asked for
@@ -127,6 +130,7 @@ def prune(
     texts = [*located.texts, *([located.healing_text] if located.healing_text else [])]
     digests = [images.digest(t) if isinstance(t, Images) else calibration.digest(t) for t in texts]
     digests += [located.questions.sha256] if located.questions else []
+    digests += [local_tasks] if (local_tasks := folder_digest(recipe)) else []
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
@@ -139,10 +143,21 @@ def prune(
     run = folder.stage("run", Run, fingerprint(inputs, cited), make, lambda _: folder.model)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    published = None
-    if repo_id is not None and publication is not None:
+    published, refused = None, _refusals(run)
+    if repo_id is not None and publication is not None and not refused:
         published = publish(run, folder, repo_id, publication, reporter)
-    return Outcome(run=run, folder=folder.path, published=published)
+    return Outcome(run=run, folder=folder.path, published=published, refused=refused)
+
+
+def _refusals(run: Run) -> tuple[str, ...]:
+    return gates.refusals(
+        run.result.variant,
+        gates=gates.parse_gates(run.recipe.min_score),
+        scores=run.scores,
+        scores_reason=run.scores_reason,
+        max_loss=run.recipe.max_loss,
+        perplexities=run.perplexities,
+    )
 
 
 def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
@@ -217,6 +232,8 @@ def _run_stages(
         speculations=evaluated.speculation.speculations,
         speculation_reason=evaluated.speculation.reason,
         agreements=evaluated.agreements,
+        scores=evaluated.tasks.scores,
+        scores_reason=evaluated.tasks.reason,
     )
 
 

@@ -58,7 +58,7 @@ from hf_prune.records.repaired import (
     ProvedCut,
     ProvedHealing,
 )
-from hf_prune.records.scored import TaskScore, Writing
+from hf_prune.records.scored import AskedTask, AskedTasks, TaskScore, TaskTrial, Writing
 
 __all__ = [
     "DECODER",
@@ -68,6 +68,8 @@ __all__ = [
     "Anatomy",
     "Answer",
     "Answers",
+    "AskedTask",
+    "AskedTasks",
     "Block",
     "BlockDistance",
     "Bridge",
@@ -111,6 +113,7 @@ __all__ = [
     "Speed",
     "SpeedTrial",
     "TaskScore",
+    "TaskTrial",
     "TextTokens",
     "Tournament",
     "Trial",
