@@ -63,6 +63,10 @@ SAMPLES = [
     sample_tournament((13, 14, 15)),
     sample_estimate(),
     sample_score("healed", 0.4823),
+    records.TaskTrial(scores=(sample_score("dense", 0.5),), reason="no room"),
+    records.AskedTasks(
+        tasks=(records.AskedTask(name="mmlu", figures_of=("mmlu",), sha256="e" * 64),), harness="0.4.13"
+    ),
     sample_writing("dense", 0.12, None),
     sample_export(),
     records.CutLosses(losses=(1.0, 2.5), divergences=(0.0, 0.5)),

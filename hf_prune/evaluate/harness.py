@@ -84,8 +84,9 @@ def _digest(tasks: Mapping[str, Any], limit: int | None, fewshot: int | None) ->
     """Of what decides the prompts: the tasks' settings, the items that are asked, and those shown before."""
     digest = hashlib.sha256()
     for name, task in tasks.items():
-        shown = task.get_config("num_fewshot") or 0
-        examples = task.fewshot_docs() if shown or fewshot else ()
+        own = task.get_config("num_fewshot")
+        shown = own if own == 0 or fewshot is None else fewshot  # a task that says 0 stays at 0
+        examples = task.fewshot_docs() if shown else ()
         for part in (name, task.dump_config(), *islice(task.eval_docs, limit), *examples):
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
     return digest.hexdigest()

@@ -1,13 +1,13 @@
 """Tasks of lm-evaluation-harness: what is kept of them, and that they are the harness's own figures.
 
-Each of these processes imports the harness, which takes seconds: few are started, and looked at from all sides.
+A process that imports the harness takes seconds: few are started, and looked at from all sides.
 """
 
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -30,10 +30,9 @@ TinyModels = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def _in_the_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _in_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tasks name their items from there."""
     monkeypatch.chdir(ROOT)
-    yield
 
 
 def recipe_of(tasks: str, **options: Any) -> Recipe:
