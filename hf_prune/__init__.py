@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "Analysis": "hf_prune.report",
+    "Evaluation": "hf_prune.report",
     "HfPruneError": "hf_prune.errors",
     "Publication": "hf_prune.recipe",
     "Recipe": "hf_prune.recipe",
@@ -16,12 +17,14 @@ _HOMES = {
     "Verification": "hf_prune.verification.claims",
     "analyze": "hf_prune.analysis",
     "estimate_run": "hf_prune.dry_run",
+    "evaluate_model": "hf_prune.evaluation",
     "prune": "hf_prune.pipeline",
     "verify": "hf_prune.verification.stage",
 }
 
 __all__ = [
     "Analysis",
+    "Evaluation",
     "HfPruneError",
     "Publication",
     "Recipe",
@@ -30,6 +33,7 @@ __all__ = [
     "Verification",
     "analyze",
     "estimate_run",
+    "evaluate_model",
     "prune",
     "verify",
 ]

@@ -13,8 +13,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from hf_prune.errors import HfPruneError
+from hf_prune.errors import GateRefused, HfPruneError
 from hf_prune.options import (
+    BASELINE,
     CALIBRATION,
     CARD,
     CHOICE,
@@ -24,6 +25,7 @@ from hf_prune.options import (
     EXPORT,
     GROWTH,
     HEALING,
+    HELD_OUT,
     MANNER,
     PLACE,
     PUBLISHING,
@@ -32,6 +34,7 @@ from hf_prune.options import (
     REPORT_TO,
     SOURCE,
     TARGET,
+    TASKS,
     TRAINING,
     TRUSTING,
     options_of,
@@ -219,6 +222,28 @@ def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
         console.show_analysis(analysed, as_json=as_json)
 
 
+@cli.command(
+    "eval", epilog="\b\nExample:\n  hf-prune eval ./small --baseline acme/base --eval arc_easy,gsm8k"
+)
+@options_of(SOURCE, BASELINE, HELD_OUT, TASKS, PLACE, MANNER)
+def evaluate(as_json: bool, quiet: bool, verbose: bool, baseline: str | None, **options: Any) -> None:
+    """Measure MODEL the way a card does: loss, multiple choice, speed, tasks.
+
+    With --baseline both stand side by side: how far they agree, and how they differ. Writes evaluation.json.
+    """
+    from hf_prune import console
+
+    console.quieten_libraries(quiet=quiet)
+    from hf_prune.evaluation import evaluate_model
+
+    places = {name: options.pop(name) for name in ("output", "fresh", "max_memory")}
+    recipe, reporter = Recipe(**options), console.reporter(quiet=quiet)
+    evaluated = evaluate_model(recipe, baseline, reporter=reporter, **places)
+    console.show_evaluation(evaluated, as_json=as_json)
+    if evaluated.refused:
+        raise GateRefused("; ".join(evaluated.refused))
+
+
 @cli.command(epilog="\b\nExample:\n  hf-prune verify acme/Llama-2-7b-hf-24L")
 @click.argument("model", metavar="REPO_OR_FOLDER")
 @click.option("--revision", help="Branch, tag or commit on the Hub.")
@@ -339,6 +364,8 @@ def _prune(
     leave()
     if outcome is not None:
         console.show(outcome, as_json=as_json)
+        if outcome.refused:
+            raise GateRefused(f"{'; '.join(outcome.refused)}: nothing was pushed; see {outcome.model}")
 
 
 def main() -> None:

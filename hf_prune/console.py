@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,15 @@ from rich.table import Table
 from hf_prune.choose.blocks import ranges
 from hf_prune.disk import gigabytes
 from hf_prune.progress import Item, Reporter, silent
-from hf_prune.records import Estimate, Published, Speculation, Tournament
-from hf_prune.report import Analysis, Run
+from hf_prune.records import Estimate, Published, Speculation, TaskScore, Tournament
+from hf_prune.report import Analysis, Evaluation, Run
 from hf_prune.verification.claims import Claim, Verification, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hf_prune.analysis import Analysed
+    from hf_prune.evaluation import EvaluatedModel
     from hf_prune.extract import Extracted
     from hf_prune.pipeline import Outcome
 
@@ -78,7 +79,8 @@ def show(outcome: "Outcome", *, as_json: bool) -> None:
     if as_json:
         places = {"folder": str(outcome.folder), "model": str(outcome.model)}
         published = asdict(outcome.published) if outcome.published else None
-        click.echo(json.dumps({**places, "published": published, "run": asdict(outcome.run)}, sort_keys=True))
+        told = {**places, "published": published, "refused": outcome.refused, "run": asdict(outcome.run)}
+        click.echo(json.dumps(told, sort_keys=True))
         return
     if outcome.run.plan.tournament is not None:
         _show_tournament(outcome.run.plan.tournament)
@@ -101,6 +103,10 @@ def _show_table(run: Run) -> None:
         "stability": {
             c.variant: f"{100 * c.stability:.1f} %" for c in run.choices if c.stability is not None
         },
+        **{
+            name: {s.variant: _with_error(".4f", s.value, s.stderr) for s in scores}
+            for name, scores in _by_figure(run.scores).items()
+        },
         "parameters": {v: f"{run.anatomy_of(v).parameters / 1e6:,.1f} M" for v in variants},
         "tokens/s": {s.variant: f"{s.decode_tokens_per_second:.1f}" for s in run.speeds},
         "peak memory": {s.variant: f"{s.peak_memory_bytes / 1e6:,.0f} MB" for s in run.speeds},
@@ -115,10 +121,21 @@ def _show_table(run: Run) -> None:
         tell(_healed(run))
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
+    if run.scores_reason:
+        tell(f"not all tasks were measured: {run.scores_reason}")
     for found in run.speculations:
         tell(_drafted(found))
     if run.speculation_reason:
         tell(f"as a draft it was not measured: {run.speculation_reason}")
+
+
+def _by_figure(scores: Sequence[TaskScore]) -> dict[str, list[TaskScore]]:
+    """What each variant has of each figure of each task, by its name."""
+    found: dict[str, list[TaskScore]] = {}
+    for score in scores:
+        filtered = "" if score.answer_filter == "none" else f", {score.answer_filter}"
+        found.setdefault(f"{score.task} {score.metric}{filtered}", []).append(score)
+    return found
 
 
 def _what_became(run: Run) -> str:
@@ -250,6 +267,73 @@ def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:
         tell(f"cornerstones, whose loss alone doubles the perplexity: {ranges(analysis.cornerstones)}")
     tell(f"pictures: {folder / 'plots'}")
     click.echo(str(folder))
+
+
+def show_evaluation(evaluated: "EvaluatedModel", *, as_json: bool) -> None:
+    """What a model came to: one JSON object, or a table, and where evaluation.json is."""
+    evaluation, folder = evaluated.evaluation, evaluated.folder
+    if as_json:
+        told = {"folder": str(folder), "refused": evaluated.refused, "evaluation": asdict(evaluation)}
+        click.echo(json.dumps(told, sort_keys=True))
+        return
+    _show_measured(evaluation)
+    if evaluation.speed_reason:
+        tell(f"speed was not measured: {evaluation.speed_reason}")
+    if evaluation.scores_reason:
+        tell(f"not all tasks were measured: {evaluation.scores_reason}")
+    click.echo(str(folder / "evaluation.json"))
+
+
+def _show_measured(evaluation: Evaluation) -> None:
+    """A row for each figure, a column for each model, and one for their difference."""
+    variants = [measured.variant for measured in evaluation.perplexities]
+    table = Table(title=evaluation.name)
+    for column in ("", *variants, *(["difference"] if len(variants) > 1 else [])):
+        table.add_column(column, justify="right" if column else "left")
+    for name, form, values, errors in _measured(evaluation):
+        if not values:
+            continue
+        found = [values[variant] for variant in variants if variant in values]
+        cells = [
+            _with_error(form, values[variant], errors.get(variant)) if variant in values else ""
+            for variant in variants
+        ]
+        difference = [f"{found[-1] - found[0]:+{form}}"] if len(found) > 1 else []
+        table.add_row(name, *cells, *difference)
+    _print(table)
+
+
+Figure = tuple[str, str, dict[str, float], dict[str, float]]  # name, form, values and errors by variant
+
+
+def _measured(evaluation: Evaluation) -> Iterator[Figure]:
+    """Everything that was measured, in the order of the table."""
+    losses, choices = evaluation.perplexities, evaluation.choices
+    yield "perplexity", ".2f", {p.variant: p.perplexity for p in losses}, {}
+    yield (
+        "loss, nats per token",
+        ".4f",
+        {p.variant: p.loss for p in losses},
+        {p.variant: p.loss_stderr for p in losses},
+    )
+    for p in evaluation.perplexities_elsewhere[:1]:
+        elsewhere = {p.variant: p.perplexity for p in evaluation.perplexities_elsewhere}
+        yield f"perplexity, {p.text.name}", ".2f", elsewhere, {}
+    errors = {c.variant: c.accuracy_stderr for c in choices}
+    yield "multiple choice, accuracy", ".3f", {c.variant: c.accuracy for c in choices}, errors
+    yield "  agreement", ".3f", {c.variant: c.agreement for c in choices if c.agreement is not None}, {}
+    yield "  stability", ".3f", {c.variant: c.stability for c in choices if c.stability is not None}, {}
+    for name, scores in _by_figure(evaluation.scores).items():
+        errors = {s.variant: s.stderr for s in scores if s.stderr is not None}
+        yield name, ".4f", {s.variant: s.value for s in scores}, errors
+    yield "repetition", ".3f", {w.variant: w.repetition for w in evaluation.writings}, {}
+    speeds = evaluation.speeds
+    yield "tokens/s", ".1f", {s.variant: s.decode_tokens_per_second for s in speeds}, {}
+    yield "peak memory, MB", ",.0f", {s.variant: s.peak_memory_bytes / 1e6 for s in speeds}, {}
+
+
+def _with_error(form: str, value: float, error: float | None) -> str:
+    return f"{value:{form}}" + (f" ± {error:{form}}" if error is not None else "")
 
 
 def _show_layers(analysis: Analysis) -> None:

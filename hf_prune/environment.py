@@ -48,13 +48,18 @@ def this_machine(device: torch.device, dense: Anatomy, folder: Path, processes: 
     )
 
 
+def device_name(device: torch.device | str) -> str:
+    """What a device is: the name of a GPU, or "cpu"."""
+    kind = torch.device(device).type
+    return torch.cuda.get_device_name(device) if kind == "cuda" else kind
+
+
 def describe_environment(device: torch.device) -> Environment:
     """Versions, processor, threads and memory of this process."""
     if device.type == "cuda":
-        place = torch.cuda.get_device_name(device)
         memory = torch.cuda.get_device_properties(device).total_memory
     else:
-        place, memory = device.type, psutil.virtual_memory().total
+        memory = psutil.virtual_memory().total
     return Environment(
         hf_prune=version("hf-prune"),
         python=platform.python_version(),
@@ -62,7 +67,7 @@ def describe_environment(device: torch.device) -> Environment:
         transformers=version("transformers"),
         platform=f"{platform.system()} {platform.machine()}",
         processor=_processor(),
-        device=place,
+        device=device_name(device),
         threads=torch.get_num_threads(),
         memory_bytes=memory,
     )

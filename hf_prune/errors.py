@@ -2,6 +2,7 @@
 
     HfPruneError                 exit 1
       RecipeError                exit 2   the request itself cannot be met: say what would work
+      GateRefused                exit 3   the result is worse than asked for: it is kept, not published
       OutputOccupied             exit 2   the output folder holds something that is not this run
       UnusableTemplate           exit 2   the user's template or notes for the card have a fault
       SourceError                         the model cannot be had
@@ -13,6 +14,7 @@
       UnusableText                        a text for calibration, healing or evaluation is too short
       UnusableImages                      the same of images
       OverlappingData                     what is fitted to and what is measured on share documents
+      UnusableTask                        a task's settings or items cannot be had, or it cannot be run here
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
       MissingPackage                      what writes a form that was asked for is not installed
@@ -35,6 +37,12 @@ class RecipeError(HfPruneError):
     """The request cannot be met as it was made."""
 
     exit_code = 2
+
+
+class GateRefused(HfPruneError):
+    """The result is worse than the user allows: it is kept, and not published."""
+
+    exit_code = 3
 
 
 class OutputOccupied(HfPruneError):
@@ -83,6 +91,10 @@ class UnusableImages(HfPruneError):
 
 class OverlappingData(HfPruneError):
     """What a model is fitted to and what it is measured on have documents, questions or images in common."""
+
+
+class UnusableTask(HfPruneError):
+    """A task of lm-evaluation-harness whose settings or items cannot be had, or that cannot be run here."""
 
 
 class ProofFailed(HfPruneError):

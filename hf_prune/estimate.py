@@ -93,7 +93,7 @@ def choosing_passes(recipe: Recipe, num_layers: int, count: int | None) -> float
     if recipe.layers is not None or count == 0:
         return 2 * share * probe_passes("loss", num_layers, 1) if recipe.grow else 0.0
     steps = num_layers // 4 if count is None else count
-    searched = SELECTION_SEQUENCES / recipe.samples * steps if recipe.max_loss is not None else 0.0
+    searched = SELECTION_SEQUENCES / recipe.samples * steps if recipe.is_sized_by_loss else 0.0
     if recipe.method == AUTO:
         return recipe.budget + searched
     return share * probe_passes(CRITERIA[recipe.method].needs, num_layers, steps) + searched

@@ -212,6 +212,11 @@ def kept_scores() -> Path:
     return cached_assets_path("hf-prune", namespace="scores")
 
 
+def kept_task_scores() -> Path:
+    """Where the Hub's own cache keeps what models made of tasks."""
+    return cached_assets_path("hf-prune", namespace="tasks")
+
+
 def check_may_publish(repo_id: str | None, name: str) -> str:
     """The full name that a result called `name` is published under, if this user may write there.
 

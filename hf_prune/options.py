@@ -84,7 +84,7 @@ TARGET = (
         "--max-loss",
         type=float,
         metavar="NATS",
-        help="The deepest cut whose loss rises by no more, in nats per token.",
+        help="The deepest cut whose loss rises by no more, in nats per token; publish nothing worse.",
     ),
 )
 CHOICE = (
@@ -108,7 +108,41 @@ CALIBRATION = (
     _defaulting("--seed", type=int, help="Order of the calibration text, and what is drawn at random."),
 )
 REPAIR = (_defaulting("--bridge", type=click.Choice(BRIDGES), metavar="NAME", help=BRIDGE_HELP),)
-EVALUATION = (
+
+
+def _joined(
+    context: click.Context, parameter: click.Parameter, values: Sequence[str] | str | None
+) -> str | None:
+    """What was given once or several times as one list."""
+    return values if isinstance(values, str) else ",".join(values or ()) or None
+
+
+TASKS = (
+    _defaulting(
+        "--eval",
+        field="tasks",
+        metavar="TASK,TASK",
+        help="Tasks or groups of lm-evaluation-harness: arc_easy,gsm8k.",
+    ),
+    click.option("--limit", type=int, metavar="N", help="Items of each task.  [default: all]"),
+    click.option(
+        "--fewshot", type=int, metavar="N", help="Items shown before each.  [default: the task's own]"
+    ),
+    click.option(
+        "--tasks-from",
+        type=click.Path(file_okay=False),
+        metavar="FOLDER",
+        help="Tasks of your own: .yaml files for the harness. Code in the folder is run.",
+    ),
+    click.option(
+        "--min-score",
+        metavar="TASK=VALUE",
+        multiple=True,
+        callback=_joined,
+        help="Publish nothing worse, and exit with 3; TASK:METRIC=VALUE names the metric.",
+    ),
+)
+HELD_OUT = (
     click.option(
         "--eval-data",
         type=click.Path(),
@@ -126,6 +160,10 @@ EVALUATION = (
         help="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
     ),
     _defaulting("--choice-items", type=int, metavar="N", help="How many of them; 0: none."),
+)
+EVALUATION = (
+    *HELD_OUT,
+    *TASKS,
     click.option(
         "--draft",
         is_flag=True,
@@ -202,6 +240,16 @@ HEALING = (
     _defaulting(
         "--boundary-loss", type=float, metavar="WEIGHT", help="Also learn MODEL's states after each gap."
     ),
+)
+BASELINE = (
+    click.option("--baseline", metavar="MODEL", help="Measure this one too, and compare MODEL with it."),
+    click.option(
+        "--max-loss",
+        type=float,
+        metavar="NATS",
+        help="Exit with 3 where its loss is further above the baseline's, in nats per token.",
+    ),
+    _defaulting("--seq-len", field="sequence_length", type=int, help="Tokens in a window."),
 )
 REPORT_TO = click.option(
     "--report-to", metavar="NAME", default="none", help="A tracker that transformers knows: trackio."

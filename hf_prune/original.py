@@ -245,12 +245,14 @@ def open_original(
     )
 
 
+def shown_name(path: str) -> str:
+    """A model or a file as it may be published: of what is on this disk the name alone."""
+    return Path(path).resolve().name if Path(path).exists() else path
+
+
 def without_folders(recipe: Recipe) -> Recipe:
     """The recipe as it may be published: of local files and folders the name alone."""
-
-    def shown(path: str) -> str:
-        return Path(path).resolve().name if Path(path).exists() else path
-
+    shown = shown_name
     return replace(
         recipe,
         model=shown(recipe.model),
@@ -260,4 +262,5 @@ def without_folders(recipe: Recipe) -> Recipe:
         eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
         eval_elsewhere=shown(recipe.eval_elsewhere) if recipe.eval_elsewhere else None,
         choices=shown(recipe.choices) if recipe.choices else None,
+        tasks_from=shown(recipe.tasks_from) if recipe.tasks_from else None,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, hub
+from hf_prune import anatomy, gates, hub
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
@@ -23,7 +23,8 @@ from hf_prune.cut import write_checkpoint
 from hf_prune.disk import check_room, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
-from hf_prune.evaluate.stage import evaluate
+from hf_prune.evaluate.stage import ask_tasks, evaluate
+from hf_prune.evaluate.tasks import folder_digest
 from hf_prune.export.shards import sharded
 from hf_prune.export.stage import export
 from hf_prune.grow.places import places_for
@@ -67,6 +68,7 @@ class Outcome:
     run: Run
     folder: Path  # the run folder
     published: Published | None
+    refused: tuple[str, ...] = ()  # in what the result is worse than was let through: nothing was published
 
     @property
     def model(self) -> Path:
@@ -119,6 +121,7 @@ def prune(
     folder = RunFolder(output or Path(name))
     if ranks.leads:
         folder.claim(fingerprint(recipe), fresh=fresh)
+        ask_tasks(recipe, folder, reporter)
 
     @cache
     def opened() -> Original:  # fetched when it is first asked for
@@ -129,7 +132,9 @@ def prune(
     if not ranks.leads:
         follow(ranks)
         return None
-    inputs = fingerprint(recipe, located.found.identity, located.material.digests, version("hf-prune"))
+    digests = [*located.material.digests]
+    digests += [local_tasks] if (local_tasks := folder_digest(recipe)) else []
+    inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
         work = Work(opened(), folder, inputs, reporter, ranks)
@@ -145,10 +150,21 @@ def prune(
         present(run, folder, repo_id)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    published = None
-    if repo_id is not None and publication is not None:
+    published, refused = None, _refusals(run)
+    if repo_id is not None and publication is not None and not refused:
         published = publish(run, folder, repo_id, publication, reporter)
-    return Outcome(run=run, folder=folder.path, published=published)
+    return Outcome(run=run, folder=folder.path, published=published, refused=refused)
+
+
+def _refusals(run: Run) -> tuple[str, ...]:
+    return gates.refusals(
+        run.result.variant,
+        gates=gates.parse_gates(run.recipe.min_score),
+        scores=run.scores,
+        scores_reason=run.scores_reason,
+        max_loss=run.recipe.max_loss,
+        perplexities=run.perplexities,
+    )
 
 
 def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
@@ -232,6 +248,8 @@ def _run_stages(
         perplexities_elsewhere=evaluated.perplexities_elsewhere,
         writings=evaluated.writing.writings,
         writings_reason=evaluated.writing.reason,
+        scores=evaluated.tasks.scores,
+        scores_reason=evaluated.tasks.reason,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from hf_prune.choose.criteria import AUTO, CRITERIA
 from hf_prune.errors import RecipeError
 from hf_prune.export.formats import SAFETENSORS, parse_formats
+from hf_prune.gates import parse_gates
 
 METHODS = (AUTO, *CRITERIA)
 ANALYSED = (
@@ -23,6 +24,24 @@ ANALYSED = (
     "seed",
     "device",
 )
+EVALUATED = (
+    "revision",
+    "gguf_file",
+    "allow_pickle",
+    "trust_remote_code",
+    "max_loss",
+    "sequence_length",
+    "eval_data",
+    "eval_samples",
+    "choices",
+    "choice_items",
+    "tasks",
+    "limit",
+    "fewshot",
+    "tasks_from",
+    "min_score",
+    "device",
+)
 BRIDGES = ("auto", "lstsq", "cosine", "scale", "refit", "relay", "none")
 HEALS = ("auto", "none", "lora", "qlora", "partial", "replace")
 HEAL_TARGETS = ("all", "ffn")
@@ -33,18 +52,21 @@ SWITCHES = {  # fields that are yes, no, or left to the tool
     "distill": ("--distill", "--no-distill"),
     "train_head": ("--train-head", "--keep-head"),
 }
-TARGETS = ("ratio", "drop_layers", "layers", "target_params", "target_memory", "max_loss")
+SIZES = ("ratio", "drop_layers", "layers", "target_params", "target_memory")
+TARGETS = (*SIZES, "max_loss")
 QUANTITIES = ("target_params", "target_memory", "heal_tokens", "max_shard_size")  # fields that take 5B or 8GB
 GOES_WITH = {"train_head": "heal", "prompts": "heal_data", "contiguous": "method"}  # of no use without
 OTHER_WORDS = {
     "sequence_length": "seq-len",
     "based_on": "recipe",
     "formats": "format",
+    "tasks": "eval",
 }  # for fields, on the command line
 QUANTITY = r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*(?:([kmgt]i?)b?|(b?))\s*"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 LAYER_LIST = r"\d+(-\d+)?(,\d+(-\d+)?)*"
+TASK_LIST = r"[^\s,]+(,[^\s,]+)*"
 PROTECTED_LIST = r"(first:\d+|last:\d+|\d+(-\d+)?)(,(first:\d+|last:\d+|\d+(-\d+)?))*"
 
 
@@ -52,7 +74,8 @@ PROTECTED_LIST = r"(first:\d+|last:\d+|\d+(-\d+)?)(,(first:\d+|last:\d+|\d+(-\d+
 class Recipe:
     """Everything that decides what a run computes.
 
-    At most one of the targets (`ratio` to `max_loss`) is set; with none, a quarter of the layers goes.
+    At most one of the sizes (`ratio` to `target_memory`) is set; without any, `max_loss` decides how many
+    layers go, or else a quarter does.
     """
 
     model: str  # Hub id or local folder
@@ -66,7 +89,7 @@ class Recipe:
     target_params: int | None = None  # as many parameters or fewer
     target_memory: int | None = None  # bytes of weights and KV cache at `context_length`, or fewer
     context_length: int = 4096
-    max_loss: float | None = None  # nats per token above the original: the deepest cut within it
+    max_loss: float | None = None  # nats per token above the original that the result may have
     method: str = AUTO
     protect: str | None = None  # "first:4,last:2,11": layers that stay
     contiguous: bool | None = None  # one block or layers anywhere; None: as the method's paper has it
@@ -97,6 +120,11 @@ class Recipe:
     eval_samples: int = 32
     choices: str | None = None  # multiple-choice items, a local file; None: made from the held-out text
     choice_items: int = 64
+    tasks: str = "none"  # of lm-evaluation-harness: "arc_easy,gsm8k"
+    limit: int | None = None  # items of a task; None: all
+    fewshot: int | None = None  # items shown before each; None: as many as the task has it
+    tasks_from: str | None = None  # a folder of tasks beside those of the harness
+    min_score: str | None = None  # "arc_easy=0.45": the worst that the result may have
     draft: bool = False  # measure the result as a draft: of its original, or a sorted one of itself
     formats: str = SAFETENSORS  # "safetensors,onnx": other forms of the result too
     max_shard_size: int | None = None  # bytes of a safetensors file; None: as the original is divided
@@ -107,6 +135,11 @@ class Recipe:
     def needs_sizes(self) -> bool:
         """Whether the exact sizes of tensors decide how many layers go."""
         return self.target_params is not None or self.target_memory is not None
+
+    @property
+    def is_sized_by_loss(self) -> bool:
+        """Whether `max_loss` decides how many layers go: the deepest cut within it is taken."""
+        return self.max_loss is not None and all(getattr(self, size) is None for size in SIZES)
 
 
 DEFAULTS = Recipe(model="")
@@ -133,6 +166,7 @@ def check_recipe(recipe: Recipe) -> None:
         *_faults_of_growth(recipe),
         *_faults_of_healing(recipe),
         *_faults_of_export(recipe),
+        *_faults_of_tasks(recipe),
         *_too_small(recipe),
     ]
     if faults:
@@ -140,7 +174,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def _faults_of_target(recipe: Recipe) -> Iterator[str]:
-    chosen = [option_name(target) for target in TARGETS if getattr(recipe, target) is not None]
+    chosen = [option_name(size) for size in SIZES if getattr(recipe, size) is not None]
     if len(chosen) > 1:
         yield f"{' and '.join(chosen)} each say what to remove: give one of them"
     if recipe.ratio is not None and not 0 < recipe.ratio < 1:
@@ -214,6 +248,20 @@ def _faults_of_export(recipe: Recipe) -> Iterator[str]:
         yield f"{error}"
 
 
+def _faults_of_tasks(recipe: Recipe) -> Iterator[str]:
+    if not re.fullmatch(TASK_LIST, recipe.tasks):
+        yield f"--eval {recipe.tasks!r} is not a list of tasks like arc_easy,gsm8k, nor none"
+    try:
+        parse_gates(recipe.min_score)
+    except RecipeError as error:
+        yield str(error)
+    if recipe.tasks != "none":
+        return
+    for field in ("limit", "fewshot", "tasks_from", "min_score"):
+        if getattr(recipe, field) is not None:
+            yield f"{option_name(field)} is for the tasks of --eval, and none is asked for"
+
+
 def _too_small(recipe: Recipe) -> Iterator[str]:
     for option, value, least in (
         ("--samples", recipe.samples, 1),
@@ -225,6 +273,8 @@ def _too_small(recipe: Recipe) -> Iterator[str]:
         ("--lora-alpha", recipe.lora_alpha, 1),
         ("--last-layers", recipe.last_layers, 1),
         ("--heal-batch", recipe.heal_batch, 1),
+        ("--limit", recipe.limit, 1),
+        ("--fewshot", recipe.fewshot, 0),
         ("--context-length", recipe.context_length, 1),
         ("--target-params", recipe.target_params, 1),
         ("--target-memory", recipe.target_memory, 1),
@@ -260,6 +310,18 @@ def analysis_command_line(recipe: Recipe, permutations: int) -> str:
     return shlex.join(["hf-prune", "analyze", recipe.model, *words, *sampled])
 
 
+def evaluation_command_line(recipe: Recipe, baseline: str | None) -> str:
+    """The command that makes an evaluation, defaults left out, and what the recipe says of cutting.
+
+    Args:
+        recipe: the model, and how it is measured.
+        baseline: the model that it is compared with.
+    """
+    compared = ["--baseline", baseline] if baseline else []
+    words = option_words(unlike(recipe, EVALUATED, {}))
+    return shlex.join(["hf-prune", "eval", recipe.model, *compared, *words])
+
+
 def _all_fields(but: Collection[str]) -> Iterator[str]:
     return (field.name for field in fields(Recipe) if field.name not in but)
 
@@ -285,7 +347,8 @@ def unlike(recipe: Recipe, names: Iterable[str], given: Mapping[str, Any]) -> di
 def overridden(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """Options with others in their place, by field.
 
-    A target in `upper` replaces any in `lower`. What only goes with an option that `upper` changes is left
+    A target in `upper` replaces any in `lower`; but a loss that only limits what a size in `lower` leaves
+    goes on to limit what another size leaves. What only goes with an option that `upper` changes is left
     out: who follows a recipe but heals otherwise never asked for its --train-head.
 
     Args:
@@ -295,7 +358,7 @@ def overridden(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, 
     changed = {name for name, value in upper.items() if value != lower.get(name)}
     gone = {name for name, other in GOES_WITH.items() if other in changed}
     if any(target in upper for target in TARGETS):
-        gone.update(TARGETS)
+        gone.update(TARGETS if not any(size in lower for size in SIZES) else SIZES)
     return {name: value for name, value in lower.items() if name not in gone} | dict(upper)
 
 

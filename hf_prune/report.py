@@ -118,6 +118,34 @@ class Analysis:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What `hf-prune eval` found out about a model: `evaluation.json`.
+
+    The variants are "model", and before it "baseline" where it is compared with another.
+    """
+
+    schema_version: int
+    name: str  # of the model
+    command: str  # that makes this evaluation again
+    recipe: Recipe
+    environment: Environment
+    source: Source
+    anatomy: Anatomy
+    baseline: Source | None
+    baseline_anatomy: Anatomy | None
+    perplexities: tuple[Perplexity, ...]
+    choices: tuple[Choices, ...]
+    speeds: tuple[Speed, ...]
+    speed_reason: str | None  # why speeds were not measured
+    scores: tuple[TaskScore, ...]
+    scores_reason: str | None
+    perplexities_elsewhere: tuple[Perplexity, ...]
+    writings: tuple[Writing, ...]
+    started: str  # ISO 8601, UTC
+    seconds: float
+
+
 def _without_layers(anatomy: Anatomy, layers: Collection[int]) -> Anatomy:
     """The figures of the same model without some of its layers."""
     each = anatomy.parameters_per_layer

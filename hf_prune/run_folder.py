@@ -59,7 +59,7 @@ class RunFolder:
         if marker.is_file() and fresh:
             for name in ("stages", "checkpoints", "model", "depths", "plots"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
-            for name in ("run.json", "similarity.json", "analysis.json"):
+            for name in ("run.json", "similarity.json", "analysis.json", "evaluation.json"):
                 (self.path / name).unlink(missing_ok=True)
         elif marker.is_file():
             others = [*marker.parent.glob("*.json"), self.path / "analysis.json"]

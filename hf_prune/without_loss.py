@@ -34,7 +34,7 @@ def _faults(recipe: Recipe, kind: str) -> Iterator[str]:
         yield f"--heal {recipe.heal} needs a loss, {why}: leave it out, and fine-tune the result on your task"
     if recipe.eval_elsewhere is not None:
         yield f"--eval-elsewhere is for perplexity, which needs a loss, {why}: leave it out"
-    if recipe.choices is not None or recipe.draft:
-        yield f"multiple choice and drafts need a model that writes, {why}"
+    if recipe.choices is not None or recipe.draft or recipe.tasks != "none":
+        yield f"multiple choice, tasks and drafts need a model that writes, {why}"
     if recipe.grow is not None or recipe.depths is not None:
         yield f"new layers and depths are trained by a loss, {why}"

@@ -15,8 +15,19 @@ from tests.hub import LoopbackHub
 from tests.tool import hf_prune, hf_prune_apart
 
 PACKAGE = Path(__file__).parent.parent / "hf_prune"
-HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
-LIGHT = ("cli", "options", "recipe", "recipe_files", "errors", "report", "progress", "__init__", "__main__")
+HEAVY = {"torch", "transformers", "lm_eval", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
+LIGHT = (
+    "cli",
+    "options",
+    "gates",
+    "recipe",
+    "recipe_files",
+    "errors",
+    "report",
+    "progress",
+    "__init__",
+    "__main__",
+)
 LIGHT_FOLDERS = ("choose", "records")
 HEAVY_HOMES = {
     "measure",
@@ -32,7 +43,7 @@ HEAVY_HOMES = {
     "stream",
     "in_place",
 }
-OUTSIDE = {"cli", "pipeline", "analysis", "console"}
+OUTSIDE = {"cli", "pipeline", "analysis", "evaluation", "console"}
 MAY_IMPORT_THE_HUB = {
     "skeleton",
     "hub",

@@ -71,5 +71,5 @@ def test_as_json_there_is_one_object_and_nothing_else(capsys: pytest.CaptureFixt
     out, err = shown(sample_run(variants=("cut", "bridged", "healed")), capsys, as_json=True)
     assert err == ""
     told = json.loads(out)
-    assert set(told) == {"folder", "model", "published", "run"}
+    assert set(told) == {"folder", "model", "published", "refused", "run"}
     assert told["run"]["healing"]["best_step"] == 144

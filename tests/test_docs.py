@@ -11,7 +11,7 @@ from hf_prune.choose.criteria import CRITERIA
 from hf_prune.cli import cli
 from hf_prune.recipe_files import parse_recipe_file
 from hf_prune.records import Healing, HealingPlan
-from hf_prune.report import Analysis, Run
+from hf_prune.report import Analysis, Evaluation, Run
 from tests.plain import plain_logits
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +23,7 @@ LAUNCHED = re.compile(r"(torchrun|accelerate launch)\b([^\n]*(?:\\\n[^\n]*)*?)-m
 
 def test_every_field_of_a_run_is_documented():
     documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "run_folder.md").read_text()))
-    for record in (Run, Analysis):
+    for record in (Run, Analysis, Evaluation):
         assert {field.name for field in dataclasses.fields(record)} <= documented
 
 

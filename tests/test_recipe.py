@@ -11,15 +11,18 @@ from hf_prune.errors import RecipeError
 from hf_prune.recipe import (
     ANALYSED,
     BRIDGES,
+    EVALUATED,
     HEAL_TARGETS,
     HEALS,
     METHODS,
+    SIZES,
     SWITCHES,
     TARGETS,
     Recipe,
     analysis_command_line,
     check_recipe,
     command_line,
+    evaluation_command_line,
     option_name,
     parse_layers,
     parse_protected,
@@ -66,6 +69,11 @@ OTHER_VALUES = {
     "choices": "it's.jsonl.gz",
     "choice_items": 0,
     "draft": True,
+    "tasks": "arc_easy,gsm8k",
+    "limit": 50,
+    "fewshot": 0,
+    "tasks_from": "my tasks",
+    "min_score": "arc_easy=0.45,gsm8k:exact_match=0.1",
     "grow": "auto",
     "depths": "2,4",
     "sample_depths": True,
@@ -134,6 +142,11 @@ def test_says_everything_that_is_wrong_at_once():
         eval_samples=0,
         choice_items=-1,
         sequence_length=7,
+        tasks="none",
+        limit=0,
+        fewshot=-1,
+        tasks_from="tasks",
+        min_score="arc_easy",
     )
     with pytest.raises(RecipeError) as caught:
         check_recipe(recipe)
@@ -154,6 +167,11 @@ def test_says_everything_that_is_wrong_at_once():
         "--boundary-loss",
         "--prompts",
         "--train-head",
+        "--min-score",
+        "--limit",  # and the next: for the tasks of --eval
+        "--fewshot",
+        "--tasks-from",
+        "--min-score",
         "--samples",
         "--eval-samples",
         "--choice-items",
@@ -163,11 +181,13 @@ def test_says_everything_that_is_wrong_at_once():
         "--lora-alpha",
         "--last-layers",
         "--heal-batch",
+        "--limit",
+        "--fewshot",
         "--context-length",
         "--target-params",
         "--target-memory",
     ]
-    assert " and ".join(map(option_name, TARGETS)) in faults[0]
+    assert " and ".join(map(option_name, SIZES)) in faults[0]
     assert caught.value.exit_code == 2
 
 
@@ -177,18 +197,32 @@ def test_refuses_a_ratio_that_is_no_share(ratio):
         check_recipe(Recipe(model="m", ratio=ratio))
 
 
-@pytest.mark.parametrize("one", TARGETS)
-@pytest.mark.parametrize("other", TARGETS)
+@pytest.mark.parametrize("one", SIZES)
+@pytest.mark.parametrize("other", SIZES)
 def test_refuses_two_words_on_what_to_remove(one, other):
     recipe = Recipe(model="m", **{target: OTHER_VALUES[target] for target in {one, other}})
     if one == other:
         check_recipe(recipe)
         return
-    first, second = (option_name(target) for target in TARGETS if target in (one, other))
+    first, second = (option_name(target) for target in SIZES if target in (one, other))
     with pytest.raises(
         RecipeError, match=f"^{first} and {second} each say what to remove: give one of them$"
     ):
         check_recipe(recipe)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_beside_a_size_the_loss_is_a_limit_and_decides_nothing(size):
+    recipe = Recipe(model="m", max_loss=0.3, **{size: OTHER_VALUES[size]})
+    check_recipe(recipe)
+    assert not recipe.is_sized_by_loss
+    assert Recipe(model="m", max_loss=0.3).is_sized_by_loss
+
+
+@pytest.mark.parametrize("tasks", ["", "arc_easy,", ",arc_easy", "arc_easy, gsm8k", "arc easy"])
+def test_refuses_what_is_not_a_list_of_tasks(tasks):
+    with pytest.raises(RecipeError, match="is not a list of tasks like arc_easy,gsm8k, nor none"):
+        check_recipe(Recipe(model="m", tasks=tasks))
 
 
 @pytest.mark.parametrize(
@@ -379,6 +413,23 @@ def test_the_command_of_an_analysis_asks_for_the_same_analysis_again():
     assert {name: given[name] for name in ("model", *values)} == {"model": recipe.model, **values}
     assert given["permutations"] == 4
     assert set(given) & {field.name for field in fields(Recipe)} == {"model", *ANALYSED}
+
+
+def test_the_command_of_an_evaluation_asks_for_the_same_evaluation_again():
+    values = {name: OTHER_VALUES[name] for name in EVALUATED}
+    recipe = Recipe(model="my models/it's", **values)
+    words = shlex.split(evaluation_command_line(recipe, "a base"))
+    assert words[:2] == ["hf-prune", "eval"]
+    given = cli.commands["eval"].make_context("eval", words[2:]).params
+    assert {name: given[name] for name in ("model", *values)} == {"model": recipe.model, **values}
+    assert given["baseline"] == "a base"
+    assert set(given) & {field.name for field in fields(Recipe)} == {"model", *EVALUATED}
+
+
+def test_scores_that_are_asked_for_one_by_one_are_one_list():
+    words = ["m", "--eval", "a,b", "--min-score", "a=0.5", "--min-score", "b:acc=1,c=2"]
+    params = cli.commands["run"].make_context("run", words).params
+    assert params["min_score"] == "a=0.5,b:acc=1,c=2"
 
 
 def test_the_command_of_an_analysis_leaves_out_defaults_and_what_is_said_of_cutting():

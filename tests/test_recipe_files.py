@@ -239,6 +239,14 @@ def test_a_target_that_the_user_gives_replaces_the_recipes(words, target):
     check_recipe(recipe)
 
 
+def test_a_loss_that_limits_a_size_goes_on_to_limit_another_and_by_itself_replaces_the_size():
+    file = {"ratio": 0.25, "max_loss": 0.3}
+    assert overridden(file, {"drop_layers": 3}) == {"drop_layers": 3, "max_loss": 0.3}
+    assert overridden(file, {"max_loss": 0.1}) == {"max_loss": 0.1}
+    assert overridden({"max_loss": 0.3}, {"ratio": 0.5}) == {"ratio": 0.5}
+    assert overridden({"ratio": 0.25}, {"ratio": 0.5, "max_loss": 0.1}) == {"ratio": 0.5, "max_loss": 0.1}
+
+
 def test_two_targets_of_the_user_are_still_one_too_many():
     outcome = hf_prune("m", "--recipe", "gromov", "--drop-layers", "3", "--ratio", "0.5")
     assert "--ratio and --drop-layers each say what to remove" in outcome.error()

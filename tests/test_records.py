@@ -68,6 +68,10 @@ SAMPLES = [
     sample_score("healed", 0.4823),
     records.Continuations(variant="cut", texts=((5, 7), (3,)), reason=None),
     records.WritingTrial(writings=(sample_writing("dense", 0.12, None),), reason=None),
+    records.TaskTrial(scores=(sample_score("dense", 0.5),), reason="no room"),
+    records.AskedTasks(
+        tasks=(records.AskedTask(name="mmlu", figures_of=("mmlu",), sha256="e" * 64),), harness="0.4.13"
+    ),
     sample_writing("dense", 0.12, None),
     sample_export(),
     records.CutLosses(losses=(1.0, 2.5), divergences=(0.0, 0.5)),

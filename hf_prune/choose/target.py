@@ -22,7 +22,7 @@ def layers_to_remove(recipe: Recipe, dense: Anatomy) -> tuple[int, ...] | int | 
     protected = parse_protected(recipe.protect, num_layers)
     if recipe.layers is not None:
         return _named(recipe.layers, num_layers, protected)
-    if recipe.max_loss is not None:
+    if recipe.is_sized_by_loss:
         return None
     if recipe.target_params is not None:
         option, count = f"--target-params {recipe.target_params}", _to_parameters(recipe.target_params, dense)

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+from hf_prune import hub
 from hf_prune.cut import depth_name, write_depth
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.disk import whole_folder
@@ -13,12 +15,16 @@ from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.speculation import beginnings, measure_depths, measure_speculation
 from hf_prune.evaluate.speed import measure_speeds
 from hf_prune.evaluate.stability import compare
+from hf_prune.evaluate.tasks import Measured, ask, folder_digest, score
 from hf_prune.evaluate.writing import compare_writings, write
 from hf_prune.measure.agreement import agreement
+from hf_prune.progress import Reporter
+from hf_prune.recipe import Recipe
 from hf_prune.records import (
     DECODER,
     Agreement,
     Answers,
+    AskedTasks,
     Checkpoint,
     Choices,
     Continuations,
@@ -27,8 +33,11 @@ from hf_prune.records import (
     Perplexity,
     SpeculationTrial,
     SpeedTrial,
+    TaskTrial,
     WritingTrial,
+    fingerprint,
 )
+from hf_prune.run_folder import RunFolder
 from hf_prune.work import Work
 
 DENSE = "dense"  # the variant that is the original
@@ -46,17 +55,18 @@ class Evaluated:
     depths: tuple[Depth, ...]
     speed: SpeedTrial
     speculation: SpeculationTrial
+    tasks: TaskTrial
 
 
 def evaluate(
-    work: Work, variants: Mapping[str, Path], result: Checkpoint, depths: tuple[int, ...]
+    work: Work, variants: Mapping[str, Path], result: Checkpoint | None, depths: tuple[int, ...] = ()
 ) -> Evaluated:
     """Measure every variant, and what the result costs to run.
 
     Args:
         work: the run.
-        variants: the folders, by name, the original's first.
-        result: the variant that is published.
+        variants: the folders, by name, the original's first, what is published last.
+        result: the checkpoint that is published; None: there is none, but a model that is only measured.
         depths: of a sorted model, those that were trained.
     """
     decodes = work.dense.kind == DECODER
@@ -69,9 +79,10 @@ def evaluate(
         agreements=tuple(_agreement(work, name, variants[name]) for name in shorter if not decodes),
         choices=_choices(work, variants),
         writing=_writing(work, variants),
-        depths=_depths(work, result, depths) if depths else (),
-        speed=_speed(work, {name: variants[name] for name in (DENSE, result.variant)}),
+        depths=_depths(work, result, depths) if result and depths else (),
+        speed=_speed(work, {name: variants[name] for name in (DENSE, [*variants][-1])}),
         speculation=_speculation(work, result, depths),
+        tasks=_tasks(work, variants),
     )
 
 
@@ -192,9 +203,44 @@ def _measured_speeds(work: Work, folders: dict[str, Path]) -> SpeedTrial:
     )
 
 
-def _speculation(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> SpeculationTrial:
+def ask_tasks(recipe: Recipe, folder: RunFolder, reporter: Reporter) -> AskedTasks | None:
+    """The tasks that a recipe asks for, once it is sure that they can be measured; None: there are none.
+
+    Raises:
+        RecipeError: there is no such task or folder.
+        UnusableTask: a task's settings are wrong, or its items cannot be had.
+    """
+    if recipe.tasks == "none":
+        return None
+    settings = (recipe.tasks, recipe.limit, recipe.fewshot, recipe.min_score, folder_digest(recipe))
+    inputs = fingerprint(*settings, version("lm-eval"))
+    return folder.stage("tasks", AskedTasks, inputs, lambda: ask(recipe, reporter.progress))
+
+
+def _tasks(work: Work, folders: Mapping[str, Path]) -> TaskTrial:
+    """The scores of every variant, and why some are missing."""
+    asked = ask_tasks(work.recipe, work.folder, work.reporter)
+    if asked is None:
+        return TaskTrial(scores=(), reason=None)
+    trials = [_scored(work, asked, variant, folder) for variant, folder in folders.items()]
+    scores = tuple(score for trial in trials for score in trial.scores)
+    return TaskTrial(scores=scores, reason=next((t.reason for t in trials if t.reason), None))
+
+
+def _scored(work: Work, asked: AskedTasks, variant: str, folder: Path) -> TaskTrial:
+    size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    model = Measured(variant=variant, folder=folder, size_bytes=size_bytes)
+    device, kept, progress = str(work.original.device), hub.kept_task_scores(), work.reporter.progress
+
+    def compute() -> TaskTrial:
+        return score(model, asked, work.recipe, device, kept, progress)
+
+    return work.folder.stage(f"tasks-{variant}", TaskTrial, fingerprint(work.inputs, asked), compute)
+
+
+def _speculation(work: Work, result: Checkpoint | None, depths: tuple[int, ...]) -> SpeculationTrial:
     """The result as the draft of its original, or each depth of a sorted one as the whole model's."""
-    if not work.recipe.draft:
+    if not work.recipe.draft or result is None:
         return SpeculationTrial(speculations=(), reason=None)
     folder, device, progress = work.place(result), str(work.original.device), work.reporter.progress
     trusted = work.recipe.trust_remote_code

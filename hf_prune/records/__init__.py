@@ -59,7 +59,15 @@ from hf_prune.records.repaired import (
     ProvedCut,
     ProvedHealing,
 )
-from hf_prune.records.scored import Continuations, TaskScore, Writing, WritingTrial
+from hf_prune.records.scored import (
+    AskedTask,
+    AskedTasks,
+    Continuations,
+    TaskScore,
+    TaskTrial,
+    Writing,
+    WritingTrial,
+)
 
 __all__ = [
     "DECODER",
@@ -69,6 +77,8 @@ __all__ = [
     "Anatomy",
     "Answer",
     "Answers",
+    "AskedTask",
+    "AskedTasks",
     "Block",
     "BlockDistance",
     "Bridge",
@@ -116,6 +126,7 @@ __all__ = [
     "SpeedTrial",
     "SpeedUp",
     "TaskScore",
+    "TaskTrial",
     "TextTokens",
     "Tournament",
     "Trial",

@@ -54,3 +54,33 @@ class WritingTrial:
 
     writings: tuple[Writing, ...]
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedTask:
+    """A task or group of tasks by the name that was asked for, and what it comes to here."""
+
+    name: str
+    figures_of: tuple[str, ...]  # the group itself where it has figures of its own, else each of its tasks
+    sha256: str  # of the settings and items of all its tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedTasks:
+    """Every task that was asked for: the harness knows it, and its items are on this disk."""
+
+    tasks: tuple[AskedTask, ...]
+    harness: str  # its version
+
+    @property
+    def figures_of(self) -> tuple[str, ...]:
+        """The names that figures will have."""
+        return tuple(name for task in self.tasks for name in task.figures_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTrial:
+    """What one variant makes of the tasks, as far as they were measured, and why not all were."""
+
+    scores: tuple[TaskScore, ...]
+    reason: str | None
