@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from hf_prune import anatomy, calibration, gates, source
+from hf_prune import anatomy, gates, source
 from hf_prune.disk import write_whole
 from hf_prune.environment import describe_environment
 from hf_prune.errors import RecipeError, UnsupportedModel
@@ -113,11 +113,7 @@ def _recipe_of(baseline: str, recipe: Recipe) -> Recipe:
 def _inputs(located: Located, other: Located | None) -> str:
     """Changes when something does that decides a figure."""
     recipe, found = located.recipe, [one.found.identity for one in (located, other) if one]
-    heldout = located.texts[1]
-    assert isinstance(heldout, calibration.Text)
-    digests = [calibration.digest(heldout), folder_digest(recipe)]
-    digests += [located.questions.sha256] if located.questions else []
-    return fingerprint(recipe, found, digests, version("hf-prune"))
+    return fingerprint(recipe, found, located.material.digests, folder_digest(recipe), version("hf-prune"))
 
 
 def _refuse_other_tokens(baseline: Original, folder: Path) -> None:
@@ -157,8 +153,9 @@ def _evaluation(
         speed_reason=evaluated.speed.reason,
         scores=named(evaluated.tasks.scores),
         scores_reason=evaluated.tasks.reason,
-        perplexities_elsewhere=(),
-        writings=(),
+        perplexities_elsewhere=named(evaluated.perplexities_elsewhere),
+        writings=named(evaluated.writing.writings),
+        writings_reason=evaluated.writing.reason,
         started="",
         seconds=0.0,
     )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from hf_prune.card import render_depth_card, render_pictures
+from hf_prune.card import render_depth_card
 from hf_prune.cut import depth_name
 from hf_prune.disk import whole_folder, write_whole
 from hf_prune.errors import UnreadableRecord
+from hf_prune.pictures import render_pictures
 from hf_prune.progress import Reporter
 from hf_prune.publication import card_of, check_publication, publish
 from hf_prune.recipe import Publication

@@ -142,6 +142,7 @@ class Evaluation:
     scores_reason: str | None
     perplexities_elsewhere: tuple[Perplexity, ...]
     writings: tuple[Writing, ...]
+    writings_reason: str | None
     started: str  # ISO 8601, UTC
     seconds: float
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hf_prune import anatomy
-from hf_prune.card import published_bridge
 from hf_prune.choose.blocks import ranges
 from hf_prune.cut import layer_parts, names_at
 from hf_prune.grow.places import grown_from, number_after
 from hf_prune.progress import Progress
 from hf_prune.records import Anatomy
 from hf_prune.report import Run
+from hf_prune.sections import published_bridge
 from hf_prune.skeleton import Skeleton
 from hf_prune.verification.claims import Claim, at_most, broken, equal, listed
 from hf_prune.weights import StoredTensor, TensorPart

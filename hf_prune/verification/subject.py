@@ -14,6 +14,7 @@ from hf_prune.errors import RecipeError, UnreadableRecord
 from hf_prune.evaluate.items import Questions
 from hf_prune.finished import Recorded, read_finished, read_record
 from hf_prune.images import Images
+from hf_prune.material import Material
 from hf_prune.original import Original
 from hf_prune.recipe import Recipe
 from hf_prune.records import Source
@@ -137,9 +138,7 @@ def opened(
         recipe=replace(run.recipe, trust_remote_code=leave.trust_remote_code),
         source=folder,
         identity="",
-        texts=(NOTHING, NOTHING),  # each figure names its own
-        healing_text=None,
-        questions=None,
+        material=Material(texts=(NOTHING, NOTHING)),  # each figure names its own
         device=device,
         memory=memory,
     )
@@ -157,7 +156,7 @@ def reading(
         questions: of a file, where multiple choice is not made from the text.
     """
     twice: Any = (material, material)  # the first is what was fitted on, which nobody asks for here
-    return replace(model, recipe=recipe, texts=twice, questions=questions)
+    return replace(model, recipe=recipe, material=Material(texts=twice, questions=questions))
 
 
 def local_source(folder: Path) -> Source:

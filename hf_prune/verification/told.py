@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from hf_prune.card import render_pictures
 from hf_prune.finished import address_on
+from hf_prune.pictures import render_pictures
 from hf_prune.publication import card_of
 from hf_prune.report import Run
 from hf_prune.verification.claims import Claim, broken, equal, listed, unchecked
