@@ -6,10 +6,11 @@ they see records and filters, and reach neither files nor attributes that begin 
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import ChoiceLoader, FileSystemLoader, FunctionLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hf_prune.choose.blocks import ranges
@@ -39,6 +40,7 @@ from hf_prune.records import Presentation
 HERE = Path(__file__).parent
 FOLDERS = (HERE / "templates", HERE.parent / "templates")  # of the wheel, and of an editable install
 BASE = "model_card.md.j2"  # what a user's template extends, whatever kind of model the card is of
+OWN = "the user's own template"
 CARDS = (BASE, "encoder_card.md.j2")
 
 
@@ -64,9 +66,11 @@ def rendered(template: str, context: Mapping[str, Any], presentation: Presentati
 def _rendered_by(own: str, name: str | None, template: str, context: Mapping[str, Any]) -> str:
     environment = card_environment()
     base, _, _ = environment.loader.get_source(environment, template) if environment.loader else ("", "", "")
-    environment.loader = ChoiceLoader([DictLoader({BASE: base, "own": own}), FileSystemLoader(FOLDERS)])
+    sources = {BASE: (base, BASE, None), OWN: (own, OWN, None)}
+    loader = ChoiceLoader([FunctionLoader(sources.get), FileSystemLoader(FOLDERS)])
+    environment = environment.overlay(loader=loader)
     try:
-        return environment.get_template("own").render(context)
+        return environment.get_template(OWN).render(context)
     except (TemplateError, ValueError, TypeError, ArithmeticError) as error:
         line = _line_of(error)
         raise UnusableTemplate(
@@ -79,15 +83,16 @@ def _line_of(error: BaseException) -> int | None:
     """The line of the user's template that an error comes from, where it comes from there."""
     line, traceback = None, error.__traceback__
     while traceback is not None:
-        # Jinja rewrites tracebacks: a frame of a template bears its name and the template's line.
-        if traceback.tb_frame.f_code.co_filename in ("own", "<template>", "<unknown>"):
+        # Jinja rewrites tracebacks: a frame of a template bears its file's name and the template's line.
+        if traceback.tb_frame.f_code.co_filename == OWN:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return line
 
 
+@cache
 def card_environment() -> ImmutableSandboxedEnvironment:
-    """What the templates are compiled and rendered in."""
+    """What the templates are compiled and rendered in; each is compiled once."""
     environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(FOLDERS),
         undefined=StrictUndefined,

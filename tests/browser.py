@@ -63,8 +63,12 @@ window.onload = () => {
   found.headings = [...document.querySelectorAll("h1, h2, h3, h4")]
     .map(h => [Number(h.tagName[1]), h.innerText]);
   found.links = [...document.querySelectorAll("main a")].map(a => a.getAttribute("href"));
-  document.documentElement.className = "dark"; found.dark = contrast();
-  document.documentElement.className = "light"; found.light = contrast();
+  const scheme = document.documentElement.className;
+  for (const each of ["light", "dark"]) {
+    document.documentElement.className = each;
+    found[each] = contrast();
+  }
+  document.documentElement.className = scheme;
   const words = main.cloneNode(true);
   words.querySelectorAll("pre, code").forEach(e => e.remove());
   found.text = words.textContent;
