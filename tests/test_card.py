@@ -11,7 +11,7 @@ from jinja2 import UndefinedError
 from hf_prune import card, figures
 from hf_prune.card import render_card, render_depth_card
 from hf_prune.front_matter import card_metadata
-from hf_prune.pictures import HEALING, render_pictures
+from hf_prune.pictures import HEALING, picture_paths, render_pictures
 from hf_prune.report import Run
 from hf_prune.templating import card_environment
 from tests.sample_cards import (
@@ -20,6 +20,7 @@ from tests.sample_cards import (
     converted_run,
     cut_and_grown_run,
     diverged_run,
+    greedy_run,
     healed_run,
     healed_without_bridge_run,
     own_draft_run,
@@ -104,11 +105,20 @@ def test_card_has_whole_links(make: MakeRun) -> None:
 
 
 @each_run
-def test_card_shows_exactly_the_pictures_that_are_made(make: MakeRun) -> None:
+def test_card_shows_each_picture_that_there_is_with_words_for_it(make: MakeRun) -> None:
     run = make()
-    shown = re.findall(r"!\[[^\[\]]+\]\(([^()\s]+)\)", render_card(run))
+    shown = dict(re.findall(r"!\[([^\[\]]{30,})\]\(([^()\s]+)\)", render_card(run)))
+    assert sorted(shown.values()) == sorted(filter(None, picture_paths(run).values()))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [healed_run, diverged_run, bare_run, greedy_run, cut_and_grown_run, sample_sorted_run, trained_whole_run],
+)
+def test_every_picture_that_the_card_shows_is_made(make: MakeRun) -> None:
+    run = make()
     pictures = render_pictures(run)
-    assert sorted(shown) == sorted(pictures)
+    assert sorted(pictures) == sorted(filter(None, picture_paths(run).values()))
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 
 
@@ -439,8 +449,8 @@ def test_card_says_that_a_training_was_left_out_and_whose_weights_these_are(make
 
 
 def test_card_of_a_training_that_was_looked_at_once_has_no_curve() -> None:
-    assert HEALING in render_pictures(unkept_run())
-    assert HEALING not in render_pictures(diverged_run())
+    assert picture_paths(unkept_run())["healing"] == HEALING
+    assert picture_paths(diverged_run())["healing"] is None
 
 
 @pytest.mark.parametrize(

@@ -170,5 +170,8 @@ def test_hardly_any_altered_figure_passes_for_another() -> None:
     places = [match for match in NUMBER.finditer(said) if "." in match[0]]
     assert len(places) > 150
     altered = [f"{match[0][:-1]}{(int(match[0][-1]) + 3) % 10}" for match in places]
-    missed = [number for number in altered if not unknown_numbers(f"\n---\n{number}", run)]
-    assert len(missed) < 0.1 * len(altered), missed
+    missed = [number for number in altered if unknown_numbers(f"\n---\n{number}", run) == []]
+    # Two digits are soon met by chance; of longer figures next to none may be.
+    long = [number for number in altered if len(number) > 4]
+    assert len(missed) < 0.25 * len(altered), missed
+    assert len(set(missed) & set(long)) < 0.1 * len(long), missed
