@@ -40,6 +40,7 @@ from hf_prune.records import Presentation
 HERE = Path(__file__).parent
 FOLDERS = (HERE / "templates", HERE.parent / "templates")  # of the wheel, and of an editable install
 BASE = "model_card.md.j2"  # what a user's template extends, whatever kind of model the card is of
+NO_BREAK = "\N{NO-BREAK SPACE}"
 OWN = "the user's own template"
 CARDS = (BASE, "encoder_card.md.j2")
 
@@ -60,7 +61,13 @@ def rendered(template: str, context: Mapping[str, Any], presentation: Presentati
         text = card_environment().get_template(template).render(context)
     else:
         text = _rendered_by(own, presentation.template_name if presentation else None, template, context)
+    text = re.sub(r"^\|.*$", lambda row: _unbroken(row[0]), text, flags=re.MULTILINE)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _unbroken(row: str) -> str:
+    """A row of a table whose figures stay on one line: no break before an error or a percent sign."""
+    return re.sub(r"(?<=\d) %", f"{NO_BREAK}%", row.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"))
 
 
 def _rendered_by(own: str, name: str | None, template: str, context: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ div.table { max-width: 100%; overflow-x: auto; } table { border-collapse: collap
 td, th { border: 1px solid var(--line); padding: 6px 10px; }
 pre { background: var(--code); border: 1px solid var(--line); padding: 12px; overflow-x: auto; }
 pre { font-size: 13px; } code { font-family: "DejaVu Sans Mono", monospace; font-size: 0.88em; }
-code { overflow-wrap: anywhere; } pre code { overflow-wrap: normal; }
+code { overflow-wrap: anywhere; } pre code, td code { overflow-wrap: normal; }
 """.replace("COLUMN", str(COLUMN))
 # Runs in the page once it is whole, and leaves what it found as JSON in its last element.
 SCRIPT = """

@@ -9,11 +9,11 @@ from huggingface_hub import ModelCard
 from jinja2 import UndefinedError
 
 from hf_prune import card, figures
-from hf_prune.card import render_card, render_depth_card
+from hf_prune.card import render_depth_card
 from hf_prune.front_matter import card_metadata
 from hf_prune.pictures import HEALING, picture_paths, render_pictures
 from hf_prune.report import Run
-from hf_prune.templating import card_environment
+from hf_prune.templating import NO_BREAK, card_environment
 from tests.sample_cards import (
     RUNS,
     bare_run,
@@ -60,6 +60,11 @@ each_run = pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in 
 MakeRun = Callable[[], Run]
 
 
+def render_card(run: Run, repo_id: str | None = None) -> str:
+    """The card with plain spaces, so that its rows can be quoted."""
+    return card.render_card(run, repo_id).replace(NO_BREAK, " ")
+
+
 def tables(text: str) -> Iterator[list[str]]:
     yield from (block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE))
 
@@ -73,9 +78,9 @@ def prose(text: str) -> str:
 
 
 def test_card_reads_as_agreed(golden: Callable[[str, str], None]) -> None:
-    golden("model_card.md", render_card(healed_run()))
-    golden("grown_card.md", render_card(sample_grown_run()))
-    golden("sorted_card.md", render_card(sample_sorted_run(), "someone/SmolLM2-135M-sorted"))
+    golden("model_card.md", card.render_card(healed_run()))
+    golden("grown_card.md", card.render_card(sample_grown_run()))
+    golden("sorted_card.md", card.render_card(sample_sorted_run(), "someone/SmolLM2-135M-sorted"))
 
 
 @each_run
@@ -202,6 +207,12 @@ def test_card_does_not_speak_of_many_texts_at_once_where_they_were_not_tried() -
     alone = {"batch_size": None, "batch_tokens_per_second": None, "batch_tokens_per_second_range": None}
     speeds = tuple(replace(speed, **alone) for speed in run.speeds)
     assert "at once" not in section(render_card(replace(run, speeds=speeds)), "Speed")
+
+
+def test_figures_in_a_table_stay_on_one_line() -> None:
+    text = card.render_card(sample_run())
+    assert f"| 65.6{NO_BREAK}±{NO_BREAK}6.0{NO_BREAK}% |" in text
+    assert NO_BREAK not in re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)
 
 
 def test_card_shows_tasks_of_either_kind_apart() -> None:

@@ -14,6 +14,7 @@ from hf_prune.damage import hardest_hit, rises
 from hf_prune.encoder_card import render_encoder_card
 from hf_prune.records import DECODER, to_json
 from hf_prune.report import Run
+from hf_prune.templating import NO_BREAK
 from tests.sample_cards import RUNS, healed_run
 from tests.sample_run import sample_encoder_run
 
@@ -130,7 +131,8 @@ def _of_growth(run: Run) -> Iterator[str]:
 
 
 def rendered(run: Run) -> str:
-    return (render_card if run.dense.kind == DECODER else render_encoder_card)(run)
+    render = render_card if run.dense.kind == DECODER else render_encoder_card
+    return render(run).replace(NO_BREAK, " ")
 
 
 @pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
