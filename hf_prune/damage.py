@@ -138,7 +138,7 @@ def damage_section(run: Run) -> dict[str, Any]:
     writings = {writing.variant: writing for writing in run.writings}
     before, after = writings.get("dense"), writings.get(variant)
     return {
-        "rises": rises((*run.perplexities, *run.perplexities_elsewhere), variant),
+        "text_rises": rises((*run.perplexities, *run.perplexities_elsewhere), variant),
         "hits": {
             "chosen": hardest_hit(run.scores, variant, generates=False),
             "written": hardest_hit(run.scores, variant, generates=True),

@@ -67,6 +67,8 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "healing": run.healing,
         "training": "healing",
         "items": None,
+        "further_texts": [],
+        "task_data": [],
         "result": measured[run.result.variant],
         "cut": measured["cut"],
         "bridged": measured.get("bridged"),

@@ -6,10 +6,11 @@ they see records and filters, and reach neither files nor attributes that begin 
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import ChoiceLoader, FileSystemLoader, FunctionLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hf_prune.choose.blocks import ranges
@@ -39,6 +40,8 @@ from hf_prune.records import Presentation
 HERE = Path(__file__).parent
 FOLDERS = (HERE / "templates", HERE.parent / "templates")  # of the wheel, and of an editable install
 BASE = "model_card.md.j2"  # what a user's template extends, whatever kind of model the card is of
+NO_BREAK = "\N{NO-BREAK SPACE}"
+OWN = "the user's own template"
 CARDS = (BASE, "encoder_card.md.j2")
 
 
@@ -58,15 +61,23 @@ def rendered(template: str, context: Mapping[str, Any], presentation: Presentati
         text = card_environment().get_template(template).render(context)
     else:
         text = _rendered_by(own, presentation.template_name if presentation else None, template, context)
+    text = re.sub(r"^\|.*$", lambda row: _unbroken(row[0]), text, flags=re.MULTILINE)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _unbroken(row: str) -> str:
+    """A row of a table whose figures stay on one line: no break before an error or a percent sign."""
+    return re.sub(r"(?<=\d) %", f"{NO_BREAK}%", row.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"))
 
 
 def _rendered_by(own: str, name: str | None, template: str, context: Mapping[str, Any]) -> str:
     environment = card_environment()
     base, _, _ = environment.loader.get_source(environment, template) if environment.loader else ("", "", "")
-    environment.loader = ChoiceLoader([DictLoader({BASE: base, "own": own}), FileSystemLoader(FOLDERS)])
+    sources = {BASE: (base, BASE, None), OWN: (own, OWN, None)}
+    loader = ChoiceLoader([FunctionLoader(sources.get), FileSystemLoader(FOLDERS)])
+    environment = environment.overlay(loader=loader)
     try:
-        return environment.get_template("own").render(context)
+        return environment.get_template(OWN).render(context)
     except (TemplateError, ValueError, TypeError, ArithmeticError) as error:
         line = _line_of(error)
         raise UnusableTemplate(
@@ -79,15 +90,16 @@ def _line_of(error: BaseException) -> int | None:
     """The line of the user's template that an error comes from, where it comes from there."""
     line, traceback = None, error.__traceback__
     while traceback is not None:
-        # Jinja rewrites tracebacks: a frame of a template bears its name and the template's line.
-        if traceback.tb_frame.f_code.co_filename in ("own", "<template>", "<unknown>"):
+        # Jinja rewrites tracebacks: a frame of a template bears its file's name and the template's line.
+        if traceback.tb_frame.f_code.co_filename == OWN:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return line
 
 
+@cache
 def card_environment() -> ImmutableSandboxedEnvironment:
-    """What the templates are compiled and rendered in."""
+    """What the templates are compiled and rendered in; each is compiled once."""
     environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(FOLDERS),
         undefined=StrictUndefined,

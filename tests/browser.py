@@ -26,7 +26,7 @@ div.table { max-width: 100%; overflow-x: auto; } table { border-collapse: collap
 td, th { border: 1px solid var(--line); padding: 6px 10px; }
 pre { background: var(--code); border: 1px solid var(--line); padding: 12px; overflow-x: auto; }
 pre { font-size: 13px; } code { font-family: "DejaVu Sans Mono", monospace; font-size: 0.88em; }
-code { overflow-wrap: anywhere; } pre code { overflow-wrap: normal; }
+code { overflow-wrap: anywhere; } pre code, td code { overflow-wrap: normal; }
 """.replace("COLUMN", str(COLUMN))
 # Runs in the page once it is whole, and leaves what it found as JSON in its last element.
 SCRIPT = """
@@ -63,8 +63,12 @@ window.onload = () => {
   found.headings = [...document.querySelectorAll("h1, h2, h3, h4")]
     .map(h => [Number(h.tagName[1]), h.innerText]);
   found.links = [...document.querySelectorAll("main a")].map(a => a.getAttribute("href"));
-  document.documentElement.className = "dark"; found.dark = contrast();
-  document.documentElement.className = "light"; found.light = contrast();
+  const scheme = document.documentElement.className;
+  for (const each of ["light", "dark"]) {
+    document.documentElement.className = each;
+    found[each] = contrast();
+  }
+  document.documentElement.className = scheme;
   const words = main.cloneNode(true);
   words.querySelectorAll("pre, code").forEach(e => e.remove());
   found.text = words.textContent;

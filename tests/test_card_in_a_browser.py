@@ -20,7 +20,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium"),
 ]
-RAW = re.compile(r"\|\s*:?---|\{\{|\{%|\bNone\b|\bnan\b|\bUndefined\b|\]\(|\*\*|^#{1,6} ", re.MULTILINE)
+RAW = re.compile(
+    r"\|\s*:?---|\{\{|\{%|\bNone\b(?! of these)|\bnan\b|\bUndefined\b|\]\(|\*\*|^#{1,6} ", re.MULTILINE
+)
 LEGIBLE = 4.5  # the contrast that WCAG asks of text
 
 

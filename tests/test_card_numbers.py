@@ -14,6 +14,7 @@ from hf_prune.damage import hardest_hit, rises
 from hf_prune.encoder_card import render_encoder_card
 from hf_prune.records import DECODER, to_json
 from hf_prune.report import Run
+from hf_prune.templating import NO_BREAK
 from tests.sample_cards import RUNS, healed_run
 from tests.sample_run import sample_encoder_run
 
@@ -130,7 +131,8 @@ def _of_growth(run: Run) -> Iterator[str]:
 
 
 def rendered(run: Run) -> str:
-    return (render_card if run.dense.kind == DECODER else render_encoder_card)(run)
+    render = render_card if run.dense.kind == DECODER else render_encoder_card
+    return render(run).replace(NO_BREAK, " ")
 
 
 @pytest.mark.parametrize("make", RUNS, ids=[make.__name__ for make in RUNS])
@@ -170,5 +172,8 @@ def test_hardly_any_altered_figure_passes_for_another() -> None:
     places = [match for match in NUMBER.finditer(said) if "." in match[0]]
     assert len(places) > 150
     altered = [f"{match[0][:-1]}{(int(match[0][-1]) + 3) % 10}" for match in places]
-    missed = [number for number in altered if not unknown_numbers(f"\n---\n{number}", run)]
-    assert len(missed) < 0.1 * len(altered), missed
+    missed = [number for number in altered if unknown_numbers(f"\n---\n{number}", run) == []]
+    # Two digits are soon met by chance; of longer figures next to none may be.
+    long = [number for number in altered if len(number) > 4]
+    assert len(missed) < 0.25 * len(altered), missed
+    assert len(set(missed) & set(long)) < 0.1 * len(long), missed

@@ -2,17 +2,21 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from hf_prune.card import render_card
 from hf_prune.choose.criteria import CRITERIA
 from hf_prune.cli import cli
+from hf_prune.presentation import check_template
 from hf_prune.recipe_files import parse_recipe_file
-from hf_prune.records import Healing, HealingPlan
+from hf_prune.records import Healing, HealingPlan, Presentation
 from hf_prune.report import Analysis, Evaluation, Run
 from tests.plain import plain_logits
+from tests.sample_run import sample_run
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,6 +75,19 @@ def test_the_recipe_that_is_shown_can_be_followed():
     file = parse_recipe_file(shown, "mine.yaml")
     assert file.options["lr"] == 3e-4
     assert file.cited is not None
+
+
+def test_the_template_that_is_shown_can_be_used_and_all_blocks_are_named():
+    text = (ROOT / "docs" / "card.md").read_text()
+    shown = text.split("<!-- template -->\n```jinja\n")[1].split("```\n<!-- /template -->")[0]
+    check_template(shown, "shown")
+    run = replace(sample_run(), presentation=Presentation(template_name="shown", template=shown))
+    card = render_card(run)
+    assert "Made for the readers of the sea archive." in card
+    assert "- Its 22 layers were never tried on Portuguese." in card
+    named = re.findall(r"`(\w+)`", text.split("in the order of the card: ")[1].split(". `run` has")[0])
+    template = (ROOT / "templates" / "model_card.md.j2").read_text()
+    assert named == re.findall(r"{% block (\w+) %}", template)
 
 
 def test_every_option_of_a_launcher_that_is_named_exists():

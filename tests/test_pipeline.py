@@ -71,11 +71,12 @@ def test_the_published_model_loads_by_its_id_and_decodes_alike_with_and_without_
 
 def test_the_published_card_says_what_the_run_measured(pushed: Finished) -> None:
     data = ModelCard.load(PUBLISHED).data
-    measured = {p["variant"]: p["perplexity"] for p in pushed.run["perplexities"]}
+    published = pushed.run["result"]["variant"]
+    (measured,) = [p["perplexity"] for p in pushed.run["perplexities"] if p["variant"] == published]
+    (chosen,) = [c["accuracy"] for c in pushed.run["choices"] if c["variant"] == published]
     assert (data.base_model, data.license, data.language) == (BASE, "apache-2.0", ["en"])
-    (result,) = data.eval_results
-    assert result.metric_type == "perplexity"
-    assert result.metric_value == measured[pushed.run["result"]["variant"]]
+    told = [(result.metric_type, result.metric_value) for result in data.eval_results]
+    assert told[:2] == [("perplexity", measured), ("accuracy", chosen)]
 
 
 def test_what_is_published_is_the_model_folder_to_the_byte(pushed: Finished, home_hub: LoopbackHub) -> None:
@@ -128,6 +129,28 @@ def test_the_same_command_again_computes_nothing_and_pushes_nothing(
     assert after == before
     assert home_hub.calls_to("POST", "/commit/") == []
     assert home_hub.calls_to("PUT") == []
+
+
+def test_another_template_rewrites_the_card_of_a_finished_run_and_computes_nothing(
+    pushed: Finished, copied: Path, tmp_path: Path
+) -> None:
+    template, notes = tmp_path / "ours.md.j2", tmp_path / "notes.md"
+    template.write_text(
+        '{% extends "model_card.md.j2" %}{% block title %}# {{ run.name }}, ours\n\n{% endblock %}'
+    )
+    notes.write_text("Made for the archive.")
+    own = ("--template", str(template), "--notes", str(notes))
+    stage = times_of(copied / "stages")["run.json"]
+    card = copied / "model" / "README.md"
+    assert hf_prune(*pushed.words, "--output", str(copied), *own).code == 0
+    assert "\n# tiny-4L, ours\n" in card.read_text()
+    assert "\n## Notes\n\nMade for the archive.\n" in card.read_text()
+    recorded = json.loads((copied / "run.json").read_text())
+    assert recorded["presentation"]["template"] == template.read_text()
+    assert recorded == json.loads((copied / "model" / "hf_prune.json").read_text())
+    assert hf_prune(*pushed.words, "--output", str(copied)).code == 0
+    assert ", ours" not in card.read_text()
+    assert times_of(copied / "stages")["run.json"] == stage
 
 
 def test_json_is_one_document_on_stdout(pushed: Finished, copied: Path, home_hub: LoopbackHub) -> None:

@@ -29,6 +29,7 @@ from hf_prune.records import (
     Tournament,
     Trial,
 )
+from tests.sample_cards import greedy_run
 from tests.sample_run import (
     sample_bridge,
     sample_depth,
@@ -231,6 +232,15 @@ def test_layer_map_is_such_a_picture_too(num_layers: int, layers: str) -> None:
 @pytest.mark.parametrize(("num_trials", "num_layers"), [(1, 2), (3, 6), (40, 30), (12, 126)])
 def test_tournament_is_such_a_picture_too(num_trials: int, num_layers: int) -> None:
     check_picture(plots.tournament(tournament(num_trials, num_layers)))
+
+
+def test_removals_are_such_a_picture_too() -> None:
+    run = greedy_run()
+    order = run.similarity.removal_order
+    assert order is not None
+    check_picture(plots.removals(order, run.plan))
+    # What was chosen is marked: without it the picture is another.
+    assert plots.removals(order, run.plan) != plots.removals(order, replace(run.plan, kept=(0,)))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hf_prune.records import Presentation, from_data, to_json
 from hf_prune.templating import card_environment
 from tests.sample_cards import noted_run
 from tests.sample_run import sample_encoder_run, sample_run
+from tests.tool import hf_prune
 
 EXTENDS = '{% extends "model_card.md.j2" %}\n'
 BLOCKS = [
@@ -110,7 +111,8 @@ def test_a_fault_is_found_with_its_line_before_anything_is_done(tmp_path: Path, 
 def test_what_a_template_sets_itself_and_what_loops_give_is_no_unknown_value() -> None:
     check_template(
         EXTENDS + "{% block lead %}{% set much = 3 %}{% for each in run.perplexities %}"
-        "{{ loop.index }} {{ each.perplexity | figure }} {{ much }} {{ run.growth.layers }} {{ origin }}{% endfor %}{% endblock %}",
+        "{{ loop.index }} {{ each.perplexity | figure }} {{ much }} {{ run.growth.layers }} {{ origin }}"
+        "{% endfor %}{% endblock %}",
         "ours.md.j2",
     )
 
@@ -150,3 +152,11 @@ def test_a_template_reaches_nothing_but_the_records(attack: str) -> None:
     run = replace(sample_run(), presentation=Presentation(template_name="ours", template=text))
     with pytest.raises(UnusableTemplate):
         render_card(run)
+
+
+def test_a_fault_in_a_template_stops_a_run_before_the_model_is_looked_for(tmp_path: Path) -> None:
+    template = written(tmp_path, EXTENDS + "{% block leed %}{% endblock %}")
+    stopped = hf_prune("run", "no/such-model", "--template", str(template), "--output", str(tmp_path / "run"))
+    assert stopped.code == 2
+    assert "ours.md.j2, line 2: the card has no block 'leed'" in stopped.error()
+    assert not (tmp_path / "run").exists()

@@ -39,7 +39,7 @@ def removals(order: RemovalOrder, plan: Plan) -> bytes:
     add_grid(axes)
     scale = choose_scale(order.losses)
     set_scale(axes, scale)
-    style(axes, f"Loss as layers are taken out one by one, nats per token ({scale.label})")
+    style(axes, f"Loss by layers left, nats per token ({scale.label})")
     axes.xaxis.set_major_locator(whole_numbers())
     axes.set_xlabel("layers left", fontsize=FONT_SIZE, color=INK)
     axes.plot(left, order.losses, **TRIED)
