@@ -175,7 +175,7 @@ EXPORT = (
         "--format",
         field="formats",
         metavar="LIST",
-        help=f"Forms of the result beside safetensors: {', '.join(FORMATS)}.",
+        help=f"Forms of the result: {', '.join(FORMATS)}; the first there always is.",
     ),
     click.option(
         "--max-shard-size",

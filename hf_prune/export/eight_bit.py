@@ -28,13 +28,15 @@ def write_eight_bit(source: Path, target: Path) -> None:
 
     quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), bits=BITS, block_size=BLOCK)
     quantizer.process()
+    data = target.with_name(f"{target.name}_data")
     onnx.save_model(
         quantizer.model.model,
         str(target),
         save_as_external_data=True,
         all_tensors_to_one_file=True,
-        location=f"{target.name}_data",
+        location=data.name,
     )
+    data.chmod(target.stat().st_mode)  # onnx lets nobody else read it
 
 
 def compare_quantized(quantized: Runner, whole: Runner, windows: Array) -> tuple[Check, float]:

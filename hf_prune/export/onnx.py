@@ -80,7 +80,7 @@ def optimum_name(traced: str) -> str:
     if match is None:
         raise UnsupportedModel(
             f"its graph has {traced}, which the ONNX layout of optimum has no name for: its cache holds more "
-            f"than keys and values"
+            f"than keys and values (a window, a recurrent state)"
         )
     side, layer, what = match.groups()
     return f"{'past_key_values' if side == 'input' else 'present'}.{layer}.{what}"
