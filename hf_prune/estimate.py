@@ -6,6 +6,8 @@ from hf_prune.choose.blocks import blocks_of
 from hf_prune.choose.criteria import AUTO, CRITERIA, probe_passes
 from hf_prune.environment import Machine
 from hf_prune.evaluate.items import OPTIONS, STRETCH, item_lengths
+from hf_prune.evaluate.speed import TIMED_TOKENS
+from hf_prune.evaluate.writing import BEGINNING, NEW_TOKENS, TEXTS
 from hf_prune.grow.places import places_for
 from hf_prune.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.heal.settings import lessons_bytes, plan_healing
@@ -54,8 +56,9 @@ def estimate(
     predicted = windows * recipe.sequence_length
     passage, continuation = item_lengths(min(STRETCH, recipe.sequence_length))
     options = OPTIONS * recipe.choice_items  # of a file they are thought to be as many and as long
-    evaluated = predicted + options * (passage + continuation)
-    predicted += options * continuation
+    written = TEXTS * min(BEGINNING + NEW_TOKENS, recipe.sequence_length)
+    evaluated = predicted + options * (passage + continuation) + written
+    predicted += options * continuation + written
     bridges = "none" if count == 0 else recipe.bridge
     contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if bridges == AUTO else 0
     shorter = 2 if healing.method == "none" else 3  # cut, bridged and healed checkpoints
@@ -78,6 +81,7 @@ def estimate(
         choosing_seconds=one_pass * choosing_passes(recipe, dense.num_layers, count),
         repairing_seconds=one_pass * BRIDGE_PASSES.get(bridges, 2.0) + contest * (one_pass / tokens + head),
         evaluating_seconds=(1 + shorter * depth) * one_pass * evaluated / tokens
+        + (1 + depth) * one_pass * TIMED_TOKENS / tokens
         + (1 + shorter) * head * predicted,
         healing_method=healing.method,
         healing_reason=healing.reason,

@@ -9,7 +9,13 @@ import pytest
 from hf_prune import console
 from hf_prune.pipeline import Outcome
 from hf_prune.report import Run
-from tests.sample_run import sample_grown_run, sample_run, sample_sorted_run, sample_speculation
+from tests.sample_run import (
+    sample_grown_run,
+    sample_run,
+    sample_sorted_run,
+    sample_speculation,
+    sample_writing,
+)
 
 
 def shown(run: Run, capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> tuple[str, str]:
@@ -32,6 +38,19 @@ def test_the_table_has_a_column_for_each_variant(capsys: pytest.CaptureFixture[s
     assert row(err, "accuracy") == ["accuracy", "65.6 %", "42.2 %", "51.6 %", "59.4 %"]
     assert row(err, "stability") == ["stability", "", "69.1 %", "76.3 %", "88.1 %"]
     assert row(err, "tokens/s") == ["tokens/s", "31.4", "", "", "41.8"]
+
+
+def test_what_was_written_and_read_elsewhere_has_rows_too(capsys: pytest.CaptureFixture[str]) -> None:
+    run = sample_run(variants=("cut",))
+    writings = (sample_writing("dense", 0.0312, None), sample_writing("cut", 0.4101, 7.5))
+    run = replace(run, perplexities_elsewhere=run.perplexities, writings=writings)
+    _, err = shown(run, capsys)
+    assert row(err, "in another domain") == ["in another domain", "20.12", "61.25"]
+    assert row(err, "repetition") == ["repetition", "3.1 %", "41.0 %"]
+    assert row(err, "in a batch") == ["in a batch", "97.4", "129.7"]
+    assert row(err, "first token") == ["first token", "158 ms", "117 ms"]
+    _, err = shown(replace(run, writings=(), writings_reason="no room"), capsys)
+    assert "writing was not measured: no room\n" in err
 
 
 def test_a_line_says_what_healing_gave(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ BATCH = 8
 ROUNDS, BATCH_ROUNDS = 8, 4  # of one text at a time, and of a batch; the first of either does not count
 LEAST_ROUNDS = 3
 ENOUGH_SECONDS = 60  # after which there are no more rounds than that
+TIMED_TOKENS = (ROUNDS + BATCH_ROUNDS * BATCH) * (PROMPT_TOKENS + NEW_TOKENS)  # of each model
 
 Timed = tuple[float, float]  # seconds to the first token, and from there to the last
 Ask = Callable[[int | str], Any]  # how many texts to write, or "facts", to what is found

@@ -133,7 +133,7 @@ def _answer(work: Work, variant: str, folder: Path) -> Answers:
 def _writing(work: Work, folders: Mapping[str, Path]) -> WritingTrial:
     """What every variant writes, the original first; where that cannot be loaded, none is asked."""
     if work.dense.kind != DECODER:
-        return WritingTrial(writings=(), reason="an encoder writes nothing")
+        return WritingTrial(writings=(), reason=None)
     written: list[Continuations] = []
     for variant, folder in folders.items():
         written.append(_continuations(work, variant, folder))
