@@ -342,6 +342,8 @@ def test_every_option_survives_the_way_into_a_file_and_back():
                 if field == "prompts"
                 else {"heal": "partial"}
                 if field == "train_head"
+                else {"tasks": "arc_easy"}
+                if field in ("limit", "fewshot", "tasks_from", "min_score")
                 else {}
             )
             recipe = Recipe(model="m", **also, **options)

@@ -141,7 +141,7 @@ def figures(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "task": task,
             "version": str(found["versions"].get(task)),
             "generates": any(found["configs"][part]["output_type"] == "generate_until" for part in parts),
-            "num_fewshot": found["n-shot"].get(task) or 0,
+            "num_fewshot": max(found["n-shot"].get(part) or 0 for part in parts),
             "num_items": sum(found["n-samples"][part]["effective"] for part in parts),
             "sha256": _items_digest(parts, found["samples"]),
             "harness": found["lm_eval_version"],

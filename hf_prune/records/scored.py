@@ -18,7 +18,7 @@ class TaskScore:
     stderr: float | None
     higher_is_better: bool
     generates: bool  # the model writes its answer; else it chooses among given ones
-    num_fewshot: int
+    num_fewshot: int  # of a group whose tasks differ the most
     num_items: int
     sha256: str  # of the items with their prompts, in order
     harness: str  # its version
