@@ -104,14 +104,11 @@ def _show_table(run: Run) -> None:
         "stability": {
             c.variant: f"{100 * c.stability:.1f} %" for c in run.choices if c.stability is not None
         },
-<<<<<<< HEAD
         **{
             name: {s.variant: _with_error(".4f", s.value, s.stderr) for s in scores}
             for name, scores in _by_figure(run.scores).items()
         },
-=======
         "repetition": {w.variant: f"{100 * w.repetition:.1f} %" for w in run.writings},
->>>>>>> wt_written
         "parameters": {v: f"{run.anatomy_of(v).parameters / 1e6:,.1f} M" for v in variants},
         "first token": {s.variant: f"{1000 * s.first_token_seconds:.0f} ms" for s in run.speeds},
         "tokens/s": {s.variant: f"{s.decode_tokens_per_second:.1f}" for s in run.speeds},
@@ -130,13 +127,10 @@ def _show_table(run: Run) -> None:
         tell(_healed(run))
     if run.speed_reason:
         tell(f"speed was not measured: {run.speed_reason}")
-<<<<<<< HEAD
     if run.scores_reason:
         tell(f"not all tasks were measured: {run.scores_reason}")
-=======
     if run.writings_reason:
         tell(f"writing was not measured: {run.writings_reason}")
->>>>>>> wt_written
     for found in run.speculations:
         tell(_drafted(found))
     if run.speculation_reason:
