@@ -242,6 +242,7 @@ def test_images_come_from_a_folder_and_the_card_says_so(tiny_encoders: TinyEncod
         (("--method", "taylor"), "--method taylor needs a loss, and this model is a text encoder"),
         (("--max-loss", "0.1"), "--max-loss needs a loss"),
         (("--heal", "lora"), "--heal lora needs a loss"),
+        (("--eval-elsewhere", "other.txt"), "--eval-elsewhere is for perplexity, which needs a loss"),
     ],
 )
 def test_what_needs_a_loss_is_refused_before_anything_is_measured(

@@ -19,6 +19,7 @@ NEEDED = (
     "hf_prune/templates/model_card.md.j2",
     "hf_prune/texts/c4_calibration.jsonl.gz",
     "hf_prune/texts/c4_heldout.jsonl.gz",
+    "hf_prune/texts/letters_heldout.jsonl.gz",
 )
 
 

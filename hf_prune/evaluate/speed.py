@@ -176,18 +176,20 @@ def _process(folder: str, asked: dict[str, Any]) -> Iterator[Ask]:
     theirs.close()  # so that a process that dies ends the wait
 
     def ask(question: int | str) -> Any:
-        ours.send(question)
         try:
+            ours.send(question)
             answer = ours.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise SystemExit(f"the process of {Path(folder).name} died, as one without memory does") from None
         if isinstance(answer, Exception):
             raise SystemExit(first_line(answer))
         return answer
 
-    yield ask
-    process.terminate()
-    process.join()
+    try:
+        yield ask
+    finally:
+        process.terminate()
+        process.join()
 
 
 def _answer(connection: Connection, folder: str, asked: dict[str, Any]) -> None:
