@@ -74,6 +74,7 @@ SAMPLES = [
     ),
     sample_writing("dense", 0.12, None),
     sample_export(),
+    records.Presentation(template_name="ours.md.j2", template="{{ run.name }}", notes=None),
     records.CutLosses(losses=(1.0, 2.5), divergences=(0.0, 0.5)),
     records.RemovalOrder(layers=(3, 1), losses=(1.5, 2.0), width=None, text=RUN.similarity.calibration),
 ]
