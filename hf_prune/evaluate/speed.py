@@ -31,7 +31,7 @@ NEW_TOKENS = 16
 BATCH = 8
 ROUNDS, BATCH_ROUNDS = 8, 4  # of one text at a time, and of a batch; the first of either does not count
 LEAST_ROUNDS = 3
-ENOUGH_SECONDS = 60  # after which there are no more rounds than that
+ENOUGH_SECONDS = 20  # for either, after which there are no more rounds than that
 TIMED_TOKENS = (ROUNDS + BATCH_ROUNDS * BATCH) * (PROMPT_TOKENS + NEW_TOKENS)  # of each model
 
 Timed = tuple[float, float]  # seconds to the first token, and from there to the last

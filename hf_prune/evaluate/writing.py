@@ -67,18 +67,17 @@ def write(
 
 
 @torch.inference_mode()
-def _written(model: torch.nn.Module, beginnings: torch.Tensor, most: int) -> tuple[tuple[int, ...], ...]:
+def _written(model: Any, beginnings: torch.Tensor, most: int) -> tuple[tuple[int, ...], ...]:
     """What follows each beginning, to the end of text, which is part of it, or to `most` tokens."""
     from transformers import GenerationConfig
 
-    writer: Any = model
-    ends = writer.generation_config.eos_token_id
+    ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
     # In place of the model's own, which may ask for sampling or forbid repetition.
-    writer.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(
         do_sample=False, max_new_tokens=most, eos_token_id=ends or None, pad_token_id=(ends or [0])[0]
     )
-    ids = writer.generate(beginnings, attention_mask=torch.ones_like(beginnings))
+    ids = model.generate(beginnings, attention_mask=torch.ones_like(beginnings))
     texts = ids[:, beginnings.shape[1] :].tolist()
     stops = [next((n + 1 for n, token in enumerate(text) if token in ends), len(text)) for text in texts]
     return tuple(tuple(text[:stop]) for text, stop in zip(texts, stops, strict=True))
