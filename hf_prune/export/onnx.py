@@ -6,18 +6,15 @@ look for: `onnx/model.onnx` with the inputs `past_key_values.N.key` and `.value`
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from hf_prune.errors import UnsupportedModel
 from hf_prune.export.comparison import Array, Cache, Runner, positions_of
-
-if TYPE_CHECKING:
-    import onnx_ir
 
 FILE = "onnx/model.onnx"
 SAMPLE_LENGTH = 6  # tokens; any lengths fit the graph later
@@ -50,9 +47,10 @@ def write_onnx(model: Any, path: Path) -> None:
 
 
 @torch.no_grad()
-def _traced(model: Any) -> "onnx_ir.Model":
-    """The graph of several tokens that follow a cache, which may be empty."""
-    from transformers.exporters import OnnxConfig, OnnxExporter
+def _traced(model: Any) -> Any:
+    """The graph of several tokens that follow a cache, which may be empty, as a model of `onnx_ir`."""
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
     from transformers.exporters.utils import decompose_for_generation
 
     generator = torch.Generator().manual_seed(0)
@@ -63,9 +61,8 @@ def _traced(model: Any) -> "onnx_ir.Model":
     parts = decompose_for_generation(
         model, {"input_ids": tokens, "attention_mask": mask}, multi_token_decode=True
     )
-    traced, inputs = parts["decode"]
-    program: onnx_ir.Model = OnnxExporter().export(traced, inputs, OnnxConfig(dynamic=True)).program
-    return program
+    traced: Any = parts["decode"][0]
+    return OnnxExporter().export(traced, parts["decode"][1], OnnxConfig(dynamic=True)).program
 
 
 def optimum_name(traced: str) -> str:
@@ -86,7 +83,7 @@ def optimum_name(traced: str) -> str:
     return f"{'past_key_values' if side == 'input' else 'present'}.{layer}.{what}"
 
 
-def _name_dimensions(graph: "onnx_ir.Graph") -> None:
+def _name_dimensions(graph: Any) -> None:
     """Give the axes that vary names that say what they are, in place of the tracer's symbols."""
     import onnx_ir
 
@@ -100,7 +97,7 @@ def _name_dimensions(graph: "onnx_ir.Graph") -> None:
     for name, value in inputs.items():
         if TRACED_CACHE.fullmatch(name):
             meanings.setdefault(str(value.shape[CACHED_LENGTH]), "past_sequence_length")
-    values: Iterable[onnx_ir.Value] = (
+    values = (
         *graph.inputs,
         *(output for node in graph.all_nodes() for output in node.outputs),
     )

@@ -20,6 +20,7 @@ from hf_prune.records import ExportTrial, from_data
 from tests.tool import FEW, Finished, hf_prune, nothing_changes
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "exports.md"
+pytestmark = pytest.mark.timeout(900)  # the tracer takes its time where others work too
 TOKENS = np.random.default_rng(0).integers(2, 320, (2, 64))
 OWN_SPLIT = {"type": "Split", "pattern": {"String": " "}, "behavior": "Isolated", "invert": False}
 
