@@ -90,9 +90,10 @@ def read_record(path: Path) -> Recorded:
     if version < SCHEMA_VERSION:
         known = {name: value for name, value in data.items() if name in get_type_hints(Run)}
         left_out = tuple(name for name in MAY_BE_LEFT_OUT if known.get(name))
+        depths = [{**depth, "speed": None} for depth in known.get("depths") or ()]
         try:
             return Recorded(
-                run=from_data(Run, known | dict.fromkeys(left_out, ())),
+                run=from_data(Run, {**known, **dict.fromkeys(left_out, ()), "depths": depths}),
                 schema_version=version,
                 left_out=left_out,
             )
