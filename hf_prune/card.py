@@ -169,6 +169,8 @@ def _titles(run: Run) -> dict[str, str]:
 
 def _healer(run: Run) -> str | None:
     """How the weights were trained, in a few words; None where they were not."""
+    if run.healing.plan.method == "sorted" and not run.depths:
+        return "training all of its weights"
     if run.healing.plan.method == "sorted" and run.recipe.sample_depths:
         return "training its depths, one a step"
     return HEALERS.get(run.healing.plan.method)

@@ -276,15 +276,22 @@ def verify(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
 
 @cli.command(epilog="\b\nExample:\n  hf-prune card ./Llama-2-7b-hf-24L")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@options_of(MANNER)
-def card(folder: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Write the card and the pictures of a finished RUN anew, from its record."""
+@options_of(CARD, MANNER)
+def card(
+    folder: Path, template: Path | None, notes: Path | None, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """Write the card and the pictures of a finished RUN anew, from its record.
+
+    With --template or --notes these take the place of what the run was given.
+    """
     from hf_prune import console
 
     console.quieten_libraries(quiet=quiet)
     from hf_prune.finished import read_finished, rebuild
+    from hf_prune.presentation import read_presentation
 
-    console.show_card(rebuild(read_finished(folder)), as_json=as_json)
+    added = read_presentation(template, notes)
+    console.show_card(rebuild(read_finished(folder), added), as_json=as_json)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune push ./Llama-2-7b-hf-24L --public")

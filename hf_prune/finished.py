@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,9 +13,9 @@ from hf_prune.disk import whole_folder, write_whole
 from hf_prune.errors import UnreadableRecord
 from hf_prune.pictures import render_pictures
 from hf_prune.progress import Reporter
-from hf_prune.publication import card_of, check_publication, publish
+from hf_prune.publication import card_of, check_publication, publish, write_card
 from hf_prune.recipe import Publication
-from hf_prune.records import Published, from_data
+from hf_prune.records import Presentation, Published, from_data, to_json
 from hf_prune.report import MARKER, SCHEMA_VERSION, Run
 from hf_prune.run_folder import RunFolder
 
@@ -116,11 +116,12 @@ def address_on(card: str) -> str | None:
     return named[1] if named and not named[1].startswith(".") else None
 
 
-def rebuild(finished: Finished) -> Path:
+def rebuild(finished: Finished, presentation: Presentation | None = None) -> Path:
     """Write the card and the pictures of a finished run anew; nothing is touched before all are made.
 
     Args:
         finished: the run; of a sorted one the cards of its depths are written too.
+        presentation: what the user puts into the card; None: what the run was given.
 
     Returns:
         The card.
@@ -130,8 +131,9 @@ def rebuild(finished: Finished) -> Path:
     """
     recorded, model, repo_id = finished.recorded, finished.model, finished.repo_id
     _check_schema(recorded, model)
-    run = recorded.run
-    card, pictures = card_of(run, repo_id), render_pictures(run)
+    run = replace(recorded.run, presentation=presentation) if presentation else recorded.run
+    pictures = render_pictures(run)
+    card_of(run, repo_id)  # so that a fault of a template leaves all as it was
     of_depths: dict[Path, str] = {}
     if finished.folder is not None:
         for depth in run.depths[:-1]:
@@ -143,7 +145,11 @@ def rebuild(finished: Finished) -> Path:
     for place, text in of_depths.items():
         if place.is_dir():
             write_whole(place / "README.md", text)
-    write_whole(model / "README.md", card)
+    if presentation:
+        write_whole(model / MARKER, to_json(run))
+        if finished.folder is not None:
+            write_whole(finished.folder.path / "run.json", to_json(run))
+    write_card(run, model, repo_id)
     return model / "README.md"
 
 

@@ -212,7 +212,8 @@ def _run_stages(
         variants.pop(GROWN, None)  # it computes what it was grown from
     result = sharded(work, result)
     variants[result.variant] = work.place(result)
-    evaluated = evaluate(work, variants, result, healed.healing.plan.depths)
+    trained = healed.healing.plan.depths
+    evaluated = evaluate(work, variants, result, trained if len(trained) > 1 else ())
     exported = export(work, result)
     shown = without_folders(work.recipe)
     written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)

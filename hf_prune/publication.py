@@ -50,7 +50,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
-        _write_card(run, partial, repo_id)
+        write_card(run, partial, repo_id)
         made = f"{run.source.repo_id or run.source.folder}: {run.command}"
         (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
     for depth in run.depths[:-1]:
@@ -71,13 +71,13 @@ def present(run: Run, folder: RunFolder, repo_id: str | None) -> None:
         folder: of the run.
         repo_id: where it is to be published; None: nowhere.
     """
-    _write_card(run, folder.model, repo_id)
+    write_card(run, folder.model, repo_id)
     write_whole(folder.model / MARKER, to_json(run))
     write_whole(folder.path / "run.json", to_json(run))
 
 
-def _write_card(run: Run, place: Path, repo_id: str | None) -> None:
-    """The card, and what puts its figures on leaderboards of the Hub."""
+def write_card(run: Run, place: Path, repo_id: str | None) -> None:
+    """Write the card into a folder, and what puts its figures on leaderboards of the Hub."""
     write_whole(place / "README.md", card_of(run, repo_id))
     for name, text in leaderboard_files(run, repo_id).items():
         write_whole(place / name, text)
@@ -109,7 +109,7 @@ def publish(
         publication: who may see it.
         reporter: is told where it goes.
     """
-    _write_card(run, folder.model, repo_id)
+    write_card(run, folder.model, repo_id)
     reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
     origin = run.source.repo_id or run.source.folder
     done = f"layers {ranges(run.plan.removed)} of {origin} removed" if run.plan.removed else f"from {origin}"

@@ -34,7 +34,7 @@ def card_claims(run: Run, folder: Path, version: str) -> Iterator[Claim]:
     if not path.is_file():
         yield broken(CARD, "README.md", "none", "the file is missing")
         return
-    if getattr(getattr(run, "presentation", None), "template", None):
+    if run.presentation is not None and run.presentation.template is not None:
         # A template can run code, and this one came with the model.
         yield unchecked(CARD, "README.md", "it was made by a template of its author's own, which is not run")
         yield _pictures(run, folder, None if same_version else otherwise)
