@@ -47,7 +47,7 @@ LESSONS = {
     "text": "the text",
     "states": "the original's states after each gap",
 }
-FORMATS = {"onnx": "ONNX", "onnx-8bit": "ONNX, 8 bits", "gguf": "GGUF", "gptq": "GPTQ"}
+FORMATS = {"onnx": "ONNX", "onnx-8bit": "ONNX, 8 bits", "gguf": "GGUF"}
 SHOWN_TASKS = 3  # of each kind in the at-a-glance table; all are further down
 CACHED_TOKENS = 1000  # the at-a-glance table gives the KV cache for this many
 

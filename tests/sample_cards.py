@@ -82,7 +82,7 @@ def healed_run() -> Run:
             sample_writing("bridged", 0.4417, 4.75),
             sample_writing("healed", 0.2125, 9.375),
         ),
-        exports=tuple(sample_export(form) for form in ("onnx", "onnx-8bit", "gguf", "gptq")),
+        exports=tuple(sample_export(form) for form in ("onnx", "onnx-8bit", "gguf")),
         chat_template=True,
     )
 

@@ -193,6 +193,7 @@ def test_card_tells_how_fast_both_are_and_on_what() -> None:
         "| Seconds to the first token | 0.158 (0.154 to 0.165) | 0.117 (0.115 to 0.123) |",
         "| Tokens/s, one text at a time | 31.4 (30.2 to 32.4) | 41.8 (40.2 to 43.1) |",
         "| Tokens/s, 8 texts at once | 97.4 (94.2 to 101) | 130 (125 to 134) |",
+        "| Times as fast, one text at a time |  | 1.33 (1.30 to 1.34) |",
         "| Peak memory | 701 MB | 589 MB |",
         "| KV cache for 1000 tokens | 23 MB | 16.9 MB |",
         "| Size of the weights | 269 MB | 212 MB |",
@@ -204,7 +205,8 @@ def test_card_tells_how_fast_both_are_and_on_what() -> None:
 
 def test_card_does_not_speak_of_many_texts_at_once_where_they_were_not_tried() -> None:
     run = sample_run()
-    alone = {"batch_size": None, "batch_tokens_per_second": None, "batch_tokens_per_second_range": None}
+    batch = ("batch_size", "batch_tokens_per_second", "batch_tokens_per_second_range", "batch_speed_up")
+    alone = dict.fromkeys(batch)
     speeds = tuple(replace(speed, **alone) for speed in run.speeds)
     assert "at once" not in section(render_card(replace(run, speeds=speeds)), "Speed")
 
@@ -247,11 +249,18 @@ def test_card_says_how_each_other_format_is_loaded_and_what_was_checked() -> Non
     assert 'subfolder="onnx", file_name="model.onnx"' in text
     assert 'ONNX, 8 bits: the same with `file_name="model_quantized.onnx"`.' in text
     assert "llama-cli --hf-repo owner/small --hf-file SmolLM2-135M-22L-F16.gguf" in text
-    assert '"owner/small", subfolder="gptq"' in text
     assert "Written and run with onnx 1.23.2, onnxruntime 1.31.1; gguf 0.17.1." in text
     local = section(render_card(healed_run()), "Other formats")
     assert "llama-cli --model ./SmolLM2-135M-22L/SmolLM2-135M-22L-F16.gguf" in local
     assert "## Other formats" not in render_card(sample_run())
+    missing = section(render_card(replace(sample_run(), exports_reason="onnx: no room")), "Other formats")
+    assert "Not all that were asked for are here: onnx: no room." in missing
+
+
+def test_a_model_that_was_trained_as_a_whole_is_no_model_of_many_depths() -> None:
+    text = render_card(replace(sample_sorted_run(), depths=()))
+    assert "with all its layers, trained further by training all of its weights on 299,008 tokens" in text
+    assert "models of their own" not in text
 
 
 def test_card_shows_a_conversation_only_where_the_tokenizer_has_a_template() -> None:

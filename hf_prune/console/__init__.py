@@ -1,0 +1,22 @@
+"""The terminal: the result on stdout, everything else on stderr."""
+
+from hf_prune.console.analysed import show_analysis
+from hf_prune.console.foreseen import show_estimate
+from hf_prune.console.measured import show_evaluation
+from hf_prune.console.result import show, show_card, show_extracted, show_published
+from hf_prune.console.terminal import quieten_libraries, reporter, tell
+from hf_prune.console.verified import show_verification
+
+__all__ = [
+    "quieten_libraries",
+    "reporter",
+    "show",
+    "show_analysis",
+    "show_card",
+    "show_estimate",
+    "show_evaluation",
+    "show_extracted",
+    "show_published",
+    "show_verification",
+    "tell",
+]
