@@ -35,6 +35,10 @@ def losses(run: dict[str, Any]) -> dict[tuple[str, int], str]:
 
 def perplexities(run: dict[str, Any]) -> dict[tuple[str, int], str]:
     """By what was done and depth: on C4."""
+    if not run["depths"]:  # the whole model alone
+        found = zip(("before", "after"), run["perplexities"], strict=True)
+        layers = run["dense"]["num_layers"]
+        return {(when, layers): f"{measured['perplexity']:.2f}" for when, measured in found}
     named = {"before": "truncated", "after": "perplexity"}
     return {
         (when, depth["layers"]): f"{depth[name]['perplexity']:.2f}"
