@@ -33,6 +33,7 @@ EVALUATED = (
     "sequence_length",
     "eval_data",
     "eval_samples",
+    "eval_elsewhere",
     "choices",
     "choice_items",
     "tasks",

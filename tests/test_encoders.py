@@ -28,6 +28,7 @@ from hf_prune.progress import silent
 from hf_prune.prove import check_streaming, expected_logits, prove
 from hf_prune.records import DECODER, IMAGE_ENCODER, TEXT_ENCODER, from_data
 from hf_prune.report import Analysis, Run
+from hf_prune.templating import NO_BREAK
 from tests.encoders import EXACT, REFUSED, build_tiny_encoder, some_inputs
 from tests.matrix import cuts_of
 from tests.plain import edit_json
@@ -195,7 +196,8 @@ def test_the_card_tells_of_the_cosine_and_of_no_perplexity(
     assert ModelCard(text).data.pipeline_tag == tag
     assert f"{loaded_by}.from_pretrained(model_id)" in text
     assert f"None of these {unit} was calibrated on" in text
-    assert f"| {run_of(finished[model_type]).agreements[-1].cosine:.4f} ± " in text.replace("**", "")
+    text = text.replace("**", "").replace(NO_BREAK, " ")
+    assert f"| {run_of(finished[model_type]).agreements[-1].cosine:.4f} ± " in text
     for word in ("perplexity", "Perplexity", "generate(", "last token", "KV cache"):
         assert word not in text
     assert ("Noise and shapes that hf-prune draws itself" in text) == (model_type == "vit")

@@ -95,6 +95,7 @@ def test_says_everything_that_is_not_let_through_at_once():
     assert len(refused("arc_easy=0.45,wikitext=39,arc_easy:acc_norm=0.5", max_loss=0.1)) == 4
 
 
+@pytest.mark.slow
 def test_a_result_that_is_worse_than_let_through_is_kept_and_not_pushed(
     home_hub: LoopbackHub, trained_model: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from tests.tool import FEW, hf_prune
 
+pytestmark = pytest.mark.slow  # whole runs; their parts have tests of their own
+
 TRAINED = ("--heal-tokens", "2000", "--device", "cpu")
 TEXT = Path(__file__).parent.parent / "hf_prune" / "texts" / "c4_healing.jsonl.gz"
 

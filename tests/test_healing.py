@@ -89,6 +89,7 @@ def test_on_a_cpu_nothing_is_trained_unasked(trained_model, tmp_path):
     assert run["healing"]["plan"]["method"] == "none"
 
 
+@pytest.mark.slow
 def test_a_training_that_makes_it_worse_leaves_the_bridged_weights_and_says_so(
     healed, trained_model, tmp_path
 ):
@@ -107,7 +108,7 @@ def test_a_training_that_makes_it_worse_leaves_the_bridged_weights_and_says_so(
 @pytest.mark.parametrize(
     "words",
     [
-        ("partial", "--train-head", "--lr", "1e-3"),
+        pytest.param(("partial", "--train-head", "--lr", "1e-3"), marks=pytest.mark.slow),
         ("replace", "--lr", "1e-3"),
         pytest.param(
             ("replace", "--distill", "--boundary-loss", "0.5", "--lr", "1e-3"), marks=pytest.mark.slow
@@ -127,6 +128,7 @@ def test_every_way_of_healing_brings_perplexity_down(trained_model, tmp_path, wo
     assert measured["healed"] < measured["bridged"]
 
 
+@pytest.mark.slow
 def test_a_cut_without_a_bridge_is_healed_too_and_at_several_gaps(trained_model, tmp_path):
     words = ("--layers", "1,3", "--bridge", "none", "--heal", "replace", "--lr", "1e-3")
     outcome = hf_prune(str(trained_model), *QUICK[2:], *SHORT, *words, "--output", str(tmp_path / "run"))

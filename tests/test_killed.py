@@ -264,6 +264,7 @@ def _train(checkpoint: Path, folder: Path) -> None:
     train_together(session, silent)
 
 
+@pytest.mark.slow
 def test_a_training_killed_after_every_step_ends_with_the_same_weights(trained_model, tmp_path):
     from hf_prune.heal.material import TEXT_FILE
     from hf_prune.heal.text import HealingText, save_text

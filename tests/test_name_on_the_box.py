@@ -29,6 +29,7 @@ def sibling(tiny_models: Callable[..., Path]) -> Mapping[str, bytes]:
     return {"README.md": CARD, **{path.name: path.read_bytes() for path in folder.iterdir()}}
 
 
+@pytest.mark.slow
 def test_the_command_on_the_box_takes_the_sibling_in_transformers_format_and_publishes(
     home_hub: LoopbackHub,
     sibling: Mapping[str, bytes],

@@ -220,6 +220,7 @@ def test_with_the_option_a_folder_is_cut_proved_and_measured(
     assert after == before
 
 
+@pytest.mark.slow
 def test_from_the_hub_it_is_fetched_cut_bridged_published_and_loads(
     home_hub: LoopbackHub, mine: Path, tmp_path: Path
 ) -> None:

@@ -391,7 +391,7 @@ def test_every_field_has_its_option_with_the_same_default(field):
 
 def test_every_option_that_decides_what_is_computed_is_in_the_recipe():
     others = {"push", "repo_id", "private", "yes", "output", "fresh", "as_json", "quiet", "verbose"}
-    others |= {"dry_run", "max_memory", "report_to"}
+    others |= {"dry_run", "max_memory", "report_to", "template", "notes"}
     assert set(options_of_run()) == {field.name for field in fields(Recipe)} | others
 
 

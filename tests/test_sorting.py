@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM
 from tests.hub import LoopbackHub
 from tests.tool import FEW, hf_prune
 
+pytestmark = pytest.mark.slow  # whole runs; their parts have tests of their own
+
 TOKENS = torch.arange(10, 34)[None]
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +202,26 @@ def _write(
         assistant_early_exit=early_exit,
     )
     mask = torch.ones_like(prompt)
-    written: torch.Tensor = model.generate(
-        prompt, attention_mask=mask, generation_config=settings, assistant_model=assistant
-    )
+    with _one_threshold():
+        written: torch.Tensor = model.generate(
+            prompt, attention_mask=mask, generation_config=settings, assistant_model=assistant
+        )
     return written
+
+
+@contextmanager
+def _one_threshold() -> Iterator[None]:
+    """Let proposals end where transformers has it by default: at the first token of a chance below 0.4.
+
+    It moves that limit while it writes where scikit-learn happens to be installed: the same draft would have
+    other figures there.
+    """
+    candidate_generator: Any = import_module("transformers.generation.candidate_generator")
+    asked, candidate_generator.is_sklearn_available = candidate_generator.is_sklearn_available, lambda: False
+    try:
+        yield
+    finally:
+        candidate_generator.is_sklearn_available = asked
 
 
 def _seconds(write: Write, prompts: list[torch.Tensor]) -> float:

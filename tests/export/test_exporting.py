@@ -42,6 +42,7 @@ def published(exported):
     return exported[0]
 
 
+@pytest.mark.slow
 def test_a_graph_counts_when_it_computes_what_the_model_does(exported):
     folder, trial = exported
     assert trial.reason is None
@@ -57,6 +58,7 @@ def test_a_graph_counts_when_it_computes_what_the_model_does(exported):
     assert 0 <= trial.export.divergence < 1e-6
 
 
+@pytest.mark.slow
 def test_the_graph_has_the_names_and_axes_of_optimum(published):
     graph = onnx.load(published / "onnx/model.onnx", load_external_data=False).graph
 
@@ -77,6 +79,7 @@ def test_the_graph_has_the_names_and_axes_of_optimum(published):
     ]
 
 
+@pytest.mark.slow
 def test_a_graph_with_an_altered_weight_does_not_count(published, tmp_path):
     model = model_runner(load_in_float32(published, trust_remote_code=False))
     checks, _ = compare(graph_runner(published / "onnx/model.onnx"), model, TOKENS)
@@ -93,6 +96,7 @@ def test_a_graph_with_an_altered_weight_does_not_count(published, tmp_path):
     assert not checks[0].passed
 
 
+@pytest.mark.slow
 def test_the_code_that_is_shown_runs_the_graph(published, monkeypatch):
     [code] = re.findall(r"```python\n# pip install onnxruntime\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     monkeypatch.chdir(published.parent)

@@ -307,6 +307,7 @@ def by_two_processes(tiny_models, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sequences", "length"), SHARED)
 def test_two_processes_measure_what_one_does(tiny_models, by_two_processes, sequences, length):
     alone = measured(tiny_models("llama"), windows_of(some_tokens(sequences, length)))
