@@ -192,6 +192,7 @@ def test_a_target_decides_how_many_layers_go(tiny_models: TinyModels, tmp_path: 
     assert "--target-params 1000: without any of its layers" in outcome.error()
 
 
+@pytest.mark.slow
 def test_a_target_of_memory_is_met_by_the_run_that_follows_and_by_no_shallower_one(
     tiny_models: TinyModels, tmp_path: Path
 ) -> None:

@@ -257,6 +257,7 @@ def test_the_python_api_in_another_folder_gives_the_same_layers_and_bytes(
     assert weights == (pushed.folder / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_without_a_bridge_the_cut_of_the_tagged_revision_is_published(
     home_hub: LoopbackHub, tiny_models: TinyModels, tmp_path: Path
 ) -> None:

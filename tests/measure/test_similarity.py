@@ -325,6 +325,7 @@ def test_two_processes_measure_what_one_does(tiny_models, by_two_processes, sequ
     assert described == [(scores.criterion, scores.text) for scores in alone.layer_scores]
 
 
+@pytest.mark.slow
 def test_what_the_first_process_found_is_told_to_all(by_two_processes):
     for rank in range(2):
         count, leads, told = json.loads((by_two_processes / f"told-{rank}.json").read_text())
