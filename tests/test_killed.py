@@ -221,7 +221,7 @@ def test_killed_while_evaluating_and_assembling(again, undisturbed):
         Moment("os.rename", r"\.perplexity-healed\.json\.partial"),
         Moment("os.rename", r"\.choices-cut\.json\.partial"),
         Moment("os.link", r"/healed/model\.safetensors"),
-        Moment("open", r"\.model\.partial/README\.md", half_written=""),
+        Moment("open", r"\.model\.partial/\.README\.md\.partial", half_written=""),
         Moment("os.rename", r"\.model\.partial"),
         Moment("open", r"\.run\.json\.partial", half_written=""),  # beside the model
         Moment("os.rename", r"/stages/\.run\.json\.partial"),
