@@ -121,9 +121,13 @@ def _document(path: Path, number: int, line: str, field: str) -> str:
 
 def digest(text: Text) -> str:
     """Changes when the documents do, white space aside."""
-    folded = (" ".join(document.split()) for document in text.documents)
-    hashes = (hashlib.sha256(document.encode()).digest() for document in folded)
+    hashes = (hashlib.sha256(fold(document).encode()).digest() for document in text.documents)
     return hashlib.sha256(b"".join(hashes)).hexdigest()
+
+
+def fold(document: str) -> str:
+    """A document on one line, so that two that differ in white space alone are the same."""
+    return " ".join(document.split())
 
 
 def to_windows(

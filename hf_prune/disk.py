@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and a plain word when the disk is full."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -88,6 +89,12 @@ def link(path: Path, target: Path) -> None:
         os.link(path, target)
     except OSError:
         shutil.copyfile(path, target)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, read a little at a time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -1,6 +1,5 @@
 """`hf-prune extract`: the first layers of a model as an ordinary checkpoint of their own."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from hf_prune import hub, source
 from hf_prune.card import render_depth_card
 from hf_prune.cut import depth_name, write_depth
 from hf_prune.disk import whole_folder
-from hf_prune.errors import OutputOccupied, RecipeError
+from hf_prune.errors import OutputOccupied, RecipeError, UnreadableRecord
 from hf_prune.progress import Reporter
-from hf_prune.records import Checkpoint, from_data
+from hf_prune.recorded import read_record
+from hf_prune.records import Checkpoint
 from hf_prune.report import MARKER, Run
 
 
@@ -77,9 +77,11 @@ def sorted_run(found: source.Found, folder: Path) -> Run | None:
     """
     if found.repository is not None and MARKER in found.repository.files:
         folder = hub.download(found.repository, (MARKER,))
+    if not (folder / MARKER).is_file():
+        return None
     try:
-        run = from_data(Run, json.loads((folder / MARKER).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):  # none, or that of another version
+        run = read_record(folder / MARKER).run
+    except UnreadableRecord:  # that of another version
         return None
     return run if run.depths else None
 

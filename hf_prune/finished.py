@@ -1,11 +1,8 @@
 """A finished run, read back from its folder or from what was published of it: told anew, or published."""
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
 
 from hf_prune.card import render_depth_card
 from hf_prune.cut import depth_name
@@ -13,25 +10,15 @@ from hf_prune.disk import whole_folder, write_whole
 from hf_prune.errors import UnreadableRecord
 from hf_prune.pictures import render_pictures
 from hf_prune.progress import Reporter
-from hf_prune.publication import card_of, check_publication, publish, write_card
+from hf_prune.publication import card_of, check_publication, present, publish
 from hf_prune.recipe import Publication
-from hf_prune.records import Presentation, Published, from_data, to_json
-from hf_prune.report import MARKER, SCHEMA_VERSION, Run
+from hf_prune.recorded import Recorded, read_record
+from hf_prune.records import Presentation, Published
+from hf_prune.report import MARKER, SCHEMA_VERSION
 from hf_prune.run_folder import RunFolder
 
-# What only tells of the run: where an older schema has it otherwise, the rest can still be read.
-MAY_BE_LEFT_OUT = ("speeds", "speculations")
 PLOTS = "plots"  # in the published folder
 OWN_ADDRESS = re.compile(r'^model_id = "(.*)"$', re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """A run as its record has it."""
-
-    run: Run
-    schema_version: int  # that it was written in
-    left_out: tuple[str, ...] = ()  # fields that an older schema has otherwise, and that are empty here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,46 +57,6 @@ def read_finished(path: Path) -> Finished:
     return Finished(recorded=read_record(record), model=model, folder=folder)
 
 
-def read_record(path: Path) -> Recorded:
-    """The record of a run; what an older schema has otherwise is left out where it only tells of the run.
-
-    Raises:
-        UnreadableRecord: it is no such record, or one that this version cannot read.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UnreadableRecord(f"{path} is not JSON: {error}") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if not isinstance(version, int):
-        raise UnreadableRecord(f"{path} is no record of a run: it states no schema_version")
-    try:
-        return Recorded(run=from_data(Run, data), schema_version=version)
-    except ValueError as error:
-        reason = error
-    if version < SCHEMA_VERSION:
-        known = {name: value for name, value in data.items() if name in get_type_hints(Run)}
-        left_out = tuple(name for name in MAY_BE_LEFT_OUT if known.get(name))
-        depths = [{**depth, "speed": None} for depth in known.get("depths") or ()]
-        try:
-            return Recorded(
-                run=from_data(Run, {**known, **dict.fromkeys(left_out, ()), "depths": depths}),
-                schema_version=version,
-                left_out=left_out,
-            )
-        except ValueError as error:
-            reason = error
-    raise UnreadableRecord(
-        f"{path} has schema {version}, and this hf-prune reads {SCHEMA_VERSION} ({reason}): use hf-prune "
-        f"{_maker(data)}, which made it"
-    ) from reason
-
-
-def _maker(data: Mapping[str, Any]) -> str:
-    environment = data.get("environment")
-    return str(environment.get("hf_prune", "of then")) if isinstance(environment, dict) else "of then"
-
-
 def address_on(card: str) -> str | None:
     """The repository that a card names as its own; None where it names a folder, or nothing."""
     named = OWN_ADDRESS.search(card)
@@ -145,11 +92,7 @@ def rebuild(finished: Finished, presentation: Presentation | None = None) -> Pat
     for place, text in of_depths.items():
         if place.is_dir():
             write_whole(place / "README.md", text)
-    if presentation:
-        write_whole(model / MARKER, to_json(run))
-        if finished.folder is not None:
-            write_whole(finished.folder.path / "run.json", to_json(run))
-    write_card(run, model, repo_id)
+    present(run, model, finished.folder, repo_id)
     return model / "README.md"
 
 

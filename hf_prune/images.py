@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from hf_prune.calibration import Text, Windows, windows_of
+from hf_prune.disk import sha256_of
 from hf_prune.errors import OverlappingData, UnusableImages
 
 DRAWN_CALIBRATION = range(1024)  # seeds
@@ -78,7 +79,7 @@ def check_disjoint(first: Images, second: Images) -> None:
 def _identity(source: Path | int) -> str:
     if isinstance(source, int):
         return f"drawn {source}"
-    return hashlib.sha256(source.read_bytes()).hexdigest()
+    return sha256_of(source)
 
 
 def pixel_values(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hf_prune.calibration import Text
+from hf_prune.calibration import Text, fold
 from hf_prune.errors import OverlappingData
 
 PASSAGE = 240  # characters, some forty words
@@ -83,9 +83,9 @@ def check_questions(fitted: Sequence[Part], prompts: Iterable[str], asked: Part)
     Raises:
         OverlappingData: one does.
     """
-    sought = [prompt for prompt in map(_fold, prompts) if prompt.count(" ") + 1 >= QUESTION_WORDS]
+    sought = [prompt for prompt in map(fold, prompts) if prompt.count(" ") + 1 >= QUESTION_WORDS]
     for part in fitted:
-        whole = "\n".join(map(_fold, _documents(part.text)))  # a folded question spans no line
+        whole = "\n".join(map(fold, _documents(part.text)))  # a folded question spans no line
         if shared := [prompt for prompt in sought if prompt in whole]:
             raise OverlappingData(_told(shared, "questions", part, asked))
 
@@ -100,7 +100,7 @@ def leave_out(text: Text, others: Iterable[Text]) -> Text:
 def _told(shared: Sequence[str], things: str, one: Part, other: Part) -> str:
     return (
         f"{len(shared)} {things} are both in the {one.purpose} {one.text.name} and in the {other.purpose} "
-        f"{other.text.name}, the first begins {_fold(shared[0])[:40]!r}: figures on what a model was fitted "
+        f"{other.text.name}, the first begins {fold(shared[0])[:40]!r}: figures on what a model was fitted "
         f"to mean nothing; take them out of one, or give others by {one.option} or {other.option}"
     )
 
@@ -118,14 +118,10 @@ def _index(text: Text) -> _Index:
 
 
 def _document(text: str) -> _Document:
-    folded = _fold(text)
+    folded = fold(text)
     starts = (0, *(found.end() for found in SENTENCE_END.finditer(folded)))
     passages = (folded[start : start + PASSAGE] for start in starts if start + PASSAGE <= len(folded))
     return _Document(text=text, sha256=_sha256(folded), passages=tuple(map(_sha256, passages)))
-
-
-def _fold(document: str) -> str:
-    return " ".join(document.split())
 
 
 def _sha256(text: str) -> bytes:

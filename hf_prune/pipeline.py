@@ -147,7 +147,7 @@ def prune(
     run = folder.stage("run", Run, fingerprint(inputs, cited), make, lambda _: folder.model)
     if run.presentation != presentation:
         run = replace(run, presentation=presentation)
-        present(run, folder, repo_id)
+        present(run, folder.model, folder, repo_id)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published, refused = None, _refusals(run)

@@ -63,17 +63,19 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
     write_whole(folder.path / "run.json", record)
 
 
-def present(run: Run, folder: RunFolder, repo_id: str | None) -> None:
+def present(run: Run, model: Path, folder: RunFolder | None, repo_id: str | None) -> None:
     """Write the card and the record anew into a folder that was assembled: only what they say has changed.
 
     Args:
         run: what the card tells.
-        folder: of the run.
+        model: the folder that is, or was, published.
+        folder: of the run; None: what was published is all there is.
         repo_id: where it is to be published; None: nowhere.
     """
-    write_card(run, folder.model, repo_id)
-    write_whole(folder.model / MARKER, to_json(run))
-    write_whole(folder.path / "run.json", to_json(run))
+    write_card(run, model, repo_id)
+    write_whole(model / MARKER, to_json(run))
+    if folder is not None:
+        write_whole(folder.path / "run.json", to_json(run))
 
 
 def write_card(run: Run, place: Path, repo_id: str | None) -> None:

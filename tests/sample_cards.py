@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from hf_prune.recipe import Recipe
-from hf_prune.records import HealingStep, Presentation, RemovalOrder
+from hf_prune.records import Anatomy, HealingStep, Presentation, RemovalOrder
 from hf_prune.report import Run
 from tests.sample_run import (
     sample_anatomy,
@@ -210,19 +210,24 @@ def unkept_run() -> Run:
     return replace(run, healing=healing)
 
 
+def with_head_of_its_own(anatomy: Anatomy) -> Anatomy:
+    """The figures of a model whose head was tied to its embedding, in bfloat16, and is no longer."""
+    head = anatomy.vocabulary_size * anatomy.hidden_size
+    return replace(
+        anatomy,
+        parameters=anatomy.parameters + head,
+        size_bytes=anatomy.size_bytes + 2 * head,
+        tied_embeddings=False,
+    )
+
+
 def untied_run() -> Run:
     """The last layers and the head were trained; the head was tied to the embedding."""
     run = sample_run(variants=("cut", "bridged", "healed"))
     plan = replace(
         run.healing.plan, method="partial", reason=None, rank=0, targets="", last_layers=3, train_head=True
     )
-    head = run.dense.vocabulary_size * run.dense.hidden_size
-    anatomy = replace(
-        run.result_anatomy,
-        parameters=run.result_anatomy.parameters + head,
-        size_bytes=run.result_anatomy.size_bytes + 2 * head,
-        tied_embeddings=False,
-    )
+    anatomy = with_head_of_its_own(run.result_anatomy)
     return replace(
         run,
         healing=replace(run.healing, plan=plan),

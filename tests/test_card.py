@@ -35,6 +35,7 @@ from tests.sample_cards import (
     unscored_run,
     untied_run,
     untrained_growth_run,
+    with_head_of_its_own,
 )
 from tests.sample_run import (
     sample_anatomy,
@@ -600,13 +601,7 @@ def test_what_was_grown_later_does_not_count_for_the_cut() -> None:
 
 def test_a_head_that_was_untied_in_a_grown_model_is_counted_once() -> None:
     run = cut_and_grown_run()
-    head = run.dense.vocabulary_size * run.dense.hidden_size
-    anatomy = replace(
-        run.result_anatomy,
-        parameters=run.result_anatomy.parameters + head,
-        size_bytes=run.result_anatomy.size_bytes + 2 * head,
-        tied_embeddings=False,
-    )
+    anatomy = with_head_of_its_own(run.result_anatomy)
     untied = replace(run, result_anatomy=anatomy, result=sample_checkpoint("healed", anatomy))
     assert untied.anatomy_of("bridged") == sample_anatomy(22)
     assert untied.anatomy_of("grown") == sample_anatomy(25)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hf_prune.errors import UnreadableRecord
-from hf_prune.finished import address_on, read_finished, read_record
+from hf_prune.finished import address_on, read_finished
+from hf_prune.recorded import read_record
 from hf_prune.records import to_json
 from hf_prune.report import SCHEMA_VERSION
 from tests.sample_run import sample_run, sample_sorted_run

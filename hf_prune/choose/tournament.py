@@ -18,6 +18,7 @@ from itertools import islice, pairwise
 from hf_prune.choose.blocks import all_but, blocks_of
 from hf_prune.choose.criteria import always
 from hf_prune.records import CutLosses, TextTokens, Tournament, Trial
+from hf_prune.spread import standard_error
 
 Removed = tuple[int, ...]  # layers, in order; () is the original
 TryCuts = Callable[[Sequence[Removed], int, int], Sequence[CutLosses]]  # cuts, first window, end window
@@ -208,7 +209,6 @@ def _record(state: _State, winner: Removed) -> Tournament:
 def _trial(state: _State, cut: Removed, winner: Removed) -> Trial:
     own, best = state.tried[cut], state.tried[winner]
     behind = [a - b for a, b in zip(own.losses, best.losses, strict=False)]
-    error = statistics.stdev(behind) / len(behind) ** 0.5 if len(behind) > 1 else 0.0
     return Trial(
         removed=cut,
         proposed_by=state.field.proposals.get(cut, (NEIGHBOUR,)),
@@ -216,6 +216,6 @@ def _trial(state: _State, cut: Removed, winner: Removed) -> Trial:
         loss=own.loss,
         divergence=own.divergence,
         behind=statistics.fmean(behind),
-        behind_stderr=error,
+        behind_stderr=standard_error(behind),
         bridged=state.field.bridge_tokens > 0,
     )

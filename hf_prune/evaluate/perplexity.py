@@ -13,6 +13,7 @@ from hf_prune.calibration import Windows
 from hf_prune.decoder import POSITIONS_AT_ONCE, StreamedDecoder, run_layers
 from hf_prune.progress import Progress
 from hf_prune.records import Perplexity
+from hf_prune.spread import standard_error
 
 
 def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress) -> Perplexity:
@@ -33,12 +34,11 @@ def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progres
 def of_losses(losses: list[float], windows: Windows, variant: str) -> Perplexity:
     """The record of a variant from its mean loss on each window, in nats."""
     loss = statistics.fmean(losses)
-    spread = statistics.stdev(losses) if len(losses) > 1 else 0.0
     return Perplexity(
         variant=variant,
         perplexity=math.exp(loss),
         loss=loss,
-        loss_stderr=spread / math.sqrt(len(losses)),
+        loss_stderr=standard_error(losses),
         num_predictions=windows.ids.shape[0] * (windows.ids.shape[1] - 1),
         text=windows.record,
     )

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from hf_prune import hub
+from hf_prune.calibration import Windows
 from hf_prune.cut import depth_name, write_depth
 from hf_prune.decoder import StreamedDecoder
 from hf_prune.disk import whole_folder
@@ -72,9 +74,9 @@ def evaluate(
     decodes = work.dense.kind == DECODER
     shorter = [name for name in variants if name != DENSE]
     return Evaluated(
-        perplexities=tuple(_perplexity(work, name, variants[name]) for name in variants if decodes),
-        perplexities_elsewhere=tuple(
-            _perplexity_elsewhere(work, name, variants[name]) for name in variants if decodes
+        perplexities=_perplexities(work, variants, "perplexity", work.original.heldout) if decodes else (),
+        perplexities_elsewhere=(
+            _perplexities(work, variants, "perplexity-elsewhere", work.original.elsewhere) if decodes else ()
         ),
         agreements=tuple(_agreement(work, name, variants[name]) for name in shorter if not decodes),
         choices=_choices(work, variants),
@@ -86,20 +88,17 @@ def evaluate(
     )
 
 
-def _perplexity(work: Work, variant: str, folder: Path) -> Perplexity:
-    def compute() -> Perplexity:
-        decoder = _decoder(work, variant, folder)
-        return perplexity(decoder, work.original.heldout, variant, work.reporter.progress)
+def _perplexities(
+    work: Work, folders: Mapping[str, Path], stage: str, windows: Windows
+) -> tuple[Perplexity, ...]:
+    def compute(variant: str) -> Perplexity:
+        decoder = _decoder(work, variant, folders[variant])
+        return perplexity(decoder, windows, variant, work.reporter.progress)
 
-    return work.folder.stage(f"perplexity-{variant}", Perplexity, work.inputs, compute)
-
-
-def _perplexity_elsewhere(work: Work, variant: str, folder: Path) -> Perplexity:
-    def compute() -> Perplexity:
-        decoder = _decoder(work, variant, folder)
-        return perplexity(decoder, work.original.elsewhere, variant, work.reporter.progress)
-
-    return work.folder.stage(f"perplexity-elsewhere-{variant}", Perplexity, work.inputs, compute)
+    return tuple(
+        work.folder.stage(f"{stage}-{variant}", Perplexity, work.inputs, partial(compute, variant))
+        for variant in folders
+    )
 
 
 def _decoder(work: Work, variant: str, folder: Path) -> StreamedDecoder:
@@ -160,8 +159,10 @@ def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[De
     def compute() -> DepthTable:
         written = []
         for depth, target in zip(depths[:-1], folders.values(), strict=True):
-            with whole_folder(target) as partial:
-                made = write_depth(folder, partial, depth, work.reporter.progress, trust_remote_code=trusted)
+            with whole_folder(target) as unfinished:
+                made = write_depth(
+                    folder, unfinished, depth, work.reporter.progress, trust_remote_code=trusted
+                )
             written.append(made)
         speeds = _measured_speeds(work, {**folders, depth_name(depths[-1]): folder}).speeds
         each = [*written, result]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_prune.companions import companion_files
-from hf_prune.disk import write_whole
+from hf_prune.disk import sha256_of, write_whole
 from hf_prune.environment import device_name, reason_not_to_load
 from hf_prune.errors import RecipeError, UnusableTask
 from hf_prune.evaluate.apart import figures_from
@@ -166,8 +166,7 @@ def model_digest(folder: Path, *, code: bool) -> str:
 def _files_digest(paths: Mapping[str, Path]) -> str:
     digest = hashlib.sha256()
     for name in sorted(paths):
-        with paths[name].open("rb") as file:
-            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{name}\0{sha256_of(paths[name])}\n".encode())
     return digest.hexdigest()
 
 

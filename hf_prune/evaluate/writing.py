@@ -5,7 +5,6 @@ of four options may say the same sentence over and over. Here every variant goes
 of held-out texts, always with the likeliest token, so that the same weights write the same.
 """
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from hf_prune.environment import reason_not_to_load
 from hf_prune.errors import first_line
 from hf_prune.progress import Progress
 from hf_prune.records import Continuations, Writing, WritingTrial
+from hf_prune.spread import standard_error
 from hf_prune.stream import UNLIKE
 
 TEXTS = 8
@@ -108,12 +108,11 @@ def _figures(
     decode: Callable[[Sequence[int]], str],
 ) -> Writing:
     repetitions = list(map(repetition, written.texts))
-    spread = statistics.stdev(repetitions) if len(repetitions) > 1 else 0.0
     pairs = zip(written.texts, original.texts, strict=True)
     return Writing(
         variant=written.variant,
         repetition=statistics.fmean(repetitions),
-        repetition_stderr=spread / math.sqrt(len(repetitions)),
+        repetition_stderr=standard_error(repetitions),
         same_tokens=None if written is original else statistics.fmean(same_tokens(*pair) for pair in pairs),
         written_tokens=statistics.fmean(map(len, written.texts)),
         num_texts=len(written.texts),

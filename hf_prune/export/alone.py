@@ -5,7 +5,6 @@ object. The tracer patches much of torch and transformers and holds the model in
 what it leaves behind, or takes with it where memory runs out, is its own.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hf_prune.disk import sha256_of
 from hf_prune.errors import first_line
 from hf_prune.export.formats import GGUF, ONNX, ONNX_8BIT
 from hf_prune.records import Check, Export, ExportTrial
@@ -51,13 +51,11 @@ def _judged(form: str, target: Path, written: Written) -> ExportTrial:
     if failed := [check for check in checks if not check.passed]:
         told = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         return ExportTrial(export=None, reason=f"it is not the model ({told})")
-    with (target / path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     export = Export(
         format=form,
         path=path,
         size_bytes=sum(file.stat().st_size for file in target.rglob("*") if file.is_file()),
-        sha256=digest,
+        sha256=sha256_of(target / path),
         checks=checks,
         divergence=divergence,
         versions=", ".join(f"{name} {version(name)}" for name in packages),

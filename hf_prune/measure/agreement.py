@@ -1,6 +1,5 @@
 """How near cuts of one model come to its final states: what cuts are judged by where there is no loss."""
 
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +13,7 @@ from hf_prune.measure.ablation import Cut, through_all_layers
 from hf_prune.measure.similarity import token_cosines
 from hf_prune.progress import Progress
 from hf_prune.records import Agreement
+from hf_prune.spread import standard_error
 
 
 @torch.no_grad()
@@ -56,11 +56,10 @@ def agreement(
     count = shorter.num_layers
     layers = progress(range(count), f"agreement, {variant}", count, "layer")
     cosines = list(_cosines(wanted, run_layers(shorter, shorter.enter(windows.ids), layers)))
-    spread = statistics.stdev(cosines) if len(cosines) > 1 else 0.0
     return Agreement(
         variant=variant,
         cosine=statistics.fmean(cosines),
-        cosine_stderr=spread / math.sqrt(len(cosines)),
+        cosine_stderr=standard_error(cosines),
         text=windows.record,
     )
 

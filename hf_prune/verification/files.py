@@ -1,19 +1,19 @@
 """The files of a published model: are they those that its record names, and what do they hold?"""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 from hf_prune import anatomy
 from hf_prune.choose.blocks import ranges
+from hf_prune.disk import sha256_of
 from hf_prune.errors import NoSafetensors
 from hf_prune.progress import Progress
 from hf_prune.records import Anatomy
 from hf_prune.report import Run
 from hf_prune.skeleton import Skeleton
 from hf_prune.verification.claims import Claim, broken, equal
-from hf_prune.weights import COPY_CHUNK, weight_files
+from hf_prune.weights import weight_files
 
 SHOWN = {
     "num_layers": "layers",
@@ -52,15 +52,6 @@ def _names_of_weights(folder: Path) -> list[str]:
         return sorted(weight_files(folder))
     except (NoSafetensors, ValueError, KeyError):  # a file is missing, or the index is none
         return sorted(path.name for path in folder.glob("*.safetensors"))
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file, read a little at a time."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(COPY_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def anatomy_claims(run: Run, published: Skeleton) -> Iterator[Claim]:

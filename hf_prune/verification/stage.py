@@ -11,6 +11,7 @@ import torch
 
 from hf_prune.activations import ActivationMemory
 from hf_prune.choose.blocks import ranges
+from hf_prune.disk import sha256_of
 from hf_prune.environment import choose_device, describe_environment, free_memory
 from hf_prune.errors import HfPruneError, first_line
 from hf_prune.original import MEMORY_SHARE, Original
@@ -19,7 +20,7 @@ from hf_prune.report import MARKER, SCHEMA_VERSION, Run
 from hf_prune.skeleton import Skeleton, build_skeleton
 from hf_prune.verification.claims import Claim, Verification, broken, equal, listed, unchecked
 from hf_prune.verification.figures import Models, figure_claims
-from hf_prune.verification.files import anatomy_claims, file_claims, sha256_of
+from hf_prune.verification.files import anatomy_claims, file_claims
 from hf_prune.verification.origin import KEPT, origin_claims, original_claims
 from hf_prune.verification.subject import Leave, Subject, fetch_original, find_subject, local_source, opened
 from hf_prune.verification.told import CARD, card_claims

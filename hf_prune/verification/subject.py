@@ -12,11 +12,12 @@ from hf_prune.calibration import Text
 from hf_prune.demo import GGUF_FILE, demo_model
 from hf_prune.errors import RecipeError, UnreadableRecord
 from hf_prune.evaluate.items import Questions
-from hf_prune.finished import Recorded, read_finished, read_record
+from hf_prune.finished import read_finished
 from hf_prune.images import Images
 from hf_prune.material import Material
 from hf_prune.original import Original
 from hf_prune.recipe import Recipe
+from hf_prune.recorded import Recorded, read_record
 from hf_prune.records import Source
 from hf_prune.report import MARKER, Run
 

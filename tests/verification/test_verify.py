@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import hf_prune as api
 from hf_prune.card import render_card
-from hf_prune.finished import read_finished, read_record, rebuild
+from hf_prune.finished import read_finished, rebuild
+from hf_prune.recorded import read_record
 from hf_prune.verification.figures import find_material
 from hf_prune.verification.origin import KEPT
 from hf_prune.verification.told import CARD, PICTURES
