@@ -81,9 +81,9 @@ def evaluate_model(
     other = _located(_recipe_of(baseline, recipe), reporter) if baseline else None
     folder = RunFolder(output or Path(f"{located.found.name}-evaluation"))
     folder.claim(fingerprint(recipe, baseline), fresh=fresh)
-    ask_tasks(recipe, folder, reporter)
+    asked = ask_tasks(recipe, None, folder, reporter)
     original = open_original(other or located, folder.checkpoints, max_memory=max_memory)
-    work = Work(original, folder, _inputs(located, other), reporter, ALONE)
+    work = Work(original, folder, _inputs(located, other), reporter, ALONE, asked)
     variants, model = {DENSE: original.folder}, original.source
     if other:
         model = source.fetch_weights(located.found, folder.checkpoints)

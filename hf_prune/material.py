@@ -76,13 +76,8 @@ def _read_healing_text(recipe: Recipe, others: tuple[Text, ...]) -> Text | None:
 
 
 def _check_apart(recipe: Recipe, material: Material) -> None:
-    fitted, heldout = material.texts
-    assert isinstance(fitted, Text)
+    heldout, learnt = material.texts[1], fitted_parts(recipe, material)
     assert isinstance(heldout, Text)
-    learnt = [Part("calibration text", "--calibration", fitted)]
-    if material.healing_text is not None:
-        option = "--prompts" if recipe.prompts else "--heal-data"
-        learnt.append(Part("healing text", option, material.healing_text))
     measured = [Part("held-out text", "--eval-data", heldout)]
     if material.elsewhere is not None:
         measured.append(Part("text of another domain", "--eval-elsewhere", material.elsewhere))
@@ -91,6 +86,18 @@ def _check_apart(recipe: Recipe, material: Material) -> None:
         name = Text(name=questions.name, dataset=None, documents=())
         asked = Part("multiple-choice items", "--choices", name)
         check_questions(learnt, [question.asked for question in questions.questions], asked)
+
+
+def fitted_parts(recipe: Recipe, material: Material) -> list[Part]:
+    """The texts that a model is fitted to; of images none."""
+    fitted = material.texts[0]
+    if isinstance(fitted, Images):
+        return []
+    parts = [Part("calibration text", "--calibration", fitted)]
+    if material.healing_text is not None:
+        option = "--prompts" if recipe.prompts else "--heal-data"
+        parts.append(Part("healing text", option, material.healing_text))
+    return parts
 
 
 def _read_images(recipe: Recipe) -> tuple[Images, Images]:

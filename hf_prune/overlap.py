@@ -8,7 +8,7 @@ the web share their notices and menus.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hf_prune.calibration import Text, fold
@@ -83,11 +83,21 @@ def check_questions(fitted: Sequence[Part], prompts: Iterable[str], asked: Part)
     Raises:
         OverlappingData: one does.
     """
-    sought = [prompt for prompt in map(fold, prompts) if prompt.count(" ") + 1 >= QUESTION_WORDS]
+    sought: dict[str, list[str]] = {}  # by their first words, so that a long text is read once for them all
+    for prompt in map(fold, prompts):
+        if prompt.count(" ") + 1 >= QUESTION_WORDS:
+            sought.setdefault(" ".join(prompt.split(" ", QUESTION_WORDS)[:QUESTION_WORDS]), []).append(prompt)
     for part in fitted:
-        whole = "\n".join(map(fold, _documents(part.text)))  # a folded question spans no line
-        if shared := [prompt for prompt in sought if prompt in whole]:
+        if shared := list(dict.fromkeys(_standing_in(part.text, sought))):
             raise OverlappingData(_told(shared, "questions", part, asked))
+
+
+def _standing_in(text: Text, sought: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for document in map(fold, _documents(text)):
+        words = document.split(" ")
+        for first in range(len(words) - QUESTION_WORDS + 1):
+            begun = sought.get(" ".join(words[first : first + QUESTION_WORDS]))
+            yield from (prompt for prompt in begun or () if prompt in document)
 
 
 def leave_out(text: Text, others: Iterable[Text]) -> Text:

@@ -119,9 +119,10 @@ def prune(
     name = _name_of(located.found.name, recipe, located.anatomy.num_layers, wanted)
     repo_id = check_publication(publication, name) if ranks.leads else None
     folder = RunFolder(output or Path(name))
+    asked = None
     if ranks.leads:
         folder.claim(fingerprint(recipe), fresh=fresh)
-        ask_tasks(recipe, folder, reporter)
+        asked = ask_tasks(recipe, located.material, folder, reporter)
 
     @cache
     def opened() -> Original:  # fetched when it is first asked for
@@ -137,7 +138,7 @@ def prune(
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
-        work = Work(opened(), folder, inputs, reporter, ranks)
+        work = Work(opened(), folder, inputs, reporter, ranks, asked)
         run = _run_stages(work, wanted, name, command, report_to)
         took = round(time.monotonic() - began, 1)
         run = replace(run, cited=cited, started=started, seconds=took, presentation=presentation)

@@ -7,7 +7,7 @@ from hf_prune.original import Original
 from hf_prune.progress import Reporter
 from hf_prune.ranks import Ranks
 from hf_prune.recipe import Recipe
-from hf_prune.records import Anatomy, Checkpoint
+from hf_prune.records import Anatomy, AskedTasks, Checkpoint
 from hf_prune.run_folder import RunFolder
 
 
@@ -20,6 +20,7 @@ class Work:
     inputs: str  # a fingerprint of everything that decides the result
     reporter: Reporter
     ranks: Ranks
+    tasks: AskedTasks | None  # those that are measured
 
     @property
     def recipe(self) -> Recipe:

@@ -27,7 +27,8 @@ def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Of each name, what the harness makes of it; or what is wrong with it.
 
     Args:
-        asked: `tasks`, the names; `tasks_from`, `limit` and `fewshot`, as the recipe has them.
+        asked: `tasks`, the names; `tasks_from`, `limit` and `fewshot`, as the recipe has them; `passages`,
+            whether what the items consist of is wanted.
     """
     from importlib.metadata import version
 
@@ -45,6 +46,7 @@ def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {"name": name, "reason": reason}
                 return
             sha256 = _digest(tasks, asked["limit"], asked["fewshot"])
+            passages = list(_passages(tasks, asked["limit"])) if asked["passages"] else []
         except Exception as error:  # whatever a task's own code, its settings or the way to its items raise
             yield {"name": name, "reason": f"{type(error).__name__}: {first_line(error)}"}
             return
@@ -52,6 +54,7 @@ def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "name": name,
             "figures_of": _figures_of(name, tasks, groups),
             "sha256": sha256,
+            "passages": passages,
             "harness": version("lm_eval"),
         }
 
@@ -90,6 +93,13 @@ def _digest(tasks: Mapping[str, Any], limit: int | None, fewshot: int | None) ->
         for part in (name, task.dump_config(), *islice(task.eval_docs, limit), *examples):
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
     return digest.hexdigest()
+
+
+def _passages(tasks: Mapping[str, Any], limit: int | None) -> Iterator[str]:
+    """The texts that the items consist of, without what a prompt adds to them."""
+    for task in tasks.values():
+        for document in islice(task.eval_docs, limit):
+            yield from (value for value in document.values() if isinstance(value, str))
 
 
 def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:

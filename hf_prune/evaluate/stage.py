@@ -19,6 +19,7 @@ from hf_prune.evaluate.speed import measure_speeds
 from hf_prune.evaluate.stability import compare
 from hf_prune.evaluate.tasks import Measured, ask, folder_digest, score
 from hf_prune.evaluate.writing import compare_writings, write
+from hf_prune.material import Material, fitted_parts
 from hf_prune.measure.agreement import agreement
 from hf_prune.progress import Reporter
 from hf_prune.recipe import Recipe
@@ -204,23 +205,33 @@ def _measured_speeds(work: Work, folders: dict[str, Path]) -> SpeedTrial:
     )
 
 
-def ask_tasks(recipe: Recipe, folder: RunFolder, reporter: Reporter) -> AskedTasks | None:
+def ask_tasks(
+    recipe: Recipe, material: Material | None, folder: RunFolder, reporter: Reporter
+) -> AskedTasks | None:
     """The tasks that a recipe asks for, once it is sure that they can be measured; None: there are none.
+
+    Args:
+        recipe: what is asked for.
+        material: what the model is fitted to; None: nothing is fitted.
+        folder: of the run.
+        reporter: is told what happens.
 
     Raises:
         RecipeError: there is no such task or folder.
         UnusableTask: a task's settings are wrong, or its items cannot be had.
+        OverlappingData: an item stands in what the model is fitted to.
     """
     if recipe.tasks == "none":
         return None
     settings = (recipe.tasks, recipe.limit, recipe.fewshot, recipe.min_score, folder_digest(recipe))
-    inputs = fingerprint(*settings, version("lm-eval"))
-    return folder.stage("tasks", AskedTasks, inputs, lambda: ask(recipe, reporter.progress))
+    inputs = fingerprint(*settings, version("lm-eval"), list(material.digests) if material else [])
+    fitted = fitted_parts(recipe, material) if material else []
+    return folder.stage("tasks", AskedTasks, inputs, lambda: ask(recipe, reporter.progress, fitted))
 
 
 def _tasks(work: Work, folders: Mapping[str, Path]) -> TaskTrial:
     """The scores of every variant, and why some are missing."""
-    asked = ask_tasks(work.recipe, work.folder, work.reporter)
+    asked = work.tasks
     if asked is None:
         return TaskTrial(scores=(), reason=None)
     trials = [_scored(work, asked, variant, folder) for variant, folder in folders.items()]

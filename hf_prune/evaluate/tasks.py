@@ -6,18 +6,20 @@ harness and of what computes, and nothing else: so the original is measured once
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hf_prune.calibration import Text
 from hf_prune.companions import companion_files
 from hf_prune.disk import sha256_of, write_whole
 from hf_prune.environment import device_name, reason_not_to_load
 from hf_prune.errors import RecipeError, UnusableTask
 from hf_prune.evaluate.apart import figures_from
 from hf_prune.gates import parse_gates
+from hf_prune.overlap import Part, check_questions
 from hf_prune.progress import Progress
 from hf_prune.recipe import Recipe
 from hf_prune.records import AskedTask, AskedTasks, TaskScore, TaskTrial, fingerprint, from_data, to_json
@@ -52,18 +54,20 @@ def folder_digest(recipe: Recipe) -> str | None:
     return _files_digest({path.relative_to(folder).as_posix(): path for path in paths})
 
 
-def ask(recipe: Recipe, progress: Progress) -> AskedTasks:
+def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part] = ()) -> AskedTasks:
     """Make sure that the tasks of a recipe can be measured, before anything that takes long is done.
 
     Args:
         recipe: what is asked for: `tasks` is not "none".
         progress: shows the tasks going by; their items may have to be downloaded.
+        fitted: the texts that the model is fitted to, in which no item may stand.
 
     Raises:
         RecipeError: the harness knows no such task; or a gate is for one that was not asked for.
         UnusableTask: a task's settings are wrong, or its items cannot be had.
+        OverlappingData: an item stands in what the model is fitted to.
     """
-    request = _request(recipe)
+    request = _request(recipe) | {"passages": bool(fitted)}
     names = request["tasks"]
     found, reason = figures_from(MODULE, [json.dumps(request)], progress, "tasks", len(names))
     if reason is not None:
@@ -76,6 +80,8 @@ def ask(recipe: Recipe, progress: Progress) -> AskedTasks:
                 f"the task {each['name']} cannot be measured here: {each['reason']}; leave it out of --eval, "
                 f"or where its items could not be had, give the same command again with a network"
             )
+        items = Text(name=each["name"], dataset=None, documents=())
+        check_questions(fitted, each["passages"], Part("items of the task", "--eval", items))
     tasks = tuple(
         AskedTask(name=each["name"], figures_of=tuple(each["figures_of"]), sha256=each["sha256"])
         for each in found

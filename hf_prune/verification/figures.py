@@ -53,27 +53,25 @@ class Models:
 
 
 def figure_claims(models: Models) -> Iterator[Claim]:
-    """Every figure of the record that can be measured again, and then those that are not."""
+    """Every figure of the record that this package measures, again; the harness's are in `scores`."""
     run = models.run
     yield from _perplexity_claims(models, "perplexity", run.perplexities)
     yield from _perplexity_claims(models, "perplexity elsewhere", run.perplexities_elsewhere)
     yield from _depth_claims(models)
     yield from _agreement_claims(models)
     yield from _choice_claims(models)
-    yield from not_measured(run)
 
 
 def not_measured(run: Run) -> Iterator[Claim]:
-    """What is not measured again: it depends on the machine, or takes another program.
-
-    The scores of lm-evaluation-harness belong here until they are measured again.
-    """
+    """What is not measured again: it depends on the machine."""
     machine = "this depends on the machine, and is not measured again"
     rows = {
         "speed and memory": (run.speeds, machine),
         "drafts": (run.speculations, machine),
-        "writing": (run.writings, "not measured again"),
-        "scores of lm-evaluation-harness": (run.scores, "not measured again"),
+        "writing": (
+            run.writings,
+            "one token chosen otherwise on another machine changes all after it",
+        ),
     }
     for name, (figures, reason) in rows.items():
         if figures:

@@ -19,9 +19,10 @@ from hf_prune.progress import Progress, Reporter
 from hf_prune.report import MARKER, SCHEMA_VERSION, Run
 from hf_prune.skeleton import Skeleton, build_skeleton
 from hf_prune.verification.claims import Claim, Verification, broken, equal, listed, unchecked
-from hf_prune.verification.figures import Models, figure_claims
+from hf_prune.verification.figures import Models, figure_claims, not_measured
 from hf_prune.verification.files import anatomy_claims, file_claims
 from hf_prune.verification.origin import KEPT, origin_claims, original_claims
+from hf_prune.verification.scores import score_claims
 from hf_prune.verification.subject import Leave, Subject, fetch_original, find_subject, local_source, opened
 from hf_prune.verification.told import CARD, card_claims
 
@@ -135,6 +136,8 @@ def _claims(bench: _Bench, *, measure: bool) -> Iterator[Claim]:
         progress=progress,
     )
     yield from figure_claims(models)
+    yield from score_claims(models)
+    yield from not_measured(run)
 
 
 def _record_claims(subject: Subject) -> Iterator[Claim]:

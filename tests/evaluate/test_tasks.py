@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from hf_prune.errors import RecipeError, UnusableTask
+from hf_prune.calibration import Text
+from hf_prune.errors import OverlappingData, RecipeError, UnusableTask
 from hf_prune.evaluate import harness
 from hf_prune.evaluate.tasks import Measured, ask, folder_digest, model_digest, score
+from hf_prune.overlap import Part
 from hf_prune.progress import silent
 from hf_prune.recipe import Recipe
 from hf_prune.records import AskedTasks, TaskTrial
@@ -206,6 +208,17 @@ def test_a_task_whose_items_cannot_be_had_is_refused_by_name(tmp_path: Path) -> 
     (folder / "own_choices.yaml").write_text(settings)
     with pytest.raises(UnusableTask, match=r"the task own_choices cannot be measured here: .*missing\.jsonl"):
         ask(replace(RECIPE, tasks="own_sums,own_choices", tasks_from=str(folder)), silent)
+
+
+@pytest.mark.slow
+def test_an_item_that_stands_in_what_the_model_is_fitted_to_is_refused() -> None:
+    item = json.loads((TASKS / "own_sums.jsonl").read_text().splitlines()[1])["question"]
+    text = Text(name="fit.jsonl", dataset=None, documents=("A text of its own.", f"Sums. {item} Now you."))
+    fitted = [Part("calibration text", "--calibration", text)]
+    told = r"1 questions are both in the calibration text fit.jsonl and in the items of the task own_sums"
+    with pytest.raises(OverlappingData, match=told):
+        ask(recipe_of("own_sums"), silent, fitted)
+    assert ask(recipe_of("own_sums", limit=1), silent, fitted).tasks  # that item is not asked
 
 
 @pytest.mark.slow
