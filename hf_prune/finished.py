@@ -35,7 +35,7 @@ class Finished:
     def repo_id(self) -> str | None:
         """Where its card says that it is published; None: nowhere."""
         card = self.model / CARD
-        return address_on(card.read_text(encoding="utf-8")) if card.is_file() else None
+        return address_on(card.read_text(encoding="utf-8"), str(card)) if card.is_file() else None
 
 
 def read_finished(path: Path) -> Finished:
@@ -59,13 +59,13 @@ def read_finished(path: Path) -> Finished:
     return Finished(recorded=read_record(record), model=model, folder=folder)
 
 
-def address_on(card: str) -> str | None:
+def address_on(card: str, where: str = "the card") -> str | None:
     """The repository that a card names as its own; None where it names a folder, or nothing.
 
     Raises:
         BrokenSection: it cannot be told which text is the user's, and may name another.
     """
-    named = OWN_ADDRESS.search(without_own(card))
+    named = OWN_ADDRESS.search(without_own(card, where))
     return named[1] if named and not named[1].startswith(".") else None
 
 
@@ -86,9 +86,9 @@ def rebuild(finished: Finished, presentation: Presentation | None = None) -> Pat
     recorded, model, repo_id = finished.recorded, finished.model, finished.repo_id
     _check_schema(recorded, model)
     run = replace(recorded.run, presentation=presentation) if presentation else recorded.run
-    pictures = render_pictures(run)
     # So that a fault of a template, or of the marks around a section, leaves all as it was.
     with_sections_of(model / CARD, card_of(run, repo_id))
+    pictures = render_pictures(run)
     of_depths: dict[Path, str] = {}
     if finished.folder is not None:
         for depth in run.depths[:-1]:

@@ -125,6 +125,10 @@ def _fence_after(fence: str | None, line: str) -> str | None:
 def without_own(card: str, where: str = "the card") -> str:
     """A card without its user's own sections, marks and all.
 
+    Args:
+        card: its text.
+        where: it is, for the error.
+
     Raises:
         BrokenSection: see `own_sections`.
     """
