@@ -12,7 +12,6 @@ from hf_prune.hub.retrying import Wait
 from hf_prune.hub.upload import (
     MAIN,
     Change,
-    Committed,
     Held,
     address_of,
     commit,
@@ -29,7 +28,6 @@ from hf_prune.hub.upload import (
 __all__ = [
     "MAIN",
     "Change",
-    "Committed",
     "Held",
     "Repository",
     "Wait",
