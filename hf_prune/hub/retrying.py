@@ -12,7 +12,7 @@ from itertools import count
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
 ATTEMPTS = 6  # as huggingface_hub has it
@@ -51,8 +51,7 @@ def pause_after(error: BaseException, attempt: int) -> float | None:
     """
     if attempt + 1 >= ATTEMPTS or not is_transient(error):
         return None
-    found = _found(error)
-    asked = _asked_for(found.response) if isinstance(found, HfHubHTTPError) else None
+    asked = _asked_for(error.response) if isinstance(error, HfHubHTTPError) else None
     if asked is None:
         return float(FIRST_WAIT * 2**attempt)
     return asked if asked <= LONGEST_WAIT else None
@@ -60,16 +59,10 @@ def pause_after(error: BaseException, attempt: int) -> float | None:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may go better the next time."""
-    found = _found(error)
-    if isinstance(found, HfHubHTTPError):
-        return found.response.status_code in TRANSIENT
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in TRANSIENT
     # A proxy's page in place of the Hub's JSON is no answer either.
-    return isinstance(found, httpx2.TransportError | json.JSONDecodeError)
-
-
-def _found(error: BaseException) -> BaseException | None:
-    """What went wrong; a failed download is told as a file that is not in the cache."""
-    return error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+    return isinstance(error, httpx2.TransportError | json.JSONDecodeError)
 
 
 def _asked_for(response: httpx2.Response) -> float | None:

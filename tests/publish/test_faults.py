@@ -113,7 +113,7 @@ def test_the_hub_is_given_the_time_that_it_asks_for_and_the_user_told(
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(method="HEAD", path="/resolve/", status=500, times=2),
+        Fault(method="GET", path="/resolve/", status=500, times=2),
         Fault(method="POST", path="/paths-info/", status=503, times=2),
         Fault(method="POST", path="/branch/", status=503, times=2),
         Fault(method="GET", path="/discussions", status=503, times=2),
