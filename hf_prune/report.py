@@ -20,6 +20,7 @@ from hf_prune.records import (
     Perplexity,
     Plan,
     Presentation,
+    PreviousVersion,
     Proof,
     Similarity,
     Source,
@@ -75,6 +76,7 @@ class Run:
     chat_template: bool = False  # whether the tokenizer has one
     presentation: Presentation | None = None  # what the user put into the card
     exports_reason: str | None = None  # why some that were asked for are missing
+    before: PreviousVersion | None = None  # what was published in its place, where something was
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant: of the result's shape, but for what growing and healing added later."""

@@ -57,7 +57,7 @@ def hub() -> Iterator[LoopbackHub]:
 @pytest.fixture
 def home_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     """The Hub that huggingface_hub takes for the real one, empty, with the user `tester` logged in."""
-    for state in (HOME_HUB.repositories, HOME_HUB.objects, HOME_HUB.parts):
+    for state in (HOME_HUB.repositories, HOME_HUB.collections, HOME_HUB.objects, HOME_HUB.parts):
         state.clear()
     for record in (HOME_HUB.calls, HOME_HUB.unknown, HOME_HUB.crashes):
         record.clear()

@@ -5,21 +5,50 @@ the one of `hf auth login` or HF_TOKEN; it is never an argument.
 """
 
 from hf_prune.hub.cache import kept_scores, kept_task_scores
-from hf_prune.hub.permission import check_may_publish, refuse_foreign
+from hf_prune.hub.collection import add_to_collection, check_collection
+from hf_prune.hub.permission import check_may_publish
 from hf_prune.hub.repository import Repository, download, exists, look_up, only_base, weight_headers
-from hf_prune.hub.upload import upload, upload_branch
+from hf_prune.hub.retrying import Wait
+from hf_prune.hub.upload import (
+    MAIN,
+    Change,
+    Held,
+    address_of,
+    commit,
+    last_change,
+    look_at,
+    make_branch,
+    make_repository,
+    open_pull_requests,
+    outgoing,
+    read_held,
+    send_large_files,
+)
 
 __all__ = [
+    "MAIN",
+    "Change",
+    "Held",
     "Repository",
+    "Wait",
+    "add_to_collection",
+    "address_of",
+    "check_collection",
     "check_may_publish",
+    "commit",
     "download",
     "exists",
     "kept_scores",
     "kept_task_scores",
+    "last_change",
+    "look_at",
     "look_up",
+    "make_branch",
+    "make_repository",
     "only_base",
-    "refuse_foreign",
-    "upload",
-    "upload_branch",
+    "open_pull_requests",
+    "outgoing",
+    "read_held",
+    "send_large_files",
     "weight_headers",
 ]

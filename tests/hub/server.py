@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tests.hub.exchange import Account, Answer, Exchange, Refusal, json_answer
 from tests.hub.faults import Call, Fault, FaultQueue, cut_point
-from tests.hub.repository import LARGE_FILE_SUFFIXES, MAIN, Blob, Repository
+from tests.hub.repository import LARGE_FILE_SUFFIXES, MAIN, Blob, Json, Repository
 from tests.hub.routes import Route, find_route
 
 PIECE = 1 << 20
@@ -47,11 +47,13 @@ class LoopbackHub:
         self.multipart_above = multipart_above
         self.page_size = page_size
         self.repositories: dict[tuple[str, str], Repository] = {}
+        self.collections: dict[str, list[Json]] = {}  # items by the slug of the collection
         self.objects: dict[str, Blob] = {}  # large files that were uploaded, by their sha256
         self.parts: dict[tuple[str, int], bytes] = {}
         self.calls: list[Call] = []
         self.unknown: list[tuple[str, str]] = []
         self.crashes: list[str] = []
+        self.holding = threading.Event()  # set while a request is held
         self._faults = FaultQueue()
         self._lock = threading.RLock()
         self._server = _Server(self)
@@ -168,7 +170,10 @@ class _Connection(BaseHTTPRequestHandler):
             self._record(route, received, fault)
             self.close_connection = True
             return
-        body = self._read_body()
+        if fault and fault.hold_request_at is not None:
+            self._hold(route, fault, fault.hold_request_at)
+            return
+        body = _garbled(self._read_body(), fault)
         if fault and fault.status is not None:
             refusal = Refusal(fault.status, f"injected fault: {fault.status}")
             answer = refusal.answer(dict(fault.headers))
@@ -213,6 +218,16 @@ class _Connection(BaseHTTPRequestHandler):
             left -= len(piece)
         return count - left
 
+    def _hold(self, route: Route, fault: Fault, place: int | float) -> None:
+        """Read up to a place, and then wait until the client is gone."""
+        self._record(route, self._skip_body(place), fault)
+        self.server.hub.holding.set()
+        with contextlib.suppress(ConnectionError):
+            while self.rfile.read(PIECE):
+                pass
+        self.server.hub.holding.clear()
+        self.close_connection = True
+
     def _record(
         self,
         route: Route,
@@ -254,6 +269,16 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: `LoopbackHub.calls` has it all."""
+
+
+def _garbled(body: bytes, fault: Fault | None) -> bytes:
+    """A request as it arrives."""
+    if fault is None or fault.garbled is None:
+        return body
+    sent, arrived = fault.garbled
+    if sent not in body:
+        raise ValueError(f"{sent!r} is not in the request that was to be garbled")
+    return body.replace(sent, arrived)
 
 
 class _Server(ThreadingHTTPServer):
