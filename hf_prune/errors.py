@@ -20,6 +20,9 @@
       MissingPackage                      what writes a form that was asked for is not installed
       UnreadableRecord                    no finished run, or its record is none that can be read
       PublishRefused                      pushing would overwrite what hf-prune did not make
+      JobFailed                           a job of Hugging Face Jobs ended without a result
+      JobGoesOn                  exit 130 the user stopped watching a job, which goes on
+      AlreadyScheduled                    a schedule publishes to that repository already
       NothingGained                       nothing was to be removed, and training made nothing better
 
 A message says what happened, which value, and what to do next. The library raises; `cli.main` alone
@@ -115,6 +118,20 @@ class UnreadableRecord(HfPruneError):
 
 class PublishRefused(HfPruneError):
     """Publishing would overwrite something that hf-prune did not make."""
+
+
+class JobFailed(HfPruneError):
+    """A job on the Hub's machines ended without a result."""
+
+
+class JobGoesOn(HfPruneError):
+    """The user no longer watches a job, which goes on."""
+
+    exit_code = 130
+
+
+class AlreadyScheduled(HfPruneError):
+    """Another schedule would publish to the same repository."""
 
 
 def first_line(error: BaseException) -> str:

@@ -276,6 +276,11 @@ PUBLISHING = (
     click.option("--private/--public", default=True, show_default=True, help="Who may see it."),
     click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
 )
+IF_CHANGED = click.option(
+    "--if-changed",
+    is_flag=True,
+    help="Do nothing where what is published was made from the same commit of MODEL in the same way.",
+)
 CARD = (
     click.option(
         "--template",

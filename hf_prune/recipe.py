@@ -153,6 +153,8 @@ class Publication:
     repo_id: str | None = None  # None: USER/NAME
     private: bool = True
     overwrite: bool = False  # a repository that hf-prune did not make
+    branch: str | None = None  # None: main
+    create_pr: bool = False  # propose it, do not change the branch
 
 
 def check_recipe(recipe: Recipe) -> None:
