@@ -195,7 +195,8 @@ def requirement_for(version: str, formats: str, instead: str | None) -> str:
 
 def publishes_label(repo_id: str) -> str:
     """A label for a repository; labels have no slash and no dot, and without the hash two could be alike."""
-    return f"{_as_label(repo_id)}-{sha256(repo_id.lower().encode()).hexdigest()[:8]}"
+    name = repo_id.lower()
+    return f"{_as_label(name)}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _as_label(text: str) -> str:
