@@ -191,10 +191,9 @@ def extract(
 @options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, MANNER)
 def schedule(cron: str | None, on_change: bool, replaces: bool, **options: Any) -> None:
-    """Have `hf-prune MODEL --push --if-changed` run on the Hub's machines, again and again.
+    """Prune MODEL on the Hub's machines again and again: by the clock, or when it changes.
 
-    By the clock or when MODEL changes; where nothing has changed, nothing is done. All options of `hf-prune
-    run` can be given.
+    The jobs run `hf-prune run MODEL --push --if-changed` with the options that you give here.
     """
     from hf_prune import console
     from hf_prune.handover import check_schedule, plan_job, schedule

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from hf_prune import hub, source
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.cron import check_cron
-from hf_prune.errors import AlreadyScheduled, JobFailed, JobGoesOn, RecipeError
+from hf_prune.errors import AlreadyScheduled, JobFailed, JobGoesOn, RecipeError, SourceError
 from hf_prune.jobs import (
     PACKAGE,
     Given,
@@ -159,7 +159,7 @@ def hand_over(planned: Planned, reporter: Reporter, *, detach: bool) -> HandedOv
         detach: do not wait for its end.
 
     Raises:
-        JobFailed: it ended otherwise than well.
+        JobFailed: it ended otherwise than well, or the Hub no longer tells how it goes.
         GateRefused: it ended well, and the result is worse than was let through.
         JobGoesOn: the user interrupted the waiting.
     """
@@ -178,6 +178,8 @@ def hand_over(planned: Planned, reporter: Reporter, *, detach: bool) -> HandedOv
             f"the job goes on: `hf jobs logs --follow {job.full_id}` shows its log again, `hf jobs cancel "
             f"{job.full_id}` stops it"
         ) from None
+    except SourceError as error:
+        raise JobFailed(f"the job was lost sight of, and may go on ({job.url}): {error}") from error
     if stage != "COMPLETED":
         raise failure(job, stage, message, told)
     found = hub.find_published(planned.repo_id, MARKER, planned.branch)

@@ -185,6 +185,14 @@ def test_who_stops_watching_is_told_how_to_stop_the_job(base: str, home_hub: Loo
     assert raised.value.exit_code == 130
 
 
+def test_a_job_that_is_lost_sight_of_may_go_on(base: str, home_hub: LoopbackHub) -> None:
+    home_hub.inject(Fault(method="GET", path="/logs$", status=500))
+    outcome = hf_prune(base, *ON)
+    assert outcome.code == 1
+    assert "the job was lost sight of, and may go on" in outcome.error()
+    assert only_job(home_hub).id in outcome.err
+
+
 def test_nothing_is_paid_for_where_nothing_changed(pushed: Finished, home_hub: LoopbackHub) -> None:
     outcome = hf_prune(BASE, *ON, *FEW, "--if-changed")
     assert (outcome.code, outcome.out) == (0, f"{home_hub.url}/{PUBLISHED}\n")
@@ -307,6 +315,11 @@ def test_a_change_of_the_base_starts_a_copy_of_the_job(base: str, home_hub: Loop
     assert f"changes of {base} (`hf webhooks delete {webhook['id']}` ends it)" in again.err
     assert scheduled(*WEEKLY, "--replace").code == 0
     assert (home_hub.webhooks, len(home_hub.schedules)) == ({}, 1)
+
+
+def test_a_token_that_is_not_for_webhooks_can_schedule(base: str, home_hub: LoopbackHub) -> None:
+    home_hub.inject(Fault(method="GET", path="/webhooks$", status=403))
+    assert scheduled(*WEEKLY).code == 0
 
 
 def test_a_dry_run_of_a_schedule_makes_none(base: str, home_hub: LoopbackHub) -> None:
