@@ -57,7 +57,7 @@ class Planned:
     namespace: str | None
     base: str  # the id of the original
     repo_id: str  # where the job publishes
-    branch: str | None
+    publication: Publication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def plan_job(
         namespace=place.namespace,
         base=found.repository.repo_id,
         repo_id=repo_id,
-        branch=publication.branch,
+        publication=publication,
     )
 
 
@@ -182,11 +182,20 @@ def hand_over(planned: Planned, reporter: Reporter, *, detach: bool) -> HandedOv
         raise JobFailed(f"the job was lost sight of, and may go on ({job.url}): {error}") from error
     if stage != "COMPLETED":
         raise failure(job, stage, message, told)
-    found = hub.find_published(planned.repo_id, MARKER, planned.branch)
-    if found is None:
+    published = _published_by(planned)
+    if published is None:
         raise JobFailed(f"the job ended well, and there is nothing of it in {planned.repo_id}: {job.url}")
-    published, _ = found
     return HandedOver(job=job, published=replace(published, url=told.address or published.url))
+
+
+def _published_by(planned: Planned) -> Published | None:
+    """What is where a job publishes to: on its branch, or proposed in the newest pull request."""
+    proposed = hub.own_pull_requests(planned.repo_id) if planned.publication.create_pr else ()
+    for revision in (*proposed, planned.publication.branch):
+        found = hub.find_published(planned.repo_id, MARKER, revision)
+        if found is not None:
+            return found[0]
+    return None
 
 
 def schedule(planned: Planned, cron: str | None, reporter: Reporter, *, replaces: bool = False) -> Scheduled:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 from transformers import AutoModelForCausalLM
 
 from hf_prune.errors import JobGoesOn
@@ -168,6 +169,20 @@ def test_a_job_that_ends_well_and_leaves_nothing_is_a_failure(base: str, home_hu
     outcome = hf_prune(base, *ON)
     assert outcome.code == 1
     assert f"there is nothing of it in {PUBLISHED}" in outcome.error()
+
+
+def test_a_job_that_proposes_has_published_its_proposal(base: str, home_hub: LoopbackHub) -> None:
+    api = HfApi()
+    api.create_repo(PUBLISHED)
+    record = CommitOperationAdd("hf_prune.json", b"{}")
+    made = api.create_commit(PUBLISHED, [record], commit_message="proposed", create_pr=True)
+    home_hub.job_end = JobEnd(lines=(made.pr_url or "",))
+    place = Place(flavor="cpu-basic", timeout="1h", namespace=None)
+    proposing, given = Publication(create_pr=True, repo_id=PUBLISHED), [Given("model", base, (base,))]
+    planned = plan_job(Recipe(model=base), proposing, "run", given, place, Reporter())
+    handed = hand_over(planned, Reporter(), detach=False)
+    assert handed.published is not None
+    assert (handed.published.url, handed.published.commit) == (made.pr_url, made.oid)
 
 
 def test_who_stops_watching_is_told_how_to_stop_the_job(base: str, home_hub: LoopbackHub) -> None:
