@@ -20,6 +20,7 @@ from hf_prune.score_tables import by_text, first_of_each_task, score_tables
 from hf_prune.sections import (
     by_variant,
     carries_bridge,
+    change_section,
     cut_section,
     depths_section,
     growth_section,
@@ -146,6 +147,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         **(growth_section(run, run.growth) if run.growth is not None else {}),
         **(depths_section(run) if run.depths else {}),
         **damage_section(run),
+        **change_section(run),
         "elsewhere": by_text(run.perplexities_elsewhere),
         "score_tables": tables,
         "glance_rows": [row for kind in tables.values() for row in first_of_each_task(kind)[:SHOWN_TASKS]],

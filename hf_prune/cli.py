@@ -378,8 +378,9 @@ def _with_recipe(options: dict[str, Any], own: Mapping[str, Any]) -> tuple[dict[
 
 def _publication(options: dict[str, Any]) -> Publication | None:
     """Where to publish, taken out of what was given; None: nowhere."""
-    push, repo_id, private, overwrite = (options.pop(n) for n in ("push", "repo_id", "private", "yes"))
-    return Publication(repo_id=repo_id, private=private, overwrite=overwrite) if push else None
+    push, overwrite = options.pop("push"), options.pop("yes")
+    where = {name: options.pop(name) for name in ("repo_id", "private", "branch", "create_pr", "collection")}
+    return Publication(overwrite=overwrite, **where) if push else None
 
 
 def _hand_over(

@@ -13,7 +13,7 @@ from hf_prune.front_matter import plain_metadata
 from hf_prune.pictures import picture_paths
 from hf_prune.records import IMAGE_ENCODER, Agreement, Anatomy
 from hf_prune.report import Run
-from hf_prune.sections import carries_bridge, cut_section, published_bridge
+from hf_prune.sections import carries_bridge, change_section, cut_section, published_bridge
 from hf_prune.templating import rendered
 
 PIPELINE_TAGS = {
@@ -77,6 +77,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
         **cut_section(run),
+        **change_section(run),
         "notes": run.presentation.notes if run.presentation else None,
         "pictures": picture_paths(run),
     }

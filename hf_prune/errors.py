@@ -10,6 +10,7 @@
         AccessDenied                      gated, private, or the token may not do this
         HubUnreachable                    no network, offline mode, or the Hub does not answer
         NoSafetensors                     only pickled weights, and no leave to read them; or none
+        CollectionNotFound                no collection of that name to put the result into
       UnsupportedModel                    its structure or format is not one that can be cut yet
       UnusableText                        a text for calibration, healing or evaluation is too short
       UnusableImages                      the same of images
@@ -23,6 +24,9 @@
       JobFailed                           a job of Hugging Face Jobs ended without a result
       JobGoesOn                  exit 130 the user stopped watching a job, which goes on
       AlreadyScheduled                    a schedule publishes to that repository already
+      RepositoryChanged                   somebody else committed while this was being pushed
+      UploadDiffers                       the Hub does not hold what was sent
+      BrokenSection                       a user's own section of a card has no end, or no beginning
       NothingGained                       nothing was to be removed, and training made nothing better
 
 A message says what happened, which value, and what to do next. The library raises; `cli.main` alone
@@ -80,6 +84,10 @@ class NoSafetensors(SourceError):
     """The repository has no weights in safetensors form."""
 
 
+class CollectionNotFound(SourceError):
+    """No such collection."""
+
+
 class UnsupportedModel(HfPruneError):
     """The model's structure or format cannot be cut yet."""
 
@@ -117,7 +125,19 @@ class UnreadableRecord(HfPruneError):
 
 
 class PublishRefused(HfPruneError):
-    """Publishing would overwrite something that hf-prune did not make."""
+    """Publishing would overwrite something that hf-prune did not make, or the Hub does not take it."""
+
+
+class RepositoryChanged(HfPruneError):
+    """A repository got another commit while this one was on its way."""
+
+
+class UploadDiffers(HfPruneError):
+    """What the Hub holds after a commit is not what was sent."""
+
+
+class BrokenSection(HfPruneError):
+    """The marks around a user's own section of a card do not come in pairs, so its text could be lost."""
 
 
 class JobFailed(HfPruneError):

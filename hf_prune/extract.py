@@ -9,8 +9,9 @@ from hf_prune import hub, source
 from hf_prune.card import render_depth_card
 from hf_prune.cut import depth_name, write_depth
 from hf_prune.disk import whole_folder
-from hf_prune.errors import OutputOccupied, RecipeError, UnreadableRecord
+from hf_prune.errors import ModelNotFound, OutputOccupied, RecipeError, UnreadableRecord
 from hf_prune.progress import Reporter
+from hf_prune.publish.stage import publish_depth, refuse_foreign
 from hf_prune.recorded import read_record
 from hf_prune.records import Checkpoint
 from hf_prune.report import MARKER, Run
@@ -40,6 +41,7 @@ def extract(
     Raises:
         RecipeError: the model has no such depth.
         OutputOccupied: the folder holds something.
+        PublishRefused: the branch is there, in a repository that hf-prune did not make.
     """
     total = source.fetch_anatomy(found, exact=False).num_layers
     if not 1 <= depth < total:
@@ -49,6 +51,7 @@ def extract(
         raise OutputOccupied(f"{target} is not empty: choose another --output")
     if push is not None:
         hub.check_may_publish(push, found.name)
+        _check_branch(push, depth)
     with TemporaryDirectory(prefix="hf-prune-") as workspace:
         folder = Path(source.fetch_weights(found, Path(workspace)).folder)
         run = sorted_run(found, folder)
@@ -61,11 +64,25 @@ def extract(
             checkpoint = write_depth(
                 folder, partial, depth, reporter.progress, trust_remote_code=found.trust_remote_code
             )
-            if run is not None:
-                card = render_depth_card(run, depth, push)
+            card = render_depth_card(run, depth, push) if run is not None else None
+            if card is not None:
                 (partial / "README.md").write_text(card, encoding="utf-8")
-    url = publish_depth(push, target, depth) if push else None
-    return Extracted(folder=target, checkpoint=checkpoint, url=url)
+    if push is None:
+        return Extracted(folder=target, checkpoint=checkpoint, url=None)
+    publish_depth(push, target, depth, card, reporter)
+    return Extracted(folder=target, checkpoint=checkpoint, url=hub.address_of(push, depth_name(depth)))
+
+
+def _check_branch(repo_id: str, depth: int) -> None:
+    """Make sure that a branch can be written: its repository is there, and nobody else's work is on it."""
+    main = hub.look_at(repo_id)
+    if main is None:
+        raise ModelNotFound(
+            f"there is no model {repo_id}, on whose branch depth {depth} could go: give the --push of the "
+            f"whole model first, or another name"
+        )
+    if hub.look_at(repo_id, depth_name(depth)) is not None:
+        refuse_foreign(main, overwrite=False)
 
 
 def sorted_run(found: source.Found, folder: Path) -> Run | None:
@@ -84,8 +101,3 @@ def sorted_run(found: source.Found, folder: Path) -> Run | None:
     except UnreadableRecord:  # that of another version
         return None
     return run if run.depths else None
-
-
-def publish_depth(repo_id: str, folder: Path, depth: int) -> str:
-    """Put a depth on its own branch of a repository that is there; the branch's address."""
-    return hub.upload_branch(repo_id, folder, depth_name(depth), f"The first {depth} layers")

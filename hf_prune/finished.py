@@ -10,7 +10,9 @@ from hf_prune.disk import whole_folder, write_whole
 from hf_prune.errors import UnreadableRecord
 from hf_prune.pictures import render_pictures
 from hf_prune.progress import Reporter
-from hf_prune.publication import card_of, check_publication, present, publish
+from hf_prune.publish.folder import CARD, card_of, present, with_sections_of
+from hf_prune.publish.own_sections import without_own
+from hf_prune.publish.stage import check_publication, publish
 from hf_prune.recipe import Publication
 from hf_prune.recorded import Recorded, read_record
 from hf_prune.records import Presentation, Published
@@ -32,8 +34,8 @@ class Finished:
     @property
     def repo_id(self) -> str | None:
         """Where its card says that it is published; None: nowhere."""
-        card = self.model / "README.md"
-        return address_on(card.read_text(encoding="utf-8")) if card.is_file() else None
+        card = self.model / CARD
+        return address_on(card.read_text(encoding="utf-8"), str(card)) if card.is_file() else None
 
 
 def read_finished(path: Path) -> Finished:
@@ -57,9 +59,13 @@ def read_finished(path: Path) -> Finished:
     return Finished(recorded=read_record(record), model=model, folder=folder)
 
 
-def address_on(card: str) -> str | None:
-    """The repository that a card names as its own; None where it names a folder, or nothing."""
-    named = OWN_ADDRESS.search(card)
+def address_on(card: str, where: str = "the card") -> str | None:
+    """The repository that a card names as its own; None where it names a folder, or nothing.
+
+    Raises:
+        BrokenSection: it cannot be told which text is the user's, and may name another.
+    """
+    named = OWN_ADDRESS.search(without_own(card, where))
     return named[1] if named and not named[1].startswith(".") else None
 
 
@@ -75,25 +81,28 @@ def rebuild(finished: Finished, presentation: Presentation | None = None) -> Pat
 
     Raises:
         UnreadableRecord: the record is of an older schema, which lacks what the card tells.
+        BrokenSection: a section of the user's own could be lost.
     """
     recorded, model, repo_id = finished.recorded, finished.model, finished.repo_id
     _check_schema(recorded, model)
     run = replace(recorded.run, presentation=presentation) if presentation else recorded.run
+    # So that a fault of a template, or of the marks around a section, leaves all as it was.
+    with_sections_of(model / CARD, card_of(run, repo_id))
     pictures = render_pictures(run)
-    card_of(run, repo_id)  # so that a fault of a template leaves all as it was
     of_depths: dict[Path, str] = {}
     if finished.folder is not None:
         for depth in run.depths[:-1]:
             place = finished.folder.depths / depth_name(depth.layers)
-            of_depths[place] = render_depth_card(run, depth.layers, repo_id)
+            card = render_depth_card(run, depth.layers, repo_id)
+            of_depths[place] = with_sections_of(place / CARD, card)
     with whole_folder(model / PLOTS) as partial:
         for name, picture in pictures.items():
             (partial / Path(name).relative_to(PLOTS)).write_bytes(picture)
     for place, text in of_depths.items():
         if place.is_dir():
-            write_whole(place / "README.md", text)
+            write_whole(place / CARD, text)
     present(run, model, finished.folder, repo_id)
-    return model / "README.md"
+    return model / CARD
 
 
 def push(finished: Finished, publication: Publication, reporter: Reporter) -> Published:
@@ -113,9 +122,10 @@ def push(finished: Finished, publication: Publication, reporter: Reporter) -> Pu
     if folder is None:
         raise UnreadableRecord(f"{finished.model} is what was published of a run: give the run folder itself")
     _check_schema(recorded, folder.path)
-    repo_id = check_publication(publication, recorded.run.name)
+    repo_id = check_publication(publication, recorded.run.name, depths=bool(recorded.run.depths))
     assert repo_id is not None
-    return publish(recorded.run, folder, repo_id, publication, reporter)
+    _, published = publish(recorded.run, folder, repo_id, publication, reporter)
+    return published
 
 
 def _check_schema(recorded: Recorded, place: Path) -> None:

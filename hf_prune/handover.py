@@ -32,11 +32,11 @@ from hf_prune.jobs import (
 from hf_prune.naming import result_name
 from hf_prune.original import find_original
 from hf_prune.progress import Reporter
-from hf_prune.publication import check_publication
+from hf_prune.publish.stage import check_publication
+from hf_prune.publish.standing import standing
 from hf_prune.recipe import Publication, Recipe, check_recipe
 from hf_prune.recipe_files import built_in_names
 from hf_prune.records import Published
-from hf_prune.report import MARKER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,8 @@ def plan_job(
         raise RecipeError(
             f"{recipe.model} is a folder here, which a job cannot see: `hf upload` it, and give its id"
         )
-    repo_id = check_publication(publication, _name(recipe, publication, found))
+    name, depths = _name(recipe, publication, found), recipe.depths is not None
+    repo_id = check_publication(publication, name, depths=depths)
     assert repo_id is not None
     machine = machine_called(place.flavor, hub.machines())
     reporter.tell(f"{machine}; for {place.timeout} at most")
@@ -182,20 +183,18 @@ def hand_over(planned: Planned, reporter: Reporter, *, detach: bool) -> HandedOv
         raise JobFailed(f"the job was lost sight of, and may go on ({job.url}): {error}") from error
     if stage != "COMPLETED":
         raise failure(job, stage, message, told)
-    published = _published_by(planned)
+    published = _published_by(planned, told)
     if published is None:
         raise JobFailed(f"the job ended well, and there is nothing of it in {planned.repo_id}: {job.url}")
-    return HandedOver(job=job, published=replace(published, url=told.address or published.url))
+    return HandedOver(job=job, published=replace(published, unchanged=False))
 
 
-def _published_by(planned: Planned) -> Published | None:
-    """What is where a job publishes to: on its branch, or proposed in the newest pull request."""
-    proposed = hub.own_pull_requests(planned.repo_id) if planned.publication.create_pr else ()
-    for revision in (*proposed, planned.publication.branch):
-        found = hub.find_published(planned.repo_id, MARKER, revision)
-        if found is not None:
-            return found[0]
-    return None
+def _published_by(planned: Planned, told: Told) -> Published | None:
+    """What is at the address that the job told; else what was proposed last, or is on the branch."""
+    found = [each.published for each in standing(planned.repo_id, planned.publication)]
+    named = [published for published in found if published.address == told.address]
+    proposed = [published for published in found if published.pull_request is not None]
+    return next(iter((*named, *proposed, *found)), None)
 
 
 def schedule(planned: Planned, cron: str | None, reporter: Reporter, *, replaces: bool = False) -> Scheduled:

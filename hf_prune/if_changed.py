@@ -1,6 +1,5 @@
 """`--if-changed`: what is published already, where a run would come to the same again."""
 
-from collections.abc import Iterator
 from importlib.metadata import version
 
 from hf_prune import hub, source
@@ -10,7 +9,8 @@ from hf_prune.material import digests_of, read_material
 from hf_prune.naming import result_name
 from hf_prune.original import find_original, without_folders
 from hf_prune.progress import Reporter
-from hf_prune.publication import check_publication
+from hf_prune.publish.stage import check_publication
+from hf_prune.publish.standing import Standing, standing
 from hf_prune.recipe import Publication, Recipe, check_recipe
 from hf_prune.recorded import read_record
 from hf_prune.records import DECODER, Citation, Presentation, Published
@@ -53,7 +53,7 @@ def still_published(
             f"which has none: leave it out"
         )
     name, kind = _name_and_kind(recipe, publication, found)
-    repo_id = check_publication(publication, name)
+    repo_id = check_publication(publication, name, depths=recipe.depths is not None)
     assert repo_id is not None
     now = Ingredients(
         repo_id=repository.repo_id,
@@ -65,16 +65,16 @@ def still_published(
         presentation=presentation,
     )
     reasons = []
-    for revision in _revisions(repo_id, publication):
-        published, reason = _compared(repo_id, revision, now)
-        if published is not None:
+    for stands in standing(repo_id, publication):
+        reason = _reason(stands, now)
+        if reason is None:
             reporter.tell(
-                f"{published.url} was made from {now.repo_id} at {now.commit[:7]} by the same recipe: "
-                f"nothing is to be done"
+                f"{stands.published.address} was made from {now.repo_id} at {now.commit[:7]} by the same "
+                f"recipe: nothing is to be done"
             )
-            return published
+            return stands.published
         reasons.append(reason)
-    reporter.tell(f"{repo_id}: {reasons[0]}")
+    reporter.tell(f"{repo_id}: {reasons[0] if reasons else 'nothing is published there yet'}")
     return None
 
 
@@ -83,25 +83,13 @@ def _name_and_kind(recipe: Recipe, publication: Publication, found: source.Found
     if recipe.gguf_file is not None and publication.repo_id is not None:
         return found.name, DECODER  # to count its layers, the whole file would have to be fetched
     anatomy = source.fetch_anatomy(found, exact=recipe.needs_sizes)
-    return result_name(
-        found.name, recipe, anatomy.num_layers, layers_to_remove(recipe, anatomy)
-    ), anatomy.kind
+    wanted = layers_to_remove(recipe, anatomy)
+    return result_name(found.name, recipe, anatomy.num_layers, wanted), anatomy.kind
 
 
-def _revisions(repo_id: str, publication: Publication) -> Iterator[str | None]:
-    yield publication.branch
-    if publication.create_pr:
-        yield from hub.own_pull_requests(repo_id)
-
-
-def _compared(repo_id: str, revision: str | None, now: Ingredients) -> tuple[Published | None, str]:
-    """What is published at a revision where it is still right; else why it is not."""
-    found = hub.find_published(repo_id, MARKER, revision)
-    if found is None:
-        return None, "nothing is published there yet"
-    published, record = found
+def _reason(found: Standing, now: Ingredients) -> str | None:
+    """Why what is published is no longer right; None: it is."""
     try:
-        reason = what_changed(read_record(record).run, now)
+        return what_changed(read_record(hub.read_held(found.held, MARKER)).run, now)
     except UnreadableRecord:
-        return None, f"another version of hf-prune made it, and this is {now.hf_prune}"
-    return (published, "") if reason is None else (None, reason)
+        return f"another version of hf-prune made it, and this is {now.hf_prune}"

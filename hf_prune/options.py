@@ -274,6 +274,11 @@ PUBLISHING = (
     click.option("--push", is_flag=True, help="Publish the result on the Hub."),
     click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]"),
     click.option("--private/--public", default=True, show_default=True, help="Who may see it."),
+    click.option(
+        "--branch", metavar="NAME", help="On this branch, made where there is none.  [default: main]"
+    ),
+    click.option("--create-pr", is_flag=True, help="Open a pull request instead: one for each run."),
+    click.option("--collection", metavar="SLUG", help="Put it into this collection too."),
     click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
 )
 IF_CHANGED = click.option(

@@ -35,7 +35,8 @@ from hf_prune.naming import result_name
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.prove import expected_logits, proof_tokens, prove
-from hf_prune.publication import assemble, check_publication, present, publish
+from hf_prune.publish.folder import CARD, assemble, present, with_sections_of
+from hf_prune.publish.stage import check_publication, publish
 from hf_prune.ranks import join
 from hf_prune.recipe import Publication, Recipe, command_line
 from hf_prune.recipe_files import built_in_options
@@ -117,10 +118,12 @@ def prune(
     ranks = join(located.device)
     wanted = layers_to_remove(recipe, located.anatomy)
     name = result_name(located.found.name, recipe, located.anatomy.num_layers, wanted)
-    repo_id = check_publication(publication, name) if ranks.leads else None
+    depths = recipe.depths is not None
+    repo_id = check_publication(publication, name, depths=depths) if ranks.leads else None
     folder = RunFolder(output or Path(name))
     if ranks.leads:
         folder.claim(fingerprint(recipe), fresh=fresh)
+        with_sections_of(folder.model / CARD, "")  # a fault in it shows now, not after the work
         ask_tasks(recipe, folder, reporter)
 
     @cache
@@ -152,7 +155,7 @@ def prune(
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published, refused = None, _refusals(run)
     if repo_id is not None and publication is not None and not refused:
-        published = publish(run, folder, repo_id, publication, reporter)
+        run, published = publish(run, folder, repo_id, publication, reporter)
     return Outcome(run=run, folder=folder.path, published=published, refused=refused)
 
 

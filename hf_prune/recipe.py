@@ -154,7 +154,8 @@ class Publication:
     private: bool = True
     overwrite: bool = False  # a repository that hf-prune did not make
     branch: str | None = None  # None: main
-    create_pr: bool = False  # propose it, do not change the branch
+    create_pr: bool = False  # propose it, and publish nothing
+    collection: str | None = None  # to put it into
 
 
 def check_recipe(recipe: Recipe) -> None:

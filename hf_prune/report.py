@@ -20,6 +20,7 @@ from hf_prune.records import (
     Perplexity,
     Plan,
     Presentation,
+    PreviousVersion,
     Proof,
     Similarity,
     Source,
@@ -76,6 +77,7 @@ class Run:
     presentation: Presentation | None = None  # what the user put into the card
     exports_reason: str | None = None  # why some that were asked for are missing
     digests: tuple[str, ...] = ()  # SHA-256 of each text, set of images or folder of tasks, in the order read
+    before: PreviousVersion | None = None  # what was published in its place, where something was
 
     def anatomy_of(self, variant: str) -> Anatomy:
         """The figures of one variant: of the result's shape, but for what growing and healing added later."""

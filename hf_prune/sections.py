@@ -35,6 +35,13 @@ def cut_section(run: Run) -> dict[str, Any]:
     }
 
 
+def change_section(run: Run) -> dict[str, Any]:
+    """Scores of the version that was published before, beside those of this one."""
+    published = {score.asked: score for score in run.scores if score.variant == run.result.variant}
+    before = run.before.scores if run.before else ()
+    return {"scores_before": [(old, published[old.asked]) for old in before if old.asked in published]}
+
+
 def growth_section(run: Run, growth: Growth) -> dict[str, Any]:
     """Where new layers are and what was measured there; old ones are numbered as in the original."""
     kept = run.plan.kept  # what was numbered before growing was numbered after cutting

@@ -57,7 +57,7 @@ def hub() -> Iterator[LoopbackHub]:
 @pytest.fixture
 def home_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     """The Hub that huggingface_hub takes for the real one, empty, with the user `tester` logged in."""
-    stored = (HOME_HUB.repositories, HOME_HUB.objects, HOME_HUB.parts)
+    stored = (HOME_HUB.repositories, HOME_HUB.collections, HOME_HUB.objects, HOME_HUB.parts)
     for state in (*stored, HOME_HUB.jobs, HOME_HUB.schedules, HOME_HUB.webhooks):
         state.clear()
     HOME_HUB.job_end = JobEnd()

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from hf_prune.publish.version_before import previous_version
 from hf_prune.recipe import Recipe
+from hf_prune.recorded import Recorded
 from hf_prune.records import Anatomy, HealingStep, Presentation, RemovalOrder
 from hf_prune.report import Run
 from tests.sample_run import (
@@ -310,8 +312,24 @@ def questioned_run() -> Run:
     return replace(run, choices=tuple(right))
 
 
+def replacing_run() -> Run:
+    """A healed one, published where a cut of an earlier commit of the original was."""
+    old, run = sample_run(variants=("cut",)), healed_run()
+    old = replace(
+        old,
+        source=replace(old.source, commit="5eed" * 10),
+        scores=sample_scores_of_tasks(["dense", "cut"]),
+        perplexities=tuple(replace(each, perplexity=each.perplexity + 0.777) for each in old.perplexities),
+    )
+    published = Recorded(run=old, schema_version=old.schema_version)
+    return replace(
+        run, before=previous_version(run, published, "c0ffee" * 6 + "c0ff", "2026-11-01T08:00:00Z")
+    )
+
+
 RUNS = [
     sample_run,
+    replacing_run,
     tournament_run,
     healed_run,
     healed_without_bridge_run,

@@ -365,13 +365,11 @@ def test_a_repository_that_hf_prune_did_not_make_is_overwritten_only_with_yes(
     "faults",
     [
         [Fault(method="POST", path=COMMIT, status=401)],
-        [Fault(method="POST", path=COMMIT, status=429)],
-        [Fault(method="POST", path=COMMIT, status=500)],
-        [Fault(method="POST", path=COMMIT, cut_request_at=0.5)],
+        [Fault(method="POST", path=COMMIT, status=429, headers={"Retry-After": "7200"})],
         [Fault(method="PUT", path=STORAGE, status=401)],
-        [Fault(method="POST", path="/repos/create$", status=500)],
+        [Fault(method="POST", path="/repos/create$", status=403)],
     ],
-    ids=["commit 401", "commit 429", "commit 500", "commit cut", "weights 401", "create 500"],
+    ids=["commit 401", "commit 429", "weights 401", "create 403"],
 )
 def test_a_failed_upload_is_one_line_and_the_same_command_publishes_without_computing_anew(
     home_hub: LoopbackHub, pushed: Finished, run_folder: Path, faults: list[Fault]

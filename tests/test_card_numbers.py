@@ -114,6 +114,9 @@ def _derived(run: Run) -> Iterator[str]:
     for rise in rises(texts, run.result.variant):
         yield from (figures.ratio(rise.times), figures.figure(rise.times))
         yield f"{rise.after.loss - rise.before.loss:+.3f}"
+    if run.before is not None:
+        yield from map(figures.scored, run.before.scores)
+        yield from map(figures.with_error, filter(None, [run.before.perplexity]))
     for generates in (False, True):
         hit = hardest_hit(run.scores, run.result.variant, generates=generates)
         yield from (figures.percent(hit.worst.left), str(hit.num_figures), str(hit.num_clear)) if hit else ()

@@ -182,7 +182,7 @@ def test_a_job_that_proposes_has_published_its_proposal(base: str, home_hub: Loo
     planned = plan_job(Recipe(model=base), proposing, "run", given, place, Reporter())
     handed = hand_over(planned, Reporter(), detach=False)
     assert handed.published is not None
-    assert (handed.published.url, handed.published.commit) == (made.pr_url, made.oid)
+    assert (handed.published.pull_request, handed.published.commit) == (made.pr_url, made.oid)
 
 
 def test_who_stops_watching_is_told_how_to_stop_the_job(base: str, home_hub: LoopbackHub) -> None:

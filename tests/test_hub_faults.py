@@ -152,6 +152,8 @@ def test_a_cut_that_would_leave_everything_whole_is_a_mistake() -> None:
         {"cut_response_at": 0.5, "headers": {"Retry-After": "0"}},
         {"status": 500, "times": 0},
         {"cut_response_at": 1.0},
+        {"hold_request_at": -1},
+        {"status": 500, "garbled": (b"a", b"b")},
         {"cut_request_at": -1},
     ],
 )
@@ -177,6 +179,24 @@ def test_a_client_that_leaves_halfway_commits_nothing(hub: LoopbackHub, empty: d
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1000) == b""
     assert hub.files(REPO_ID) == empty
+
+
+def test_a_held_request_ends_with_its_client(hub: LoopbackHub) -> None:
+    hub.inject(Fault(method="PUT", path=STORAGE, hold_request_at=0.3))
+    address = urlsplit(hub.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        head = f"PUT /storage/{'0' * 64} HTTP/1.1\r\nContent-Length: {len(WEIGHTS)}\r\n\r\n"
+        connection.sendall(head.encode() + WEIGHTS[: len(WEIGHTS) // 2])
+        assert hub.holding.wait(timeout=10)
+    assert [(call.received, call.status) for call in hub.calls] == [(314572, None)]
+    assert request(hub, "GET", "/api/whoami-v2")[0].status == 200
+    assert hub.objects == {}
+
+
+def test_a_garbled_request_arrives_otherwise(hub: LoopbackHub) -> None:
+    hub.inject(Fault(method="POST", path="/create$", garbled=(b"pruned", b"others")))
+    request(hub, "POST", "/api/repos/create", json.dumps({"name": "pruned"}).encode())
+    assert list(hub.repositories) == [("model", "tester/others")]
 
 
 # huggingface_hub, uploading

@@ -166,7 +166,7 @@ def test_an_open_pull_request_of_ones_own_stands_for_the_run_that_proposed_it(
     change_record(lambda record: record["source"].update(commit=new), create_pr=True)
     published, _ = asked(publication=proposing)
     assert published is not None
-    assert published.url == f"{home_hub.url}/{PUBLISHED}/discussions/1"
+    assert published.pull_request == f"{home_hub.url}/{PUBLISHED}/discussions/1"
     assert asked()[0] is None  # who pushes to main has no use for a proposal
     # Anyone may propose to a repository: the proposal of somebody else does not count.
     home_hub.repositories["model", PUBLISHED.lower()].discussions[1].author = "stranger"

@@ -523,13 +523,35 @@ def test_a_discussion_is_held(api: HfApi, pushed: str) -> None:
 # The Hub about itself
 
 
+def test_the_last_change_of_a_file_is_the_commit_that_made_it(api: HfApi, pushed: str) -> None:
+    first = api.list_repo_commits(pushed)[0].commit_id
+    api.create_commit(pushed, [CommitOperationAdd("notes.txt", b"later")], commit_message="notes")
+    second = api.list_repo_commits(pushed)[0].commit_id
+    config, notes = api.get_paths_info(pushed, ["config.json", "notes.txt"], expand=True)
+    assert (config.last_commit.oid, notes.last_commit.oid) == (first, second)
+
+
+def test_a_collection_takes_a_model_once_and_from_its_owner_alone(
+    hub: LoopbackHub, api: HfApi, pushed: str
+) -> None:
+    hub.collections.update({"tester/small": [], "meta/small": []})
+    assert api.add_collection_item("tester/small", pushed, "model").items[0].item_id == pushed
+    assert len(api.add_collection_item("tester/small", pushed, "model", exists_ok=True).items) == 1
+    with pytest.raises(HfHubHTTPError, match="409"):
+        api.add_collection_item("tester/small", pushed, "model")
+    with pytest.raises(HfHubHTTPError, match="403"):
+        api.add_collection_item("meta/small", pushed, "model")
+    with pytest.raises(HfHubHTTPError, match="404"):
+        api.get_collection("tester/none")
+
+
 def test_a_request_without_a_route_is_answered_501_and_remembered() -> None:
     with LoopbackHub() as hub:
         api = HfApi(endpoint=hub.url, token="hf_test")
         with pytest.raises(HfHubHTTPError) as caught:
-            api.get_collection("tester/some-collection")
+            api.get_user_overview("tester")
     assert caught.value.response.status_code == 501
-    assert hub.unknown == [("GET", "/api/collections/tester/some-collection")]
+    assert hub.unknown == [("GET", "/api/users/tester/overview")]
 
 
 def test_a_crash_is_answered_500_and_remembered() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hf_prune import records, report
 from hf_prune.recipe import Recipe
 from hf_prune.records import Block, Speed, fingerprint, from_data, to_json
+from tests.sample_cards import replacing_run
 from tests.sample_run import (
     sample_bridge,
     sample_encoder_run,
@@ -29,6 +30,7 @@ RUN = sample_run()
 RECIPE = Recipe(model="owner/name", layers="13-18,20")
 BRIDGE = sample_bridge(sample_plan(recipe=RECIPE))
 CITED = records.Citation(title="A paper", paper="2403.17887", bibtex=None)
+BEFORE = replacing_run().before
 PUBLISHED = records.Published(repo_id="a/b", url="https://huggingface.co/a/b", commit="c0ffee", private=True)
 SAMPLES = [
     RUN,
@@ -37,6 +39,7 @@ SAMPLES = [
     RECIPE,
     BRIDGE,
     PUBLISHED,
+    BEFORE,
     CITED,
     records.ProvedCut(checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=RUN.result, proof=RUN.proofs[0]),

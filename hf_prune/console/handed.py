@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def show_unchanged(published: Published, *, as_json: bool) -> None:
     """What is published already and stays: one JSON object, or the address."""
     told = {"unchanged": True, "published": asdict(published)}
-    click.echo(json.dumps(told, sort_keys=True) if as_json else published.url)
+    click.echo(json.dumps(told, sort_keys=True) if as_json else published.address)
 
 
 def show_planned(planned: "Planned", by: str | None, *, as_json: bool) -> None:
@@ -61,7 +61,7 @@ def show_handed_over(handed: "HandedOver", *, as_json: bool) -> None:
         told = {"job": asdict(handed.job), "published": asdict(published) if published else None}
         click.echo(json.dumps(told, sort_keys=True))
         return
-    click.echo(published.url if published else handed.job.url)
+    click.echo(published.address if published else handed.job.url)
 
 
 def show_scheduled(scheduled: "Scheduled", *, as_json: bool) -> None:

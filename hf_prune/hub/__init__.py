@@ -5,6 +5,7 @@ the one of `hf auth login` or HF_TOKEN; it is never an argument.
 """
 
 from hf_prune.hub.cache import kept_scores, kept_task_scores
+from hf_prune.hub.collection import add_to_collection, check_collection
 from hf_prune.hub.jobs import (
     end_of,
     end_schedule,
@@ -17,34 +18,61 @@ from hf_prune.hub.jobs import (
     start_on_change,
     start_on_schedule,
 )
-from hf_prune.hub.permission import check_may_publish, refuse_foreign
-from hf_prune.hub.published import find_published, own_pull_requests
+from hf_prune.hub.permission import check_may_publish
 from hf_prune.hub.repository import Repository, download, exists, look_up, only_base, weight_headers
-from hf_prune.hub.upload import upload, upload_branch
+from hf_prune.hub.retrying import Wait
+from hf_prune.hub.upload import (
+    MAIN,
+    Change,
+    Committed,
+    Held,
+    address_of,
+    commit,
+    last_change,
+    look_at,
+    make_branch,
+    make_repository,
+    open_pull_requests,
+    outgoing,
+    read_held,
+    send_large_files,
+)
 
 __all__ = [
+    "MAIN",
+    "Change",
+    "Committed",
+    "Held",
     "Repository",
+    "Wait",
+    "add_to_collection",
+    "address_of",
+    "check_collection",
     "check_may_publish",
+    "commit",
     "download",
     "end_of",
     "end_schedule",
     "exists",
-    "find_published",
     "job_log",
     "kept_scores",
     "kept_task_scores",
+    "last_change",
+    "look_at",
     "look_up",
     "machines",
+    "make_branch",
+    "make_repository",
     "only_base",
+    "open_pull_requests",
     "other_endpoint",
-    "own_pull_requests",
+    "outgoing",
     "page_of",
-    "refuse_foreign",
+    "read_held",
     "schedules_for",
+    "send_large_files",
     "start_job",
     "start_on_change",
     "start_on_schedule",
-    "upload",
-    "upload_branch",
     "weight_headers",
 ]

@@ -2,7 +2,7 @@
 
 from huggingface_hub import HfApi, get_token
 
-from hf_prune.errors import AccessDenied, PublishRefused
+from hf_prune.errors import AccessDenied
 from hf_prune.hub.plain_errors import plain_hub_errors
 
 
@@ -17,7 +17,6 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
 
     Raises:
         AccessDenied: not logged in, or the token cannot write.
-        PublishRefused: a repository of that name exists and hf-prune did not make it.
     """
     api = HfApi()
     with plain_hub_errors(repo_id or name):
@@ -35,21 +34,3 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
             f"{full} cannot be written ({reason}): use a token with write access, or another --repo-id"
         )
     return full
-
-
-def refuse_foreign(repo_id: str, marker: str, *, overwrite: bool) -> None:
-    """Stop before overwriting a repository that lacks the marker file of hf-prune.
-
-    Raises:
-        PublishRefused: it exists, has files of its own and no marker.
-    """
-    api = HfApi()
-    with plain_hub_errors(repo_id):
-        if overwrite or not api.repo_exists(repo_id):
-            return
-        files = set(api.list_repo_files(repo_id)) - {".gitattributes"}
-    if files and marker not in files:
-        raise PublishRefused(
-            f"{repo_id} exists and was not made by hf-prune: choose another --repo-id, or overwrite it "
-            f"with --yes"
-        )

@@ -6,6 +6,7 @@ and other programs read the same thing.
 """
 
 from hf_prune.records.around import Citation, Environment, Estimate, Presentation, Published
+from hf_prune.records.before import PreviousVersion
 from hf_prune.records.chosen import (
     Block,
     BlockDistance,
@@ -109,6 +110,7 @@ __all__ = [
     "Perplexity",
     "Plan",
     "Presentation",
+    "PreviousVersion",
     "Proof",
     "ProvedBridge",
     "ProvedCut",

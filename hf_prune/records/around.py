@@ -72,6 +72,13 @@ class Published:
     """Where a run went on the Hub."""
 
     repo_id: str
-    url: str
+    url: str  # of the repository, or of its branch
     commit: str
     private: bool
+    pull_request: str | None = None  # its address, where the run was proposed and not published
+    unchanged: bool = False  # it was all there already: no commit was made
+
+    @property
+    def address(self) -> str:
+        """Where to look at it."""
+        return self.pull_request or self.url

@@ -23,6 +23,11 @@ class TaskScore:
     sha256: str  # of the items with their prompts, in order
     harness: str  # its version
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What two of them have in common that can be compared: the figure, and the items it is of."""
+        return (self.task, self.metric, self.answer_filter, self.sha256)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuations:

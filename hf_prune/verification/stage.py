@@ -110,6 +110,9 @@ def _claims(bench: _Bench, *, measure: bool) -> Iterator[Claim]:
     yield from _record_claims(bench.subject)
     yield from file_claims(run, folder, progress)
     yield from _card(bench.subject)
+    if run.before is not None:
+        reason = "its figures are those of the record that was published then, and are not measured again"
+        yield unchecked("version before", f"commit {run.before.commit[:12]}", reason)
     try:
         published = build_skeleton(folder, trust_remote_code=bench.leave.trust_remote_code)
     except (HfPruneError, OSError, ValueError, KeyError) as error:

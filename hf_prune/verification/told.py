@@ -8,9 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from hf_prune.errors import BrokenSection
 from hf_prune.finished import address_on
 from hf_prune.pictures import render_pictures
-from hf_prune.publication import card_of
+from hf_prune.publish.folder import card_of
+from hf_prune.publish.own_sections import own_sections, without_own
 from hf_prune.report import Run
 from hf_prune.verification.claims import Claim, broken, equal, listed, unchecked
 
@@ -40,8 +42,16 @@ def card_claims(run: Run, folder: Path, version: str) -> Iterator[Claim]:
         yield _pictures(run, folder, None if same_version else otherwise)
         return
     card = path.read_text(encoding="utf-8")
-    claim = compare_cards(card, card_of(run, address_on(card)))
+    try:
+        own = [section for section in own_sections(card, path.name) if not section.is_empty]
+    except BrokenSection as error:
+        yield broken(CARD, path.name, "none", str(error))
+        return
+    claim = compare_cards(without_own(card), without_own(card_of(run, address_on(card))))
     yield claim if claim.holds or same_version else unchecked(CARD, claim.claimed, otherwise)
+    if own:
+        reason = "marked as its author's own: hf-prune did not write them, and no figure in them is checked"
+        yield unchecked("sections of its author's own", f"{len(own)}", reason)
     yield _pictures(run, folder, None if same_version else otherwise)
 
 

@@ -11,7 +11,9 @@ class Fault:
 
     A `status` is answered in place of the route, which then does not run. A cut request never
     reaches its route either: the connection closes while the body is being read. A cut response
-    comes from the route, which has done its work: cut at 0 it is an answer that was lost.
+    comes from the route, which has done its work: cut at 0 it is an answer that was lost. A held request
+    is read up to a place and then neither read nor answered until its client is gone. A garbled request
+    reaches its route with other bytes in place of some.
 
     The place of a cut is a number of bytes (int) or a fraction of the body (float below 1).
     """
@@ -23,17 +25,22 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut_request_at: int | float | None = None
     cut_response_at: int | float | None = None
+    hold_request_at: int | float | None = None
+    garbled: tuple[bytes, bytes] | None = None  # what is in the request, and what arrives in its place
 
     def __post_init__(self) -> None:
         """Refuse a fault that could not do what its author means."""
-        effects = (self.status, self.cut_request_at, self.cut_response_at)
+        places = (self.cut_request_at, self.cut_response_at, self.hold_request_at)
+        effects = (self.status, self.garbled, *places)
         if sum(effect is not None for effect in effects) != 1:
-            raise ValueError("a fault is one of: status, cut_request_at, cut_response_at")
+            raise ValueError(
+                "a fault is one of: status, cut_request_at, cut_response_at, hold_request_at, garbled"
+            )
         if self.headers and self.status is None:
             raise ValueError("headers go with a status")
         if self.times < 1:
             raise ValueError(f"a fault happens at least once, not {self.times} times")
-        for place in (self.cut_request_at, self.cut_response_at):
+        for place in places:
             if place is not None and (place < 0 or (isinstance(place, float) and place >= 1)):
                 raise ValueError(f"{place} is not a number of bytes or a fraction below 1")
         re.compile(self.path)

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from urllib.parse import parse_qs, quote
 
 from tests.hub.exchange import Answer, Exchange, Refusal, json_answer
-from tests.hub.repository import Blob, Commit, Json
+from tests.hub.repository import Blob, Commit, Json, Repository
 
 BYTE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
@@ -16,7 +16,7 @@ def list_tree(exchange: Exchange, kind: str, repo_id: str, revision: str, folder
     repository = exchange.repository(kind, repo_id)
     commit = exchange.commit(repository, revision)
     prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
-    entries = _entries(exchange, commit, prefix)
+    entries = _entries(exchange, repository, commit, prefix)
     if prefix and not entries:
         raise Refusal(404, f"{folder} does not exist on {revision}", code="EntryNotFound")
     start = int(exchange.parameter("cursor", "0"))
@@ -25,11 +25,11 @@ def list_tree(exchange: Exchange, kind: str, repo_id: str, revision: str, folder
     return json_answer(entries[start:end], headers=headers)
 
 
-def _entries(exchange: Exchange, commit: Commit, prefix: str) -> list[Json]:
+def _entries(exchange: Exchange, repository: Repository, commit: Commit, prefix: str) -> list[Json]:
     recursive = exchange.flag("recursive")
     folders: dict[str, Json] = {}
     files: list[Json] = []
-    for path, blob in sorted(commit.files.items()):
+    for path in sorted(commit.files):
         if not path.startswith(prefix):
             continue
         steps = path.removeprefix(prefix).split("/")
@@ -39,7 +39,7 @@ def _entries(exchange: Exchange, commit: Commit, prefix: str) -> list[Json]:
             oid = hashlib.sha1(name.encode()).hexdigest()
             folders[name] = {"type": "directory", "oid": oid, "size": 0, "path": name}
         if recursive or len(steps) == 1:
-            files.append(_file_entry(commit, path, blob, expand=exchange.flag("expand")))
+            files.append(_file_entry(repository, commit, path, expand=exchange.flag("expand")))
     return [*folders.values(), *files]
 
 
@@ -49,14 +49,26 @@ def _next_page(exchange: Exchange, cursor: int) -> dict[str, str]:
     return {"Link": f'<{address}>; rel="next"'}
 
 
-def _file_entry(commit: Commit, path: str, blob: Blob, *, expand: bool) -> Json:
+def _file_entry(repository: Repository, commit: Commit, path: str, *, expand: bool) -> Json:
+    blob = commit.files[path]
     entry: Json = {"type": "file", "oid": blob.git_oid, "size": blob.size, "path": path}
     if blob.sha256:
         pointer_size = blob.pointer_size
         entry["lfs"] = {"oid": blob.sha256, "size": blob.size, "pointerSize": pointer_size}
     if expand:
-        entry["lastCommit"] = {"id": commit.oid, "title": commit.title, "date": commit.date}
+        last = _last_change(repository, commit, path)
+        entry["lastCommit"] = {"id": last.oid, "title": last.title, "date": last.date}
     return entry
+
+
+def _last_change(repository: Repository, commit: Commit, path: str) -> Commit:
+    """The commit in which a file became what it is."""
+    blob = commit.files[path]
+    for earlier in repository.history(commit):
+        if earlier.files.get(path) != blob:
+            break
+        commit = earlier
+    return commit
 
 
 def paths_information(exchange: Exchange, kind: str, repo_id: str, revision: str) -> Answer:
@@ -66,7 +78,7 @@ def paths_information(exchange: Exchange, kind: str, repo_id: str, revision: str
     form = parse_qs(exchange.body.decode())
     expand = form.get("expand") == ["true"]
     entries = [
-        _file_entry(commit, path, commit.files[path], expand=expand)
+        _file_entry(repository, commit, path, expand=expand)
         for path in form.get("paths", [])
         if path in commit.files
     ]

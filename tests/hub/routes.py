@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from tests.hub import discussions, files, identity, information, jobs, revisions, upload
+from tests.hub import collections, discussions, files, identity, information, jobs, revisions, upload
 from tests.hub.exchange import Answer
 
 Handler = Callable[..., Answer]
@@ -15,6 +15,7 @@ PLACEHOLDERS = {
     "repo_id": "[^/]+/[^/]+",
     "revision": "[^/]+",  # a slash in it comes quoted
     "name": "[^/]+",
+    "slug": "[^/]+/[^/]+",
     "folder": ".*",
     "path": ".+",
     "number": r"\d+",
@@ -85,6 +86,8 @@ ROUTES = (
     Route("PUT", "/storage/{oid}/part/{number}", upload.put_part),
     Route("POST", "/storage/{oid}/complete", upload.complete_parts),
     Route("POST", API + "/commit/{revision}", upload.make_commit),
+    Route("GET", "/api/collections/{slug}", collections.get_collection),
+    Route("POST", "/api/collections/{slug}/items", collections.add_item),
     Route("GET", API + "/refs", revisions.list_references),
     Route("GET", API + "/commits/{revision}", revisions.list_commits),
     Route("POST", API + "/branch/{name}", revisions.create_branch),

@@ -48,6 +48,7 @@ class LoopbackHub:
         self.multipart_above = multipart_above
         self.page_size = page_size
         self.repositories: dict[tuple[str, str], Repository] = {}
+        self.collections: dict[str, list[Json]] = {}  # items by the slug of the collection
         self.objects: dict[str, Blob] = {}  # large files that were uploaded, by their sha256
         self.parts: dict[tuple[str, int], bytes] = {}
         self.jobs: dict[str, Job] = {}
@@ -57,6 +58,7 @@ class LoopbackHub:
         self.calls: list[Call] = []
         self.unknown: list[tuple[str, str]] = []
         self.crashes: list[str] = []
+        self.holding = threading.Event()  # set while a request is held
         self._faults = FaultQueue()
         self._lock = threading.RLock()
         self._server = _Server(self)
@@ -173,7 +175,10 @@ class _Connection(BaseHTTPRequestHandler):
             self._record(route, received, fault)
             self.close_connection = True
             return
-        body = self._read_body()
+        if fault and fault.hold_request_at is not None:
+            self._hold(route, fault, fault.hold_request_at)
+            return
+        body = _garbled(self._read_body(), fault)
         if fault and fault.status is not None:
             refusal = Refusal(fault.status, f"injected fault: {fault.status}")
             answer = refusal.answer(dict(fault.headers))
@@ -218,6 +223,16 @@ class _Connection(BaseHTTPRequestHandler):
             left -= len(piece)
         return count - left
 
+    def _hold(self, route: Route, fault: Fault, place: int | float) -> None:
+        """Read up to a place, and then wait until the client is gone."""
+        self._record(route, self._skip_body(place), fault)
+        self.server.hub.holding.set()
+        with contextlib.suppress(ConnectionError):
+            while self.rfile.read(PIECE):
+                pass
+        self.server.hub.holding.clear()
+        self.close_connection = True
+
     def _record(
         self,
         route: Route,
@@ -259,6 +274,16 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: `LoopbackHub.calls` has it all."""
+
+
+def _garbled(body: bytes, fault: Fault | None) -> bytes:
+    """A request as it arrives."""
+    if fault is None or fault.garbled is None:
+        return body
+    sent, arrived = fault.garbled
+    if sent not in body:
+        raise ValueError(f"{sent!r} is not in the request that was to be garbled")
+    return body.replace(sent, arrived)
 
 
 class _Server(ThreadingHTTPServer):

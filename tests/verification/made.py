@@ -19,7 +19,7 @@ from hf_prune.evaluate.items import items_from_text
 from hf_prune.evaluate.perplexity import perplexity
 from hf_prune.evaluate.stability import compare
 from hf_prune.progress import silent
-from hf_prune.publication import assemble
+from hf_prune.publish.folder import assemble
 from hf_prune.recipe import Recipe
 from hf_prune.run_folder import RunFolder
 from hf_prune.skeleton import build_skeleton

@@ -1,34 +1,22 @@
-"""What is published: the folder that a run leaves, and its way to the Hub."""
+"""What is published: the folder that a run leaves."""
 
 from pathlib import Path
 
-from hf_prune import hub
 from hf_prune.card import render_card, render_depth_card
-from hf_prune.choose.blocks import ranges
 from hf_prune.cut import depth_name
-from hf_prune.disk import gigabytes, link, whole_folder, write_whole
+from hf_prune.disk import link, whole_folder, write_whole
 from hf_prune.encoder_card import render_encoder_card
 from hf_prune.export.stage import export_folder
-from hf_prune.extract import publish_depth
 from hf_prune.front_matter import leaderboard_files
 from hf_prune.pictures import render_pictures
-from hf_prune.progress import Reporter
-from hf_prune.recipe import Publication
+from hf_prune.publish.own_sections import own_sections, with_own
 from hf_prune.recipe_files import recipe_text
-from hf_prune.records import DECODER, Published, to_json
+from hf_prune.records import DECODER, to_json
 from hf_prune.report import MARKER, Run
 from hf_prune.run_folder import RunFolder
 
+CARD = "README.md"
 RECIPE = "hf_prune_recipe.yaml"  # in a published repository: what makes the same of another model
-
-
-def check_publication(publication: Publication | None, name: str) -> str | None:
-    """The name to publish under, once it is sure that this user may."""
-    if publication is None:
-        return None
-    repo_id = hub.check_may_publish(publication.repo_id, name)
-    hub.refuse_foreign(repo_id, MARKER, overwrite=publication.overwrite)
-    return repo_id
 
 
 def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
@@ -50,7 +38,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
-        write_card(run, partial, repo_id)
+        write_card(run, partial, repo_id, folder.model)
         made = f"{run.source.repo_id or run.source.folder}: {run.command}"
         (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
     for depth in run.depths[:-1]:
@@ -59,7 +47,8 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
             for path in sorted((folder.checkpoints / name).iterdir()):
                 link(path, partial / path.name)
             card = render_depth_card(run, depth.layers, repo_id)
-            (partial / "README.md").write_text(card, encoding="utf-8")
+            card = with_sections_of(folder.depths / name / CARD, card)
+            (partial / CARD).write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
 
 
@@ -78,11 +67,29 @@ def present(run: Run, model: Path, folder: RunFolder | None, repo_id: str | None
         write_whole(folder.path / "run.json", to_json(run))
 
 
-def write_card(run: Run, place: Path, repo_id: str | None) -> None:
-    """Write the card into a folder, and what puts its figures on leaderboards of the Hub."""
-    write_whole(place / "README.md", card_of(run, repo_id))
+def write_card(run: Run, place: Path, repo_id: str | None, before: Path | None = None) -> None:
+    """Write the card into a folder, and what puts its figures on leaderboards of the Hub.
+
+    Args:
+        run: what the card tells.
+        place: the folder.
+        repo_id: where it is to be published; None: nowhere.
+        before: the folder whose card this takes the place of, with its user's own sections; None: `place`.
+    """
+    write_whole(place / CARD, with_sections_of((before or place) / CARD, card_of(run, repo_id)))
     for name, text in leaderboard_files(run, repo_id).items():
         write_whole(place / name, text)
+
+
+def with_sections_of(before: Path, card: str) -> str:
+    """A card that was made anew, with its user's own sections of the file before it, where there is one.
+
+    Raises:
+        BrokenSection: it cannot be told which text is the user's.
+    """
+    if not before.is_file():
+        return card
+    return with_own(card, own_sections(before.read_text(encoding="utf-8"), str(before)))
 
 
 def _add(exported: Path, target: Path) -> None:
@@ -97,28 +104,3 @@ def _add(exported: Path, target: Path) -> None:
 def card_of(run: Run, repo_id: str | None) -> str:
     """The text of README.md, of a decoder or an encoder."""
     return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
-
-
-def publish(
-    run: Run, folder: RunFolder, repo_id: str, publication: Publication, reporter: Reporter
-) -> Published:
-    """Put what `assemble` left on the Hub, and each depth of a sorted model on a branch of its own.
-
-    Args:
-        run: what its card tells.
-        folder: of the run.
-        repo_id: where to.
-        publication: who may see it.
-        reporter: is told where it goes.
-    """
-    write_card(run, folder.model, repo_id)
-    reporter.tell(f"publishing {gigabytes(run.result.size_bytes)} to {repo_id}")
-    origin = run.source.repo_id or run.source.folder
-    done = f"layers {ranges(run.plan.removed)} of {origin} removed" if run.plan.removed else f"from {origin}"
-    message = f"{run.name}: {done}"
-    url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
-    for depth in run.depths[:-1]:
-        place = folder.depths / depth_name(depth.layers)
-        write_whole(place / "README.md", render_depth_card(run, depth.layers, repo_id))
-        publish_depth(repo_id, place, depth.layers)
-    return Published(repo_id=repo_id, url=url, commit=commit, private=publication.private)
