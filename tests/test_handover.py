@@ -272,6 +272,14 @@ def test_a_launcher_is_for_machines_of_ones_own(
     assert "leave the launcher out" in hf_prune(base, *ON).error()
 
 
+def test_the_token_of_a_trusted_publisher_starts_no_jobs(
+    base: str, home_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_OIDC_RESOURCE", PUBLISHED)
+    assert "unset it, and set HF_TOKEN" in hf_prune(base, *ON).error()
+    assert home_hub.calls == []
+
+
 def test_who_has_no_credit_is_told_where_to_get_some(base: str, home_hub: LoopbackHub) -> None:
     home_hub.inject(Fault(method="POST", path="^/api/jobs/", status=402))
     outcome = hf_prune(base, *ON)
@@ -434,3 +442,8 @@ def test_a_machine_with_several_gpus_has_a_process_for_each(
     done = run_here(spec, tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{home_hub.url}/{PUBLISHED}" in done.stdout.splitlines()
+    # All of the processes see that nothing changed, and one of them says so.
+    home_hub.calls.clear()
+    done = run_here(spec | {"command": [*spec["command"], "--if-changed"]}, tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{home_hub.url}/{PUBLISHED}\n"), done.stderr
+    assert home_hub.calls_to("GET", "^/storage/") == []
