@@ -230,7 +230,7 @@ def schedule(planned: Planned, cron: str | None, reporter: Reporter, *, replaces
     else:
         made = hub.start_on_schedule(planned.spec, cron, namespace)
     for other in others:  # only now, so that there is always one
-        hub.end_schedule(other, namespace)
+        hub.end_schedule(other)
         reporter.tell(f"ended: {other.by} ({other.id})")
     reporter.tell(
         f"{planned.repo_id} is made again by {made.by}, where something changed: `{made.removal}` ends that"

@@ -323,6 +323,16 @@ def test_one_schedule_for_each_repository(base: str, home_hub: LoopbackHub) -> N
     assert first not in home_hub.schedules
 
 
+def test_an_organisation_has_schedules_of_its_own(base: str, home_hub: LoopbackHub) -> None:
+    of_acme = (*WEEKLY, "--namespace", "acme")
+    told = json.loads(scheduled(*of_acme, "--json").out)["schedule"]
+    again = scheduled(*of_acme)
+    assert f"`hf jobs scheduled delete {told['id']} --namespace acme` ends it" in again.err
+    assert scheduled(*of_acme, "--replace").code == 0
+    (schedule,) = home_hub.schedules.values()
+    assert schedule["owner"]["name"] == "acme"
+
+
 def test_a_change_of_the_base_starts_a_copy_of_the_job(base: str, home_hub: LoopbackHub) -> None:
     outcome = scheduled("--on-change", *WEEKLY[:2], *WEEKLY[4:])
     (webhook,) = home_hub.webhooks.values()
