@@ -105,6 +105,11 @@ def plan_job(
     """
     if publication is None:
         raise RecipeError(f"--on {place.flavor}: the disk of a job is lost when it ends: add --push")
+    if "HF_OIDC_RESOURCE" in os.environ:
+        raise RecipeError(
+            f"--on {place.flavor} needs a token of yours: the one that HF_OIDC_RESOURCE brings lasts an hour "
+            f"and may write to one repository, not start jobs: unset it, and set HF_TOKEN"
+        )
     if "RANK" in os.environ:
         raise RecipeError(f"--on {place.flavor} starts the processes on its machine: leave the launcher out")
     refuse_what_is_only_here(given, built_in_names())
@@ -224,7 +229,7 @@ def schedule(planned: Planned, cron: str | None, reporter: Reporter, *, replaces
     else:
         made = hub.start_on_schedule(planned.spec, cron, namespace)
     for other in others:  # only now, so that there is always one
-        hub.end_schedule(other, namespace)
+        hub.end_schedule(other)
         reporter.tell(f"ended: {other.by} ({other.id})")
     reporter.tell(
         f"{planned.repo_id} is made again by {made.by}, where something changed: `{made.removal}` ends that"

@@ -90,11 +90,13 @@ class Schedule:
     id: str
     by: str  # "0 3 * * 1", or "changes of acme/base"
     webhook: bool
+    namespace: str | None = None  # that a schedule by the clock is in; None: the user's own
 
     @property
     def removal(self) -> str:
         """The command of the Hub's own tool that ends it."""
-        return f"hf {'webhooks' if self.webhook else 'jobs scheduled'} delete {self.id}"
+        where = f" --namespace {self.namespace}" if self.namespace else ""
+        return f"hf {'webhooks' if self.webhook else 'jobs scheduled'} delete {self.id}{where}"
 
 
 def per_hour(cost: float, unit: str) -> float | None:

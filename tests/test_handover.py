@@ -272,6 +272,14 @@ def test_a_launcher_is_for_machines_of_ones_own(
     assert "leave the launcher out" in hf_prune(base, *ON).error()
 
 
+def test_the_token_of_a_trusted_publisher_starts_no_jobs(
+    base: str, home_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_OIDC_RESOURCE", PUBLISHED)
+    assert "unset it, and set HF_TOKEN" in hf_prune(base, *ON).error()
+    assert home_hub.calls == []
+
+
 def test_who_has_no_credit_is_told_where_to_get_some(base: str, home_hub: LoopbackHub) -> None:
     home_hub.inject(Fault(method="POST", path="^/api/jobs/", status=402))
     outcome = hf_prune(base, *ON)
@@ -313,6 +321,16 @@ def test_one_schedule_for_each_repository(base: str, home_hub: LoopbackHub) -> N
     kept = [schedule["schedule"] for schedule in home_hub.schedules.values()]
     assert sorted(kept) == ["0 3 * * 1", "@daily"]
     assert first not in home_hub.schedules
+
+
+def test_an_organisation_has_schedules_of_its_own(base: str, home_hub: LoopbackHub) -> None:
+    of_acme = (*WEEKLY, "--namespace", "acme")
+    told = json.loads(scheduled(*of_acme, "--json").out)["schedule"]
+    again = scheduled(*of_acme)
+    assert f"`hf jobs scheduled delete {told['id']} --namespace acme` ends it" in again.err
+    assert scheduled(*of_acme, "--replace").code == 0
+    (schedule,) = home_hub.schedules.values()
+    assert schedule["owner"]["name"] == "acme"
 
 
 def test_a_change_of_the_base_starts_a_copy_of_the_job(base: str, home_hub: LoopbackHub) -> None:
@@ -434,3 +452,8 @@ def test_a_machine_with_several_gpus_has_a_process_for_each(
     done = run_here(spec, tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{home_hub.url}/{PUBLISHED}" in done.stdout.splitlines()
+    # All of the processes see that nothing changed, and one of them says so.
+    home_hub.calls.clear()
+    done = run_here(spec | {"command": [*spec["command"], "--if-changed"]}, tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{home_hub.url}/{PUBLISHED}\n"), done.stderr
+    assert home_hub.calls_to("GET", "^/storage/") == []

@@ -114,7 +114,7 @@ def start_on_schedule(spec: JobSpec, cron: str, namespace: str | None) -> Schedu
         made = HfApi().create_scheduled_job(
             **_settings(spec), schedule=cron, concurrency=False, namespace=namespace
         )
-    return Schedule(id=made.id, by=cron, webhook=False)
+    return Schedule(id=made.id, by=cron, webhook=False, namespace=namespace)
 
 
 def start_on_change(spec: JobSpec, model: str, namespace: str | None) -> tuple[Schedule, Job]:
@@ -136,7 +136,9 @@ def schedules_for(label: str, namespace: str | None) -> tuple[Schedule, ...]:
     with _plain_job_errors():
         by_clock = api.list_scheduled_jobs(labels=labels, namespace=namespace)
         by_change = _webhooks(api)
-    found = [Schedule(id=each.id, by=each.schedule or "", webhook=False) for each in by_clock]
+    found = [
+        Schedule(id=each.id, by=each.schedule or "", webhook=False, namespace=namespace) for each in by_clock
+    ]
     for webhook in by_change:
         carried: Mapping[str, str] = (webhook.job and webhook.job.labels) or {}
         if carried.get(PUBLISHES) == label:
@@ -155,10 +157,10 @@ def _webhooks(api: HfApi) -> list[WebhookInfo]:
         return []
 
 
-def end_schedule(schedule: Schedule, namespace: str | None) -> None:
+def end_schedule(schedule: Schedule) -> None:
     """Have it start no more jobs; those that run go on."""
     with _plain_job_errors():
         if schedule.webhook:
             HfApi().delete_webhook(schedule.id)
         else:
-            HfApi().delete_scheduled_job(scheduled_job_id=schedule.id, namespace=namespace)
+            HfApi().delete_scheduled_job(scheduled_job_id=schedule.id, namespace=schedule.namespace)

@@ -1,6 +1,7 @@
 """Jobs, schedules and webhooks that start jobs. No job does anything: a test says how the next one ends."""
 
 import json
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -79,9 +80,13 @@ def _checked(spec: Json) -> Json:
 
 
 def _add_job(hub: "LoopbackHub", owner: str, spec: Json) -> Job:
-    job = Job(id=f"{len(hub.jobs) + 1:024x}", owner=owner, spec=spec, end=hub.job_end)
+    job = Job(id=_new_id(), owner=owner, spec=spec, end=hub.job_end)
     hub.jobs[job.id] = job
     return job
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:24]
 
 
 def _owner(name: str) -> Json:
@@ -151,7 +156,7 @@ def create_schedule(exchange: Exchange, name: str) -> Answer:
     exchange.owner(name)
     payload, schedules = exchange.payload, exchange.hub.schedules
     schedule = {
-        "id": f"{len(schedules) + 1:024x}",
+        "id": _new_id(),
         "createdAt": timestamp(),
         "schedule": payload["schedule"],
         "suspend": payload.get("suspend", False),
@@ -190,7 +195,7 @@ def create_webhook(exchange: Exchange) -> Answer:
     if source is None:
         raise Refusal(404, "Job not found")
     webhook = payload | {
-        "id": f"{len(hub.webhooks) + 1:024x}",
+        "id": _new_id(),
         "disabled": False,
         "job": _without_values(source.spec),
     }
