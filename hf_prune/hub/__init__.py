@@ -24,7 +24,6 @@ from hf_prune.hub.retrying import Wait
 from hf_prune.hub.upload import (
     MAIN,
     Change,
-    Committed,
     Held,
     address_of,
     commit,
@@ -41,7 +40,6 @@ from hf_prune.hub.upload import (
 __all__ = [
     "MAIN",
     "Change",
-    "Committed",
     "Held",
     "Repository",
     "Wait",

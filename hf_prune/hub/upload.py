@@ -121,9 +121,8 @@ def look_at(repo_id: str, revision: str = MAIN, wait: Wait = time.sleep) -> Held
 def read_held(held: Held, name: str, wait: Wait = time.sleep) -> Path:
     """A file of a revision, brought into the Hub's cache."""
     with plain_hub_errors(held.repo_id, held.revision):
-        return Path(
-            retried(lambda: hf_hub_download(held.repo_id, name, revision=held.commit), wait)
-        )  # the commit and not the branch: so it is the one that was looked at
+        # The commit and not the branch, so that it is the one that was looked at.
+        return Path(retried(lambda: hf_hub_download(held.repo_id, name, revision=held.commit), wait))
 
 
 def last_change(held: Held, name: str, wait: Wait = time.sleep) -> tuple[str, str]:

@@ -110,6 +110,29 @@ def test_the_hub_is_given_the_time_that_it_asks_for_and_the_user_told(
     assert_published(home_hub, folder)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(method="GET", path="/resolve/", status=500, times=2),
+        Fault(method="POST", path="/paths-info/", status=503, times=2),
+        Fault(method="POST", path="/branch/", status=503, times=2),
+        Fault(method="GET", path="/discussions", status=503, times=2),
+        Fault(method="POST", path="/items$", status=503, times=2),
+    ],
+    ids=lambda fault: fault.path,
+)
+@pytest.mark.usefixtures("on_sleep")
+def test_a_hitch_in_an_update_is_got_over(home_hub: LoopbackHub, folder: Path, fault: Fault) -> None:
+    home_hub.collections["tester/small"] = []
+    pushed(folder)
+    newer = make_folder(folder.parent / "newer", OTHER_WEIGHTS)
+    home_hub.inject(fault)
+    where = {"branch": "next"} if "branch" in fault.path else {"create_pr": True}
+    _, made = pushed(newer, **where, collection="tester/small")
+    assert not made.unchanged
+    assert home_hub.pending_faults == ()
+
+
 def test_a_hub_that_stays_away_is_given_up_and_the_same_push_ends_well_later(
     home_hub: LoopbackHub, folder: Path, tmp_path: Path
 ) -> None:
