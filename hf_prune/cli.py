@@ -6,14 +6,16 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from hf_prune.errors import GateRefused, HfPruneError
+from hf_prune.job_options import DETACH, JOB, OF_THE_JOB_ALONE, given_options, job_place
 from hf_prune.options import (
     BASELINE,
     CALIBRATION,
@@ -26,6 +28,7 @@ from hf_prune.options import (
     GROWTH,
     HEALING,
     HELD_OUT,
+    IF_CHANGED,
     MANNER,
     PLACE,
     PUBLISHING,
@@ -39,6 +42,7 @@ from hf_prune.options import (
     TRUSTING,
     options_of,
 )
+from hf_prune.progress import Reporter
 from hf_prune.recipe import (
     Publication,
     Recipe,
@@ -46,8 +50,12 @@ from hf_prune.recipe import (
 )
 from hf_prune.records import Citation
 
+if TYPE_CHECKING:
+    from hf_prune.handover import Place
+
 WRONG_WORDS = 2  # the exit code
 DEMO = {"drop_layers": 6, "budget": 4.0, "bridge": "relay"}  # it has to be over in minutes, on a laptop
+RECIPE_FIELDS = frozenset(field.name for field in fields(Recipe))
 EXAMPLES = """
 \b
 Examples:
@@ -85,7 +93,7 @@ def cli() -> None:
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
 @options_of(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
 @options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
-@options_of(CARD, PUBLISHING, MANNER)
+@options_of(CARD, PUBLISHING, (IF_CHANGED,), JOB, (DETACH,), MANNER)
 def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
     publication = _publication(options)
@@ -119,7 +127,7 @@ def run(**options: Any) -> None:
     help="Text that the new layers learn: .txt or .jsonl, also .gz.  [default: built in]",
 )
 @options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
-@options_of(CARD, PUBLISHING, MANNER)
+@options_of(CARD, PUBLISHING, (IF_CHANGED,), JOB, (DETACH,), MANNER)
 def grow(**options: Any) -> None:
     """Put new layers into the shallow half of MODEL and train them alone (Llama SLayer).
 
@@ -144,7 +152,7 @@ def grow(**options: Any) -> None:
     help="Text to learn; of conversations (.jsonl) the answers alone.  [default: built in]",
 )
 @options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
-@options_of(CARD, PUBLISHING, MANNER)
+@options_of(CARD, PUBLISHING, (IF_CHANGED,), JOB, (DETACH,), MANNER)
 def sort(**options: Any) -> None:
     """Train MODEL so that its first layers are models of their own (Sorted LLaMA).
 
@@ -172,6 +180,41 @@ def extract(
     reporter = console.reporter(quiet=quiet)
     found = find(where.pop("model"), where.pop("revision"), where.pop("gguf_file"), **where)
     console.show_extracted(extract(found, depth, output, push=push, reporter=reporter), as_json=as_json)
+
+
+@cli.command(epilog='\b\nExample:\n  hf-prune schedule acme/base --cron "0 3 * * 1" --on a10g-small')
+@click.option("--cron", metavar="SCHEDULE", help='When: "0 3 * * 1", in UTC, or @weekly, @daily, ...')
+@click.option("--on-change", is_flag=True, help="Now, and whenever MODEL changes.")
+@click.option("--replace", "replaces", is_flag=True, help="End what publishes to that repository by now.")
+@options_of(JOB)
+@options_of(SOURCE, RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
+@options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
+@options_of(CARD, PUBLISHING, MANNER)
+def schedule(cron: str | None, on_change: bool, replaces: bool, **options: Any) -> None:
+    """Prune MODEL on the Hub's machines again and again: by the clock, or when it changes.
+
+    The jobs run `hf-prune run MODEL --push --if-changed` with the options that you give here.
+    """
+    from hf_prune import console
+    from hf_prune.handover import check_schedule, plan_job, schedule
+
+    check_schedule(cron, on_change=on_change)
+    place = job_place(options)
+    if place is None:
+        raise click.UsageError("--on is missing: `hf jobs hardware` lists the machines")
+    options["push"] = True
+    publication = _publication(options)
+    options, _ = _with_recipe(options, {})
+    as_json, quiet, dry_run = (options.pop(name) for name in ("as_json", "quiet", "dry_run"))
+    console.quieten_libraries(quiet=quiet)
+    recipe = Recipe(**{name: options[name] for name in options if name in RECIPE_FIELDS})
+    given = given_options(click.get_current_context(), (*OF_THE_JOB_ALONE, "push"))
+    added, reporter = ("--push", "--if-changed"), console.reporter(quiet=quiet)
+    planned = plan_job(recipe, publication, "run", given, place, reporter, added=added)
+    if dry_run:
+        console.show_planned(planned, cron or f"changes of {planned.base}", as_json=as_json)
+        return
+    console.show_scheduled(schedule(planned, cron, reporter, replaces=replaces), as_json=as_json)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
@@ -340,6 +383,29 @@ def _publication(options: dict[str, Any]) -> Publication | None:
     return Publication(overwrite=overwrite, **where) if push else None
 
 
+def _hand_over(
+    recipe: Recipe,
+    publication: Publication | None,
+    place: "Place",
+    reporter: Reporter,
+    *,
+    as_json: bool,
+    dry_run: bool,
+    detach: bool,
+) -> None:
+    """Make a run as a job, or say what the job would be."""
+    from hf_prune import console
+    from hf_prune.handover import hand_over, plan_job
+
+    context = click.get_current_context()
+    given, command = given_options(context, OF_THE_JOB_ALONE), context.info_name or "run"
+    planned = plan_job(recipe, publication, command, given, place, reporter)
+    if dry_run:
+        console.show_planned(planned, None, as_json=as_json)
+        return
+    console.show_handed_over(hand_over(planned, reporter, detach=detach), as_json=as_json)
+
+
 def _prune(
     options: dict[str, Any], cited: Citation | None, publication: Publication | None, command: str | None
 ) -> None:
@@ -348,10 +414,23 @@ def _prune(
 
     as_json, quiet, dry_run = (options.pop(name) for name in ("as_json", "quiet", "dry_run"))
     options.pop("verbose")
+    place, detach = job_place(options), options.pop("detach", False)
+    if_changed = options.pop("if_changed", False)
     places = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "report_to")}
     console.quieten_libraries(quiet=quiet)
     presentation = read_presentation(options.pop("template"), options.pop("notes"))
     recipe, reporter = Recipe(**options), console.reporter(quiet=quiet or _number() > 0)
+    if if_changed and not dry_run:
+        from hf_prune.if_changed import still_published
+
+        published = still_published(recipe, publication, reporter, cited=cited, presentation=presentation)
+        if published is not None:
+            if _number() == 0:
+                console.show_unchanged(published, as_json=as_json)
+            return
+    if place is not None:
+        _hand_over(recipe, publication, place, reporter, as_json=as_json, dry_run=dry_run, detach=detach)
+        return
     if dry_run:
         from hf_prune.dry_run import estimate_run
 

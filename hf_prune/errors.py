@@ -21,6 +21,9 @@
       MissingPackage                      what writes a form that was asked for is not installed
       UnreadableRecord                    no finished run, or its record is none that can be read
       PublishRefused                      pushing would overwrite what hf-prune did not make
+      JobFailed                           a job of Hugging Face Jobs ended without a result
+      JobGoesOn                  exit 130 the user stopped watching a job, which goes on
+      AlreadyScheduled                    a schedule publishes to that repository already
       RepositoryChanged                   somebody else committed while this was being pushed
       UploadDiffers                       the Hub does not hold what was sent
       BrokenSection                       a user's own section of a card has no end, or no beginning
@@ -135,6 +138,20 @@ class UploadDiffers(HfPruneError):
 
 class BrokenSection(HfPruneError):
     """The marks around a user's own section of a card do not come in pairs, so its text could be lost."""
+
+
+class JobFailed(HfPruneError):
+    """A job on the Hub's machines ended without a result."""
+
+
+class JobGoesOn(HfPruneError):
+    """The user no longer watches a job, which goes on."""
+
+    exit_code = 130
+
+
+class AlreadyScheduled(HfPruneError):
+    """Another schedule would publish to the same repository."""
 
 
 def first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from hf_prune import calibration, images, instructions
 from hf_prune.calibration import Text
 from hf_prune.evaluate.items import Questions, read_questions
+from hf_prune.evaluate.tasks import folder_digest
 from hf_prune.images import Images
 from hf_prune.overlap import Part, check_apart, check_questions, leave_out
 from hf_prune.recipe import SELF, Recipe
@@ -57,6 +58,12 @@ def read_material(recipe: Recipe, kind: str) -> Material:
     )
     _check_apart(recipe, material)
     return material
+
+
+def digests_of(recipe: Recipe, material: Material) -> tuple[str, ...]:
+    """Change when a text, an image or a task that a run reads does, whether its own or hf-prune's."""
+    tasks = folder_digest(recipe)
+    return (*material.digests, *([tasks] if tasks else []))
 
 
 def _text(path: str | None, built_in: str) -> Text:

@@ -281,6 +281,11 @@ PUBLISHING = (
     click.option("--collection", metavar="SLUG", help="Put it into this collection too."),
     click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
 )
+IF_CHANGED = click.option(
+    "--if-changed",
+    is_flag=True,
+    help="Do nothing where what is published was made from the same commit of MODEL in the same way.",
+)
 CARD = (
     click.option(
         "--template",

@@ -194,14 +194,7 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
             f"healing takes the first GPU that it sees, not {device}: set "
             f"CUDA_VISIBLE_DEVICES={device.index} and leave --device out, or give --heal none"
         )
-    found = source.find(
-        recipe.model,
-        recipe.revision,
-        recipe.gguf_file,
-        allow_pickle=recipe.allow_pickle,
-        trust_remote_code=recipe.trust_remote_code,
-    )
-    (reporter or Reporter()).tell(found.notice or source.announce(found))
+    found = find_original(recipe, reporter or Reporter())
     described = source.fetch_anatomy(found, exact=exact)
     if described.kind != DECODER:
         refuse_what_needs_a_loss(recipe, described)
@@ -214,6 +207,23 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
         material=material,
         anatomy=described,
     )
+
+
+def find_original(recipe: Recipe, reporter: Reporter) -> source.Found:
+    """Where the model is that a recipe names.
+
+    Raises:
+        SourceError: there is no such model, or none in a form that can be cut.
+    """
+    found = source.find(
+        recipe.model,
+        recipe.revision,
+        recipe.gguf_file,
+        allow_pickle=recipe.allow_pickle,
+        trust_remote_code=recipe.trust_remote_code,
+    )
+    reporter.tell(found.notice or source.announce(found))
+    return found
 
 
 def open_original(

@@ -24,14 +24,14 @@ from hf_prune.disk import check_room, whole_folder, write_whole
 from hf_prune.environment import check_tracker, describe_environment
 from hf_prune.errors import NothingGained, UnsupportedModel
 from hf_prune.evaluate.stage import ask_tasks, evaluate
-from hf_prune.evaluate.tasks import folder_digest
 from hf_prune.export.shards import sharded
 from hf_prune.export.stage import export
-from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
+from hf_prune.material import digests_of
 from hf_prune.measure.scores import Scores, measured_together
+from hf_prune.naming import result_name
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.prove import expected_logits, proof_tokens, prove
@@ -117,7 +117,7 @@ def prune(
     located = locate(recipe, reporter, exact=recipe.needs_sizes)
     ranks = join(located.device)
     wanted = layers_to_remove(recipe, located.anatomy)
-    name = _name_of(located.found.name, recipe, located.anatomy.num_layers, wanted)
+    name = result_name(located.found.name, recipe, located.anatomy.num_layers, wanted)
     depths = recipe.depths is not None
     repo_id = check_publication(publication, name, depths=depths) if ranks.leads else None
     folder = RunFolder(output or Path(name))
@@ -136,15 +136,15 @@ def prune(
     if not ranks.leads:
         follow(ranks)
         return None
-    digests = [*located.material.digests]
-    digests += [local_tasks] if (local_tasks := folder_digest(recipe)) else []
+    digests = digests_of(recipe, located.material)
     inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
 
     def make() -> Run:
         work = Work(opened(), folder, inputs, reporter, ranks, asked)
         run = _run_stages(work, wanted, name, command, report_to)
         took = round(time.monotonic() - began, 1)
-        run = replace(run, cited=cited, started=started, seconds=took, presentation=presentation)
+        run = replace(run, cited=cited, presentation=presentation, digests=digests)
+        run = replace(run, started=started, seconds=took)
         assemble(run, folder, repo_id)
         return run
 
@@ -169,16 +169,6 @@ def _refusals(run: Run) -> tuple[str, ...]:
         max_loss=run.recipe.max_loss,
         perplexities=run.perplexities,
     )
-
-
-def _name_of(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
-    if recipe.depths is not None:
-        return f"{model}-sorted"
-    if wanted is None:
-        return f"{model}-within-{recipe.max_loss:g}"
-    left = num_layers - (wanted if isinstance(wanted, int) else len(wanted))
-    new = len(places_for(recipe.grow, left)) if recipe.grow else 0
-    return f"{model}-{left + new}L" if wanted or new else f"{model}-{recipe.heal}"
 
 
 def _run_stages(

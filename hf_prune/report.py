@@ -76,6 +76,7 @@ class Run:
     chat_template: bool = False  # whether the tokenizer has one
     presentation: Presentation | None = None  # what the user put into the card
     exports_reason: str | None = None  # why some that were asked for are missing
+    digests: tuple[str, ...] = ()  # SHA-256 of each text, set of images or folder of tasks, in the order read
     before: PreviousVersion | None = None  # what was published in its place, where something was
 
     def anatomy_of(self, variant: str) -> Anatomy:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.hub import LoopbackHub
+from tests.hub import JobEnd, LoopbackHub
 
 # Many tests start the tool in a process of its own: where the libraries are compiled anew it takes long.
 sys.dont_write_bytecode = False
@@ -57,8 +57,10 @@ def hub() -> Iterator[LoopbackHub]:
 @pytest.fixture
 def home_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     """The Hub that huggingface_hub takes for the real one, empty, with the user `tester` logged in."""
-    for state in (HOME_HUB.repositories, HOME_HUB.collections, HOME_HUB.objects, HOME_HUB.parts):
+    stored = (HOME_HUB.repositories, HOME_HUB.collections, HOME_HUB.objects, HOME_HUB.parts)
+    for state in (*stored, HOME_HUB.jobs, HOME_HUB.schedules, HOME_HUB.webhooks):
         state.clear()
+    HOME_HUB.job_end = JobEnd()
     for record in (HOME_HUB.calls, HOME_HUB.unknown, HOME_HUB.crashes):
         record.clear()
     monkeypatch.setenv("HF_TOKEN", "hf_test")

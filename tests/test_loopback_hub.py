@@ -30,7 +30,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from safetensors.numpy import save, save_file
 
-from tests.hub import Account, LoopbackHub
+from tests.hub import Account, JobEnd, LoopbackHub
 
 CommitOperation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 REPO_ID = "tester/pruned"
@@ -518,6 +518,30 @@ def test_a_discussion_is_held(api: HfApi, pushed: str) -> None:
     assert [discussion.num for discussion in pull_requests] == [request.num]
     still_open = api.get_repo_discussions(pushed, discussion_status="open")
     assert [discussion.num for discussion in still_open] == [request.num]
+
+
+# Jobs
+
+
+def test_a_job_runs_until_its_log_is_read_and_shows_no_secret(hub: LoopbackHub, api: HfApi) -> None:
+    hub.job_end = JobEnd(lines=("working", "broken"), stage="ERROR", message="Job failed with exit code: 1")
+    settings = {"flavor": "cpu-basic", "labels": {"of": "a-test"}, "secrets": {"HF_TOKEN": "hf_test"}}
+    job = api.run_job(image="python:3.12", command=["true"], **settings)
+    assert (job.status.stage, job.secrets) == ("RUNNING", {"HF_TOKEN": None})
+    assert (job.labels or {})["of"] == "a-test"
+    assert list(api.fetch_job_logs(job_id=job.id, follow=True)) == ["working", "broken"]
+    ended = api.inspect_job(job_id=job.id).status
+    assert (ended.stage, ended.message) == ("ERROR", "Job failed with exit code: 1")
+    with pytest.raises(HfHubHTTPError):
+        api.run_job(image="python:3.12", command=["true"], flavor="cpu-basic", namespace="strangers")
+
+
+def test_schedules_are_found_by_their_labels(api: HfApi) -> None:
+    settings = {"image": "python:3.12", "command": ["true"], "schedule": "@daily", "flavor": "cpu-basic"}
+    first, _ = (api.create_scheduled_job(**settings, labels={"of": name}) for name in ("one", "two"))
+    assert [found.id for found in api.list_scheduled_jobs(labels={"of": "one"})] == [first.id]
+    api.delete_scheduled_job(scheduled_job_id=first.id)
+    assert api.list_scheduled_jobs(labels={"of": "one"}) == []
 
 
 # The Hub about itself

@@ -2,6 +2,7 @@
 
 from hf_prune.console.analysed import show_analysis
 from hf_prune.console.foreseen import show_estimate
+from hf_prune.console.handed import show_handed_over, show_planned, show_scheduled, show_unchanged
 from hf_prune.console.measured import show_evaluation
 from hf_prune.console.result import show, show_card, show_extracted, show_published
 from hf_prune.console.terminal import quieten_libraries, reporter, tell
@@ -16,7 +17,11 @@ __all__ = [
     "show_estimate",
     "show_evaluation",
     "show_extracted",
+    "show_handed_over",
+    "show_planned",
     "show_published",
+    "show_scheduled",
+    "show_unchanged",
     "show_verification",
     "tell",
 ]

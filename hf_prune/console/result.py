@@ -35,7 +35,7 @@ def show(outcome: "Outcome", *, as_json: bool) -> None:
         _show_tournament(outcome.run.plan.tournament)
     _show_table(outcome.run)
     tell(f"card: {outcome.model / 'README.md'}")
-    click.echo(_address(outcome.published) if outcome.published else str(outcome.model))
+    click.echo(outcome.published.address if outcome.published else str(outcome.model))
 
 
 def _show_table(run: Run) -> None:
@@ -174,9 +174,4 @@ def show_card(card: "Path", *, as_json: bool) -> None:
 
 def show_published(published: Published, *, as_json: bool) -> None:
     """Where a finished run went: one JSON object, or the address."""
-    click.echo(json.dumps(asdict(published), sort_keys=True) if as_json else _address(published))
-
-
-def _address(published: Published) -> str:
-    """Where to look at it."""
-    return published.pull_request or published.url
+    click.echo(json.dumps(asdict(published), sort_keys=True) if as_json else published.address)

@@ -6,6 +6,18 @@ the one of `hf auth login` or HF_TOKEN; it is never an argument.
 
 from hf_prune.hub.cache import kept_scores, kept_task_scores
 from hf_prune.hub.collection import add_to_collection, check_collection
+from hf_prune.hub.jobs import (
+    end_of,
+    end_schedule,
+    job_log,
+    machines,
+    other_endpoint,
+    page_of,
+    schedules_for,
+    start_job,
+    start_on_change,
+    start_on_schedule,
+)
 from hf_prune.hub.permission import check_may_publish
 from hf_prune.hub.repository import Repository, download, exists, look_up, only_base, weight_headers
 from hf_prune.hub.retrying import Wait
@@ -37,18 +49,28 @@ __all__ = [
     "check_may_publish",
     "commit",
     "download",
+    "end_of",
+    "end_schedule",
     "exists",
+    "job_log",
     "kept_scores",
     "kept_task_scores",
     "last_change",
     "look_at",
     "look_up",
+    "machines",
     "make_branch",
     "make_repository",
     "only_base",
     "open_pull_requests",
+    "other_endpoint",
     "outgoing",
+    "page_of",
     "read_held",
+    "schedules_for",
     "send_large_files",
+    "start_job",
+    "start_on_change",
+    "start_on_schedule",
     "weight_headers",
 ]

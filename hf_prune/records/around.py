@@ -77,3 +77,8 @@ class Published:
     private: bool
     pull_request: str | None = None  # its address, where the run was proposed and not published
     unchanged: bool = False  # it was all there already: no commit was made
+
+    @property
+    def address(self) -> str:
+        """Where to look at it."""
+        return self.pull_request or self.url

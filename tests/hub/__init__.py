@@ -6,6 +6,7 @@ with 501, so that a test can see that no call was silently swallowed.
 
 from tests.hub.exchange import Account
 from tests.hub.faults import Call, Fault
+from tests.hub.jobs import JobEnd
 from tests.hub.server import LoopbackHub
 
-__all__ = ["Account", "Call", "Fault", "LoopbackHub"]
+__all__ = ["Account", "Call", "Fault", "JobEnd", "LoopbackHub"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from tests.hub import collections, discussions, files, identity, information, revisions, upload
+from tests.hub import collections, discussions, files, identity, information, jobs, revisions, upload
 from tests.hub.exchange import Answer
 
 Handler = Callable[..., Answer]
@@ -20,6 +20,7 @@ PLACEHOLDERS = {
     "path": ".+",
     "number": r"\d+",
     "oid": "[0-9a-f]{64}",
+    "job": "[0-9a-f]{24}",
 }
 
 
@@ -97,6 +98,16 @@ ROUTES = (
     Route("POST", API + "/discussions/{number}/comment", discussions.comment),
     Route("POST", API + "/discussions/{number}/status", discussions.change_status),
     Route("POST", API + "/discussions/{number}/merge", discussions.merge),
+    Route("GET", "/api/jobs/hardware", jobs.list_hardware),
+    Route("POST", "/api/jobs/{name}", jobs.start_job),
+    Route("GET", "/api/jobs/{name}/{job}", jobs.inspect_job),
+    Route("GET", "/api/jobs/{name}/{job}/logs", jobs.read_log),
+    Route("GET", "/api/scheduled-jobs/{name}", jobs.list_schedules),
+    Route("POST", "/api/scheduled-jobs/{name}", jobs.create_schedule),
+    Route("DELETE", "/api/scheduled-jobs/{name}/{job}", jobs.delete_schedule),
+    Route("GET", "/api/settings/webhooks", jobs.list_webhooks),
+    Route("POST", "/api/settings/webhooks", jobs.create_webhook),
+    Route("DELETE", "/api/settings/webhooks/{job}", jobs.delete_webhook),
 )
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tests.hub.exchange import Account, Answer, Exchange, Refusal, json_answer
 from tests.hub.faults import Call, Fault, FaultQueue, cut_point
+from tests.hub.jobs import Job, JobEnd
 from tests.hub.repository import LARGE_FILE_SUFFIXES, MAIN, Blob, Json, Repository
 from tests.hub.routes import Route, find_route
 
@@ -50,6 +51,10 @@ class LoopbackHub:
         self.collections: dict[str, list[Json]] = {}  # items by the slug of the collection
         self.objects: dict[str, Blob] = {}  # large files that were uploaded, by their sha256
         self.parts: dict[tuple[str, int], bytes] = {}
+        self.jobs: dict[str, Job] = {}
+        self.job_end = JobEnd()  # of the jobs that are started from now on
+        self.schedules: dict[str, Json] = {}
+        self.webhooks: dict[str, Json] = {}
         self.calls: list[Call] = []
         self.unknown: list[tuple[str, str]] = []
         self.crashes: list[str] = []
