@@ -17,9 +17,12 @@
       UnusableTask                        a task's settings or items cannot be had, or it cannot be run here
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
+      UnusableCache                       the folder of the Hub's cache cannot be written
       MissingPackage                      what writes a form that was asked for is not installed
       UnreadableRecord                    no finished run, or its record is none that can be read
       PublishRefused                      pushing would overwrite what hf-prune did not make
+      QuotaExceeded                       the Hub has no room for more of this account
+      LicenceForbids                      the original's licence does not let the result be published so
       NothingGained                       nothing was to be removed, and training made nothing better
 
 A message says what happened, which value, and what to do next. The library raises; `cli.main` alone
@@ -105,6 +108,10 @@ class DiskFull(HfPruneError):
     """There is not enough room on the disk."""
 
 
+class UnusableCache(HfPruneError):
+    """The Hub's cache cannot be written."""
+
+
 class MissingPackage(HfPruneError):
     """A package that is not in the base install is needed for what was asked for."""
 
@@ -115,6 +122,14 @@ class UnreadableRecord(HfPruneError):
 
 class PublishRefused(HfPruneError):
     """Publishing would overwrite something that hf-prune did not make."""
+
+
+class QuotaExceeded(HfPruneError):
+    """The Hub has no room for more of this account."""
+
+
+class LicenceForbids(HfPruneError):
+    """The licence of the original does not let the result be published, or not under this name."""
 
 
 def first_line(error: BaseException) -> str:

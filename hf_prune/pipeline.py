@@ -31,6 +31,7 @@ from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
+from hf_prune.licence import caution, fitting_name
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
@@ -116,8 +117,11 @@ def prune(
     located = locate(recipe, reporter, exact=recipe.needs_sizes)
     ranks = join(located.device)
     wanted = layers_to_remove(recipe, located.anatomy)
-    name = _name_of(located.found.name, recipe, located.anatomy.num_layers, wanted)
-    repo_id = check_publication(publication, name) if ranks.leads else None
+    terms = located.found.terms
+    name = fitting_name(terms, _name_of(located.found.name, recipe, located.anatomy.num_layers, wanted))
+    repo_id = check_publication(publication, name, terms) if ranks.leads else None
+    if warning := caution(terms, publishing=repo_id is not None):
+        reporter.tell(warning)
     folder = RunFolder(output or Path(name))
     if ranks.leads:
         folder.claim(fingerprint(recipe), fresh=fresh)

@@ -11,6 +11,8 @@ from hf_prune.encoder_card import render_encoder_card
 from hf_prune.export.stage import export_folder
 from hf_prune.extract import publish_depth
 from hf_prune.front_matter import leaderboard_files
+from hf_prune.licence import Terms, refuse_by_licence
+from hf_prune.notice import write_notice
 from hf_prune.pictures import render_pictures
 from hf_prune.progress import Reporter
 from hf_prune.recipe import Publication
@@ -22,11 +24,13 @@ from hf_prune.run_folder import RunFolder
 RECIPE = "hf_prune_recipe.yaml"  # in a published repository: what makes the same of another model
 
 
-def check_publication(publication: Publication | None, name: str) -> str | None:
-    """The name to publish under, once it is sure that this user may."""
+def check_publication(publication: Publication | None, name: str, terms: Terms) -> str | None:
+    """The name to publish under, once it is sure that this user may, by the Hub and by the licence."""
     if publication is None:
         return None
+    refuse_by_licence(terms, publication.repo_id or name)
     repo_id = hub.check_may_publish(publication.repo_id, name)
+    refuse_by_licence(terms, repo_id)
     hub.refuse_foreign(repo_id, MARKER, overwrite=publication.overwrite)
     return repo_id
 
@@ -44,6 +48,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
     with whole_folder(folder.model) as partial:
         for path in sorted(checkpoint.iterdir()):
             link(path, partial / path.name)
+        write_notice(run.source, partial)
         for export in run.exports:
             _add(export_folder(folder, export.format), partial)
         for name, picture in render_pictures(run).items():
@@ -58,6 +63,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
         with whole_folder(folder.depths / name) as partial:
             for path in sorted((folder.checkpoints / name).iterdir()):
                 link(path, partial / path.name)
+            write_notice(run.source, partial)
             card = render_depth_card(run, depth.layers, repo_id)
             (partial / "README.md").write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
@@ -116,6 +122,7 @@ def publish(
     origin = run.source.repo_id or run.source.folder
     done = f"layers {ranges(run.plan.removed)} of {origin} removed" if run.plan.removed else f"from {origin}"
     message = f"{run.name}: {done}"
+    hub.keep_gate(repo_id, run.source.gate_to_keep, private=publication.private)
     url, commit = hub.upload(repo_id, folder.model, message, private=publication.private)
     for depth in run.depths[:-1]:
         place = folder.depths / depth_name(depth.layers)

@@ -16,10 +16,11 @@ from huggingface_hub import ModelCard
 
 from hf_prune import hub
 from hf_prune.anatomy import describe
-from hf_prune.companions import companion_files, is_companion
+from hf_prune.companions import companion_files, is_companion, legal_files
 from hf_prune.disk import gigabytes
 from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
+from hf_prune.licence import Terms, terms_of
 from hf_prune.own_code import code_files, refuse_own_tokenizer
 from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pickle, pickled_files
 from hf_prune.records import Anatomy, Source, fingerprint
@@ -54,6 +55,14 @@ class Found:
             return self.repository.base_model
         assert self.folder is not None
         return hub.only_base(_own_card(self.folder))
+
+    @property
+    def terms(self) -> Terms:
+        """What its licence demands of whoever publishes a model made from it."""
+        if self.repository is not None:
+            return terms_of(self.repository.license, self.repository.license_name)
+        assert self.folder is not None
+        return terms_of(*hub.stated_license(_own_card(self.folder)))
 
     @property
     def identity(self) -> str:
@@ -285,7 +294,8 @@ def _small(found: Found) -> tuple[str, ...]:
     names = found.repository.files
     small = [name for name in names if is_companion(name, code=found.trust_remote_code)]
     index = PICKLED_INDEX if found.pickled else INDEX_FILE
-    return (*small, *(name for name in ("config.json", index) if name in names))
+    # The card is for the cache: with HF_HUB_OFFLINE it alone tells the licence.
+    return (*small, *(name for name in ("config.json", index, "README.md") if name in names))
 
 
 def _folder_with_gguf(found: Found) -> Path:
@@ -322,6 +332,7 @@ def _provenance(found: Found, folder: Path) -> Source:
         gguf_file=found.gguf_file,
         pickled=found.pickled,
         own_code=code_files(folder) if found.trust_remote_code else (),
+        legal_files=legal_files(folder),
         notice=found.notice,
     )
     repository = found.repository
@@ -335,6 +346,7 @@ def _provenance(found: Found, folder: Path) -> Source:
             license_name=repository.license_name,
             license_link=repository.license_link,
             gated=repository.gated,
+            gate=repository.gate,
             languages=repository.languages,
         )
     assert found.folder is not None
@@ -354,11 +366,12 @@ def _from_own_card(source: Source, folder: Path) -> Source:
     """A local folder's licence, language and base model, where its own card states them."""
     data = _own_card(folder)
     languages = data.get("language") or ()
+    license_id, license_name = hub.stated_license(data)
     return replace(
         source,
         repo_id=hub.only_base(data),
-        license=data.get("license"),
-        license_name=data.get("license_name"),
+        license=license_id,
+        license_name=license_name,
         license_link=data.get("license_link"),
         languages=(languages,) if isinstance(languages, str) else tuple(languages),
     )
