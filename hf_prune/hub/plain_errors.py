@@ -107,7 +107,7 @@ def _gated(error: GatedRepoError, repo_id: str) -> AccessDenied:
             f"`hf auth login` or set HF_TOKEN"
         )
     return AccessDenied(
-        f"{repo_id} is gated and this account has not accepted its terms: accept its terms at {page}, then "
+        f"{repo_id} is gated and this account has not accepted its terms: accept them at {page}, then "
         f"give the same command again"
     )
 
@@ -129,8 +129,9 @@ def _http_error(error: HfHubHTTPError, where: str) -> Exception:
         )
     if status == 401:
         return AccessDenied(
-            f"the Hub does not know {origin_of_token()} (401: {said}): it was revoked, has expired or is "
-            f"mistyped; make another at {tokens_page()} and set HF_TOKEN, or `hf auth login --force`"
+            f"the Hub does not know {origin_of_token()} (401 on {where}: {said}): it was revoked, has "
+            f"expired or is mistyped; make another at {tokens_page()}, set HF_TOKEN to it or `hf auth login "
+            f"--force`, and give the same command again"
         )
     if status == 403:
         return AccessDenied(

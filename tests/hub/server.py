@@ -47,6 +47,7 @@ class LoopbackHub:
         self.multipart_above = multipart_above
         self.page_size = page_size
         self.repositories: dict[tuple[str, str], Repository] = {}
+        self.trusted: dict[str, str] = {}  # the resource that a job may have a token for, by its id token
         self.objects: dict[str, Blob] = {}  # large files that were uploaded, by their sha256
         self.parts: dict[tuple[str, int], bytes] = {}
         self.calls: list[Call] = []
