@@ -65,9 +65,9 @@ def quieten_libraries(*, quiet: bool) -> None:
 def _tell_of_waiting(*, quiet: bool) -> None:
     """Show that the Hub asks to wait: by the name of who waits, and the words that say for how long."""
     for name, words in WAITS.items():
-        logger, handler = logging.getLogger(name), _Waits(words)
-        logger.handlers, logger.propagate = [] if quiet else [handler], False
-        logger.setLevel(logging.WARNING)
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [_Waits(words)], False
+        logger.setLevel(logging.CRITICAL if quiet else logging.WARNING)
 
 
 class _Waits(logging.Handler):
