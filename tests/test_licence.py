@@ -213,3 +213,8 @@ def test_a_notice_that_has_the_line_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "NOTICE").write_text(text, encoding="utf-8")
     write_notice(source_under("llama4", legal_files=("NOTICE",)), tmp_path)
     assert (tmp_path / "NOTICE").read_text(encoding="utf-8") == text
+
+
+def test_every_licence_with_terms_of_its_own_is_documented() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "licences.md").read_text(encoding="utf-8")
+    assert [word for word in TERMS if f"`{word}`" not in text] == []

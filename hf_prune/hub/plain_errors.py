@@ -101,6 +101,11 @@ def _gated(error: GatedRepoError, repo_id: str) -> AccessDenied:
             f"{repo_id} is gated and its authors have turned your request down: ask them at {page}, or "
             f"take another model"
         )
+    if os.environ.get("HF_OIDC_RESOURCE"):
+        return AccessDenied(
+            f"{repo_id} is gated and {origin_of_token()} may not read it: make the run with HF_OIDC_RESOURCE "
+            f"set to a user who may, or with HF_TOKEN, and publish it with `hf-prune push`"
+        )
     if error.response.status_code == 401 or get_token() is None:
         return AccessDenied(
             f"{repo_id} is gated and you are not logged in: accept its terms at {page}, then log in with "
