@@ -8,6 +8,7 @@ that breaks the licence is not given.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hf_prune.errors import LicenceForbids
@@ -216,22 +217,20 @@ def refuse_by_licence(terms: Terms, repo_id: str) -> None:
         )
 
 
-def caution(terms: Terms, *, publishing: bool) -> str | None:
-    """What to tell someone who makes a derivative; None where nothing has to be.
+def cautions(terms: Terms, name: str, *, publishing: bool) -> Iterator[str]:
+    """What to tell someone who makes a derivative.
 
     Args:
         terms: of the licence.
+        name: that the derivative would have without it.
         publishing: whether the result is to be published.
     """
+    stated = f"the licence of the original, {terms.name}"
+    if (fitting := fitting_name(terms, name)) != name:
+        yield f"{stated}, has names begin with {terms.begins_with!r}: the result is called {fitting}"
     if terms.forbidden:
-        return (
-            f"the licence of the original, {terms.name}, {terms.forbidden}: the result is not to be published"
-        )
-    if terms.known or not publishing:
-        return None
-    if not terms.name:
-        return "the original states no licence: without one, ask its authors before others see the result"
-    return (
-        f"hf-prune does not know the terms of the original's licence, {terms.name}: read whether it lets you "
-        f"publish the result"
-    )
+        yield f"{stated}, {terms.forbidden}: the result is not to be published"
+    elif publishing and not terms.name:
+        yield "the original states no licence: without one, ask its authors before others see the result"
+    elif publishing and not terms.known:
+        yield f"{stated}, is none that hf-prune knows: read whether it lets you publish the result"

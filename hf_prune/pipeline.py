@@ -31,7 +31,7 @@ from hf_prune.grow.places import places_for
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
-from hf_prune.licence import caution, fitting_name
+from hf_prune.licence import cautions, fitting_name
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.original import Original, locate, open_original, without_folders
 from hf_prune.progress import Reporter
@@ -118,10 +118,11 @@ def prune(
     ranks = join(located.device)
     wanted = layers_to_remove(recipe, located.anatomy)
     terms = located.found.terms
-    name = fitting_name(terms, _name_of(located.found.name, recipe, located.anatomy.num_layers, wanted))
+    own_name = _name_of(located.found.name, recipe, located.anatomy.num_layers, wanted)
+    name = fitting_name(terms, own_name)
     repo_id = check_publication(publication, name, terms) if ranks.leads else None
-    if warning := caution(terms, publishing=repo_id is not None):
-        reporter.tell(warning)
+    for line in cautions(terms, own_name, publishing=repo_id is not None):
+        reporter.tell(line)
     folder = RunFolder(output or Path(name))
     if ranks.leads:
         folder.claim(fingerprint(recipe), fresh=fresh)

@@ -8,7 +8,7 @@ import pytest
 from hf_prune.card import render_card, render_depth_card
 from hf_prune.encoder_card import render_encoder_card
 from hf_prune.errors import LicenceForbids
-from hf_prune.licence import TERMS, caution, fitting_name, refuse_by_licence, terms_of
+from hf_prune.licence import TERMS, cautions, fitting_name, refuse_by_licence, terms_of
 from hf_prune.notice import write_notice
 from hf_prune.records import Source
 from tests.sample_run import sample_encoder_run, sample_run, sample_sorted_run
@@ -75,6 +75,11 @@ def test_a_name_that_breaks_the_licence_is_refused_with_one_that_would_do() -> N
     assert "by which the name begins with 'Llama': give --repo-id acme/Llama-SuperChat" in str(caught.value)
 
 
+def test_a_name_that_is_made_right_is_told() -> None:
+    [line] = cautions(terms_of("llama3"), "SuperChat-4L", publishing=False)
+    assert "has names begin with 'Llama 3': the result is called Llama-3-SuperChat-4L" in line
+
+
 def test_only_the_licences_that_demand_it_have_a_rule_for_names() -> None:
     ruled = {word: terms.begins_with for word, terms in TERMS.items() if terms.begins_with}
     assert ruled == {"llama3": "Llama 3", **dict.fromkeys(LLAMAS[1:], "Llama")}
@@ -88,16 +93,16 @@ def test_a_licence_without_derivatives_forbids_publishing_and_says_so(word: str)
     terms = terms_of(word)
     with pytest.raises(LicenceForbids, match="lets nobody share a changed version"):
         refuse_by_licence(terms, "acme/small")
-    assert "is not to be published" in str(caution(terms, publishing=False))
+    assert "the result is not to be published" in "".join(cautions(terms, "small", publishing=False))
     assert "**this model is not to be published.**" in licence_section_under(word)
 
 
 @pytest.mark.parametrize(
     ("license_id", "license_name", "said"),
     [
-        ("other", "qwen-research", "does not know the terms of the original's licence, qwen-research"),
-        ("other", None, "does not know the terms of the original's licence, other"),
-        ("deepfloyd-if-license", None, "does not know the terms"),
+        ("other", "qwen-research", "the licence of the original, qwen-research, is none that hf-prune knows"),
+        ("other", None, "the licence of the original, other, is none that hf-prune knows"),
+        ("deepfloyd-if-license", None, "is none that hf-prune knows"),
         ("unknown", None, "the original states no licence"),
         (None, None, "the original states no licence"),
     ],
@@ -107,8 +112,9 @@ def test_what_is_not_known_is_told_to_who_publishes_and_stops_nobody(
 ) -> None:
     terms = terms_of(license_id, license_name)
     refuse_by_licence(terms, "acme/small")
-    assert said in str(caution(terms, publishing=True))
-    assert caution(terms, publishing=False) is None
+    [line] = cautions(terms, "small", publishing=True)
+    assert said in line
+    assert list(cautions(terms, "small", publishing=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -117,8 +123,9 @@ def test_what_is_not_known_is_told_to_who_publishes_and_stops_nobody(
 )
 def test_what_is_known_is_not_cautioned_about(word: str) -> None:
     assert terms_of(word).known
-    assert caution(terms_of(word), publishing=True) is None
-    refuse_by_licence(terms_of(word), fitting_name(terms_of(word), "small"))
+    name = fitting_name(terms_of(word), "small")
+    assert list(cautions(terms_of(word), name, publishing=True)) == []
+    refuse_by_licence(terms_of(word), name)
 
 
 def test_a_name_that_stands_for_a_word_of_the_hub_is_that_word() -> None:

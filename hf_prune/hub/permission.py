@@ -26,8 +26,8 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
     repository that is there, whether it lets them write.
 
     Args:
-        repo_id: the name the user gave, or None for `USER/name`; where HF_OIDC_RESOURCE lets a job write to
-            one repository, None is that one.
+        repo_id: the name the user gave, with or without an owner, or None for `USER/name`; where
+            HF_OIDC_RESOURCE lets a job write to one repository, None is that one.
         name: of the result.
 
     Raises:
@@ -54,7 +54,8 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
                 f"({tokens_page()})"
             )
         user = patiently(HfApi().whoami)
-    full = repo_id or f"{user['name']}/{name}"
+    full = repo_id or name
+    full = full if "/" in full else f"{user['name']}/{full}"
     _check_token(user, full)
     if not _check_writable(full):
         _check_namespace(user, full)

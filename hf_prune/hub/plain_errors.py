@@ -69,6 +69,10 @@ def origin_of_token() -> str:
     return f"the token in {named}" if named else "the token that `hf auth login` stored"
 
 
+def _shows_token() -> bool:
+    return bool(os.environ.get("HF_OIDC_RESOURCE")) or get_token() is not None
+
+
 def tokens_page() -> str:
     """Where a user makes and changes tokens."""
     return f"{constants.ENDPOINT}/settings/tokens"
@@ -106,7 +110,7 @@ def _gated(error: GatedRepoError, repo_id: str) -> AccessDenied:
             f"{repo_id} is gated and {origin_of_token()} may not read it: make the run with HF_OIDC_RESOURCE "
             f"set to a user who may, or with HF_TOKEN, and publish it with `hf-prune push`"
         )
-    if error.response.status_code == 401 or get_token() is None:
+    if error.response.status_code == 401 or not _shows_token():
         return AccessDenied(
             f"{repo_id} is gated and you are not logged in: accept its terms at {page}, then log in with "
             f"`hf auth login` or set HF_TOKEN"
@@ -131,6 +135,11 @@ def _http_error(error: HfHubHTTPError, where: str) -> Exception:
     if status == 403 and "gated repositories" in said:
         return AccessDenied(
             f"{where} is gated and the token may not read gated models: allow it to, at {tokens_page()}"
+        )
+    if status == 401 and not _shows_token():
+        return AccessDenied(
+            f"the Hub wants to know who asks for {where} (401: {said}): log in with `hf auth login` or set "
+            f"HF_TOKEN"
         )
     if status == 401:
         return AccessDenied(

@@ -54,6 +54,16 @@ def test_its_token_is_minted_by_github_where_none_is_given(
     assert our_hub.check_may_publish(None, "small") == RESULT
 
 
+def test_a_gated_model_that_it_may_not_read_is_said_to_need_a_run_of_its_own(
+    job: LoopbackHub, tmp_path: Path
+) -> None:
+    job.add_repository("meta/gated", {"config.json": b"{}", "model.safetensors": b"x"}, gated="auto")
+    outcome = hf_prune("meta/gated", "--push", "--output", str(tmp_path / "run"))
+    line = outcome.error()
+    assert "meta/gated is gated and the token that this job was given for HF_OIDC_RESOURCE may not" in line
+    assert "publish it with `hf-prune push`" in line
+
+
 def test_another_repository_is_refused_with_the_one_that_would_do(job: LoopbackHub) -> None:
     with pytest.raises(AccessDenied, match=f"lets this job write to {RESULT} alone"):
         our_hub.check_may_publish("acme/other", "small")

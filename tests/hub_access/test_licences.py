@@ -31,6 +31,7 @@ def test_licence_name_notice_and_gate_go_along_before_the_weights_can_be_seen(
     monkeypatch.chdir(tmp_path)
     outcome = hf_prune(BASE, "--push", "--public", "--drop-layers", "2", *FEW)
     assert (outcome.code, outcome.out) == (0, f"{home_hub.url}/{RESULT}\n")
+    assert "the result is called Llama-SuperChat-4L" in outcome.err
     published = home_hub.files(RESULT)
     assert {name: published[name] for name in LEGAL} == LEGAL
     assert published["NOTICE"].decode().startswith(NOTICE)

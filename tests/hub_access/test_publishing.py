@@ -101,6 +101,10 @@ def test_a_token_that_may_make_the_repository_is_let_through(
     assert our_hub.check_may_publish(repo_id, "small") == (repo_id or "tester/small")
 
 
+def test_a_name_without_an_owner_is_the_users(home_hub: LoopbackHub) -> None:
+    assert our_hub.check_may_publish("small", "other") == "tester/small"
+
+
 def test_a_token_for_one_repository_may_write_to_it(
     home_hub: LoopbackHub, give_token: Callable[[Account], None]
 ) -> None:

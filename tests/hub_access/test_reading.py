@@ -91,6 +91,16 @@ def test_a_token_that_was_revoked_is_named_by_where_it_comes_from(
     assert "hf_revoked" not in line
 
 
+def test_who_has_no_token_is_not_told_of_one(
+    home_hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    home_hub.inject(Fault(method="GET", path="^/api/models/", status=401))
+    line = said_of("acme/open", tmp_path / "run")
+    assert "the Hub wants to know who asks for acme/open (401: " in line
+    assert "log in with `hf auth login` or set HF_TOKEN" in line
+
+
 def test_a_private_model_of_others_is_said_to_be_missing_or_private(
     home_hub: LoopbackHub, tmp_path: Path
 ) -> None:
