@@ -68,8 +68,12 @@ def companion_files(folder: Path, *, code: bool = False) -> list[Path]:
 
 def legal_files(folder: Path) -> tuple[str, ...]:
     """The licences, notices and rules of use among the files that are copied along."""
-    names = [path.name for path in companion_files(folder)]
-    return tuple(name for name in names if _matches(name.lower(), LEGAL))
+    return tuple(path.name for path in companion_files(folder) if is_legal(path.name))
+
+
+def is_legal(name: str) -> bool:
+    """Whether a file of this name is a licence, a notice or rules of use."""
+    return is_companion(name, code=False) and _matches(name.lower(), LEGAL)
 
 
 def is_licence(name: str) -> bool:

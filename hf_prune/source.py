@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 
 from hf_prune import hub
 from hf_prune.anatomy import describe
-from hf_prune.companions import companion_files, is_companion, legal_files
+from hf_prune.companions import companion_files, is_companion, is_legal, legal_files
 from hf_prune.disk import gigabytes
 from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
@@ -26,6 +26,8 @@ from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pick
 from hf_prune.records import Anatomy, Source, fingerprint
 from hf_prune.skeleton import read_config, skeleton_of
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
+
+CARD = "README.md"  # fetched for the cache: with HF_HUB_OFFLINE it alone tells the licence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,14 +296,14 @@ def _small(found: Found) -> tuple[str, ...]:
     names = found.repository.files
     small = [name for name in names if is_companion(name, code=found.trust_remote_code)]
     index = PICKLED_INDEX if found.pickled else INDEX_FILE
-    # The card is for the cache: with HF_HUB_OFFLINE it alone tells the licence.
-    return (*small, *(name for name in ("config.json", index, "README.md") if name in names))
+    return (*small, *(name for name in ("config.json", index, CARD) if name in names))
 
 
 def _folder_with_gguf(found: Found) -> Path:
     assert found.gguf_file is not None
     if found.repository is not None:
-        return hub.download(found.repository, (found.gguf_file,))
+        names = [name for name in found.repository.files if is_legal(name) or name == CARD]
+        return hub.download(found.repository, (found.gguf_file, *names))
     assert found.folder is not None
     return found.folder
 
@@ -355,7 +357,7 @@ def _provenance(found: Found, folder: Path) -> Source:
 
 def _own_card(folder: Path) -> dict[str, Any]:
     """What a local folder's own card says in its metadata."""
-    card = folder / "README.md"
+    card = folder / CARD
     if not card.is_file():
         return {}
     data: dict[str, Any] = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
