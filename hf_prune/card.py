@@ -4,7 +4,6 @@ Every figure comes from the `Run`; the templates have loops and ifs but no arith
 Nothing here reads a model or reaches the Hub.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from hf_prune.sections import (
     cut_section,
     depths_section,
     growth_section,
+    licence_section,
     published_bridge,
 )
 from hf_prune.templating import BASE, rendered
@@ -115,7 +115,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "model_id": repo_id or f"./{run.name}",
         "repo_url": f"https://huggingface.co/{repo_id}" if repo_id else None,
         "origin": origin(run.source),
-        "license_url": license_url(run.source),
+        **licence_section(run.source),
         "reads_images": False,
         "columns": _columns(run),
         "items": next((chosen for chosen in run.choices if chosen.variant == result.variant), None),
@@ -228,11 +228,3 @@ def origin(source: Source) -> str:
     if source.repo_id is not None:
         return f"[{source.repo_id}](https://huggingface.co/{source.repo_id})"
     return code(Path(source.model).name or "a local model")
-
-
-def license_url(source: Source) -> str | None:
-    """Where the licence can be read; a path is one in the original's repository."""
-    link = source.license_link
-    if link is None or re.match(r"https?://", link):
-        return link
-    return f"https://huggingface.co/{source.repo_id}/blob/main/{link}" if source.repo_id else None

@@ -5,6 +5,8 @@ import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+LICENCES = ("licen[cs]e*", "copying*")
+LEGAL = (*LICENCES, "notice*", "*use_policy*")
 COMPANIONS = (  # files beside the weights that a user of the model needs, in any case, copied byte for byte
     "generation_config.json",
     "tokenizer*",
@@ -25,10 +27,7 @@ COMPANIONS = (  # files beside the weights that a user of the model needs, in an
     "video_preprocessor_config.json",
     "image_processor*",
     "audio*.json",
-    "licen[cs]e*",
-    "copying*",
-    "notice*",
-    "*use_policy*",
+    *LEGAL,
 )
 WEIGHTS = (  # however such a file is called, it holds the layers that go
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
@@ -67,9 +66,28 @@ def companion_files(folder: Path, *, code: bool = False) -> list[Path]:
     return [path for path in files if is_companion(path.name, code=code)]
 
 
+def legal_files(folder: Path) -> tuple[str, ...]:
+    """The licences, notices and rules of use among the files that are copied along."""
+    return tuple(path.name for path in companion_files(folder) if is_legal(path.name))
+
+
+def is_legal(name: str) -> bool:
+    """Whether a file of this name is a licence, a notice or rules of use."""
+    return is_companion(name, code=False) and _matches(name.lower(), LEGAL)
+
+
+def is_licence(name: str) -> bool:
+    """Whether a file of this name holds the text of a licence."""
+    return _matches(name.lower(), LICENCES)
+
+
 def is_companion(name: str, *, code: bool) -> bool:
     """Whether a file of this name is copied along; Python files are where `code` says so."""
     if "/" in name or name.endswith(".py"):
         return code and "/" not in name
     lower = name.lower()
-    return not lower.endswith(WEIGHTS) and any(fnmatchcase(lower, pattern) for pattern in COMPANIONS)
+    return not lower.endswith(WEIGHTS) and _matches(lower, COMPANIONS)
+
+
+def _matches(lower: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(lower, pattern) for pattern in patterns)

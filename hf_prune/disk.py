@@ -11,8 +11,14 @@ from pathlib import Path
 from hf_prune.errors import DiskFull, HfPruneError
 
 
-def check_room(folder: Path, needed_bytes: int, purpose: str) -> None:
+def check_room(folder: Path, needed_bytes: int, purpose: str, remedy: str = "choose another folder") -> None:
     """Make sure that `needed_bytes` fit where `folder` is, or will be.
+
+    Args:
+        folder: where to.
+        needed_bytes: how much.
+        purpose: what needs them.
+        remedy: what the user can do who cannot make room.
 
     Raises:
         DiskFull: they do not.
@@ -21,7 +27,7 @@ def check_room(folder: Path, needed_bytes: int, purpose: str) -> None:
     if free < needed_bytes:
         raise DiskFull(
             f"{purpose} needs {gigabytes(needed_bytes)} in {folder}, where {gigabytes(free)} are free: "
-            f"make room or choose another folder"
+            f"make room or {remedy}"
         )
 
 
@@ -42,8 +48,12 @@ def gigabytes(count: int) -> str:
 
 
 @contextmanager
-def plain_disk_errors(folder: Path) -> Iterator[None]:
+def plain_disk_errors(folder: Path, remedy: str = "choose another --output") -> Iterator[None]:
     """Turn the system's word for a full or closed disk into ours.
+
+    Args:
+        folder: where files are written.
+        remedy: what the user can do who cannot open the folder.
 
     Raises:
         DiskFull: no space is left, or a quota is used up.
@@ -58,9 +68,7 @@ def plain_disk_errors(folder: Path) -> Iterator[None]:
                 f"room and give the same command again"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise HfPruneError(
-                f"{folder} cannot be written: {error.strerror}; choose another --output"
-            ) from error
+            raise HfPruneError(f"{folder} cannot be written: {error.strerror}; {remedy}") from error
         raise
 
 

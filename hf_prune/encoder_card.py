@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hf_prune.card import TITLES, license_url, origin
+from hf_prune.card import TITLES, origin
 from hf_prune.front_matter import plain_metadata
 from hf_prune.pictures import picture_paths
 from hf_prune.records import IMAGE_ENCODER, Agreement, Anatomy
 from hf_prune.report import Run
-from hf_prune.sections import carries_bridge, change_section, cut_section, published_bridge
+from hf_prune.sections import carries_bridge, change_section, cut_section, licence_section, published_bridge
 from hf_prune.templating import rendered
 
 PIPELINE_TAGS = {
@@ -59,7 +59,7 @@ def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "metadata": plain_metadata(run, encoder_pipeline_tag(run.result_anatomy)).to_yaml(),
         "model_id": repo_id or f"./{run.name}",
         "origin": origin(run.source),
-        "license_url": license_url(run.source),
+        **licence_section(run.source),
         "reads_images": images,
         "drawn": images and None in (run.recipe.calibration, run.recipe.eval_data),
         "columns": _columns(run, measured),

@@ -18,6 +18,7 @@
       UnusableTask                        a task's settings or items cannot be had, or it cannot be run here
       ProofFailed                         the checkpoint on disk is not the model that was planned
       DiskFull                            there is no room, or there was none halfway
+      UnusableCache                       the folder of the Hub's cache cannot be written
       MissingPackage                      what writes a form that was asked for is not installed
       UnreadableRecord                    no finished run, or its record is none that can be read
       PublishRefused                      pushing would overwrite what hf-prune did not make
@@ -27,6 +28,8 @@
       RepositoryChanged                   somebody else committed while this was being pushed
       UploadDiffers                       the Hub does not hold what was sent
       BrokenSection                       a user's own section of a card has no end, or no beginning
+      QuotaExceeded                       the Hub has no room for more of this account
+      LicenceForbids                      the original's licence does not let the result be published so
       NothingGained                       nothing was to be removed, and training made nothing better
 
 A message says what happened, which value, and what to do next. The library raises; `cli.main` alone
@@ -116,6 +119,10 @@ class DiskFull(HfPruneError):
     """There is not enough room on the disk."""
 
 
+class UnusableCache(HfPruneError):
+    """The Hub's cache cannot be written."""
+
+
 class MissingPackage(HfPruneError):
     """A package that is not in the base install is needed for what was asked for."""
 
@@ -152,6 +159,14 @@ class JobGoesOn(HfPruneError):
 
 class AlreadyScheduled(HfPruneError):
     """Another schedule would publish to the same repository."""
+
+
+class QuotaExceeded(HfPruneError):
+    """The Hub has no room for more of this account."""
+
+
+class LicenceForbids(HfPruneError):
+    """The licence of the original does not let the result be published, or not under this name."""
 
 
 def first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from hf_prune.card import render_depth_card
 from hf_prune.cut import depth_name, write_depth
 from hf_prune.disk import whole_folder
 from hf_prune.errors import ModelNotFound, OutputOccupied, RecipeError, UnreadableRecord
+from hf_prune.licence import refuse_by_licence
 from hf_prune.progress import Reporter
 from hf_prune.publish.stage import publish_depth, refuse_foreign
 from hf_prune.recorded import read_record
@@ -50,6 +51,7 @@ def extract(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputOccupied(f"{target} is not empty: choose another --output")
     if push is not None:
+        refuse_by_licence(found.terms, push)
         hub.check_may_publish(push, found.name)
         _check_branch(push, depth)
     with TemporaryDirectory(prefix="hf-prune-") as workspace:

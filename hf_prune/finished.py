@@ -8,6 +8,7 @@ from hf_prune.card import render_depth_card
 from hf_prune.cut import depth_name
 from hf_prune.disk import whole_folder, write_whole
 from hf_prune.errors import UnreadableRecord
+from hf_prune.licence import fitting_name, terms_of
 from hf_prune.pictures import render_pictures
 from hf_prune.progress import Reporter
 from hf_prune.publish.folder import CARD, card_of, present, with_sections_of
@@ -122,7 +123,10 @@ def push(finished: Finished, publication: Publication, reporter: Reporter) -> Pu
     if folder is None:
         raise UnreadableRecord(f"{finished.model} is what was published of a run: give the run folder itself")
     _check_schema(recorded, folder.path)
-    repo_id = check_publication(publication, recorded.run.name, depths=bool(recorded.run.depths))
+    source = recorded.run.source
+    terms = terms_of(source.license, source.license_name)
+    name, depths = fitting_name(terms, recorded.run.name), bool(recorded.run.depths)
+    repo_id = check_publication(publication, name, terms, depths=depths)
     assert repo_id is not None
     _, published = publish(recorded.run, folder, repo_id, publication, reporter)
     return published

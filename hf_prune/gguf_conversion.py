@@ -1,12 +1,14 @@
 """A GGUF file as a model in transformers' form, which is what layers are cut from."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
+from hf_prune.companions import legal_files
 from hf_prune.disk import check_room, whole_folder, write_whole
 from hf_prune.errors import UnsupportedModel, first_line
 
@@ -55,6 +57,8 @@ def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         _make_portable(partial)
+        for name in legal_files(folder):
+            shutil.copyfile(folder / name, partial / name)
     return target
 
 

@@ -29,6 +29,7 @@ from hf_prune.jobs import (
     refuse_what_is_only_here,
     requirement_for,
 )
+from hf_prune.licence import fitting_name
 from hf_prune.naming import result_name
 from hf_prune.original import find_original
 from hf_prune.progress import Reporter
@@ -121,7 +122,7 @@ def plan_job(
             f"{recipe.model} is a folder here, which a job cannot see: `hf upload` it, and give its id"
         )
     name, depths = _name(recipe, publication, found), recipe.depths is not None
-    repo_id = check_publication(publication, name, depths=depths)
+    repo_id = check_publication(publication, fitting_name(found.terms, name), found.terms, depths=depths)
     assert repo_id is not None
     machine = machine_called(place.flavor, hub.machines())
     reporter.tell(f"{machine}; for {place.timeout} at most")

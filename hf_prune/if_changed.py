@@ -5,6 +5,7 @@ from importlib.metadata import version
 from hf_prune import hub, source
 from hf_prune.choose.target import layers_to_remove
 from hf_prune.errors import RecipeError, UnreadableRecord
+from hf_prune.licence import fitting_name
 from hf_prune.material import digests_of, read_material
 from hf_prune.naming import result_name
 from hf_prune.original import find_original, without_folders
@@ -53,7 +54,8 @@ def still_published(
             f"which has none: leave it out"
         )
     name, kind = _name_and_kind(recipe, publication, found)
-    repo_id = check_publication(publication, name, depths=recipe.depths is not None)
+    terms, depths = found.terms, recipe.depths is not None
+    repo_id = check_publication(publication, fitting_name(terms, name), terms, depths=depths)
     assert repo_id is not None
     now = Ingredients(
         repo_id=repository.repo_id,

@@ -29,6 +29,7 @@ from hf_prune.export.stage import export
 from hf_prune.grow.stage import grow
 from hf_prune.grow.surgery import GROWN
 from hf_prune.heal.stage import HealStage, follow, heal
+from hf_prune.licence import cautions, fitting_name
 from hf_prune.material import digests_of
 from hf_prune.measure.scores import Scores, measured_together
 from hf_prune.naming import result_name
@@ -117,9 +118,13 @@ def prune(
     located = locate(recipe, reporter, exact=recipe.needs_sizes)
     ranks = join(located.device)
     wanted = layers_to_remove(recipe, located.anatomy)
-    name = result_name(located.found.name, recipe, located.anatomy.num_layers, wanted)
+    terms = located.found.terms
+    own_name = result_name(located.found.name, recipe, located.anatomy.num_layers, wanted)
+    name = fitting_name(terms, own_name)
     depths = recipe.depths is not None
-    repo_id = check_publication(publication, name, depths=depths) if ranks.leads else None
+    repo_id = check_publication(publication, name, terms, depths=depths) if ranks.leads else None
+    for line in cautions(terms, own_name, publishing=repo_id is not None):
+        reporter.tell(line)
     folder = RunFolder(output or Path(name))
     asked = None
     if ranks.leads:

@@ -1,5 +1,6 @@
-"""What single sections of the card tell: on the removed layers, on the new ones, on the depths."""
+"""What single sections of the card tell: on layers that went and came, on depths, on the licence."""
 
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -7,7 +8,9 @@ from typing import Any
 
 from hf_prune.choose.blocks import all_but, ranges
 from hf_prune.choose.criteria import CRITERIA, cornerstones
-from hf_prune.records import Bridge, Growth, Perplexity
+from hf_prune.companions import is_licence
+from hf_prune.licence import notice_file, terms_of
+from hf_prune.records import Bridge, Growth, Perplexity, Source
 from hf_prune.report import Run
 
 SHOWN_TRIALS = 8
@@ -88,3 +91,23 @@ def carries_bridge(run: Run) -> bool:
     """Whether the published checkpoint is the bridged one, or was trained from it."""
     measured = {p.variant for p in run.perplexities} | {a.variant for a in run.agreements}
     return run.result.variant != "cut" and "bridged" in measured
+
+
+def licence_section(source: Source) -> dict[str, Any]:
+    """Under which terms this model goes, and what they demand of who publishes it."""
+    terms = terms_of(source.license, source.license_name)
+    notice = notice_file(terms, source.legal_files)
+    return {
+        "terms": terms,
+        "license_url": license_url(source),
+        "legal_files": list(dict.fromkeys([*source.legal_files, *filter(None, [notice])])),
+        "lacks_licence": terms.copy and not any(map(is_licence, source.legal_files)),
+    }
+
+
+def license_url(source: Source) -> str | None:
+    """Where the licence can be read; a path is one in the original's repository."""
+    link = source.license_link
+    if link is None or re.match(r"https?://", link):
+        return link
+    return f"https://huggingface.co/{source.repo_id}/blob/main/{link}" if source.repo_id else None

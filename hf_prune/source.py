@@ -16,15 +16,18 @@ from huggingface_hub import ModelCard
 
 from hf_prune import hub
 from hf_prune.anatomy import describe
-from hf_prune.companions import companion_files, is_companion
+from hf_prune.companions import companion_files, is_companion, is_legal, legal_files
 from hf_prune.disk import gigabytes
 from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.gguf_conversion import convert_gguf, read_gguf_config
+from hf_prune.licence import Terms, terms_of
 from hf_prune.own_code import code_files, refuse_own_tokenizer
 from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pickle, pickled_files
 from hf_prune.records import Anatomy, Source, fingerprint
 from hf_prune.skeleton import read_config, skeleton_of
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
+
+CARD = "README.md"  # fetched for the cache: with HF_HUB_OFFLINE it alone tells the licence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,14 @@ class Found:
             return self.repository.base_model
         assert self.folder is not None
         return hub.only_base(_own_card(self.folder))
+
+    @property
+    def terms(self) -> Terms:
+        """What its licence demands of whoever publishes a model made from it."""
+        if self.repository is not None:
+            return terms_of(self.repository.license, self.repository.license_name)
+        assert self.folder is not None
+        return terms_of(*hub.stated_license(_own_card(self.folder)))
 
     @property
     def identity(self) -> str:
@@ -285,13 +296,14 @@ def _small(found: Found) -> tuple[str, ...]:
     names = found.repository.files
     small = [name for name in names if is_companion(name, code=found.trust_remote_code)]
     index = PICKLED_INDEX if found.pickled else INDEX_FILE
-    return (*small, *(name for name in ("config.json", index) if name in names))
+    return (*small, *(name for name in ("config.json", index, CARD) if name in names))
 
 
 def _folder_with_gguf(found: Found) -> Path:
     assert found.gguf_file is not None
     if found.repository is not None:
-        return hub.download(found.repository, (found.gguf_file,))
+        names = [name for name in found.repository.files if is_legal(name) or name == CARD]
+        return hub.download(found.repository, (found.gguf_file, *names))
     assert found.folder is not None
     return found.folder
 
@@ -322,6 +334,7 @@ def _provenance(found: Found, folder: Path) -> Source:
         gguf_file=found.gguf_file,
         pickled=found.pickled,
         own_code=code_files(folder) if found.trust_remote_code else (),
+        legal_files=legal_files(folder),
         notice=found.notice,
     )
     repository = found.repository
@@ -335,6 +348,7 @@ def _provenance(found: Found, folder: Path) -> Source:
             license_name=repository.license_name,
             license_link=repository.license_link,
             gated=repository.gated,
+            gate=repository.gate,
             languages=repository.languages,
         )
     assert found.folder is not None
@@ -343,7 +357,7 @@ def _provenance(found: Found, folder: Path) -> Source:
 
 def _own_card(folder: Path) -> dict[str, Any]:
     """What a local folder's own card says in its metadata."""
-    card = folder / "README.md"
+    card = folder / CARD
     if not card.is_file():
         return {}
     data: dict[str, Any] = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
@@ -354,11 +368,12 @@ def _from_own_card(source: Source, folder: Path) -> Source:
     """A local folder's licence, language and base model, where its own card states them."""
     data = _own_card(folder)
     languages = data.get("language") or ()
+    license_id, license_name = hub.stated_license(data)
     return replace(
         source,
         repo_id=hub.only_base(data),
-        license=data.get("license"),
-        license_name=data.get("license_name"),
+        license=license_id,
+        license_name=license_name,
         license_link=data.get("license_link"),
         languages=(languages,) if isinstance(languages, str) else tuple(languages),
     )

@@ -258,7 +258,9 @@ def converted_run() -> Run:
         license="other",
         license_name="llama2",
         license_link="LICENSE.txt",
+        legal_files=("LICENSE.txt", "USE_POLICY.md"),
         gated=True,
+        gate="manual",
         notice="org/model has no safetensors weights;\norg/model-hf was taken",
     )
     return replace(run, source=source)

@@ -11,6 +11,7 @@ from jinja2 import UndefinedError
 from hf_prune import card, figures
 from hf_prune.card import render_depth_card
 from hf_prune.front_matter import card_metadata
+from hf_prune.licence import TERMS
 from hf_prune.pictures import HEALING, picture_paths, render_pictures
 from hf_prune.report import Run
 from hf_prune.templating import NO_BREAK, card_environment
@@ -53,7 +54,11 @@ LINKED = (
     "https://docs.vllm.ai",
     "https://github.com/EleutherAI/lm-evaluation-harness",
     "https://github.com/ggml-org/llama.cpp",
+    *(address for terms in TERMS.values() for _, address in terms.links),
     "plots/",
+    "LICENSE",
+    "USE_POLICY",
+    "NOTICE",
 )
 
 

@@ -62,5 +62,5 @@ def test_the_same_files_are_fetched_from_the_hub(home_hub: LoopbackHub, full: Pa
     fetch_anatomy(found, exact=False)
     folder = Path(fetch_weights(found, tmp_path / "work").folder)
     fetched = {path.name for path in folder.iterdir()}
-    assert fetched == {"config.json", "model.safetensors", *WANTED}
+    assert fetched == {"README.md", "config.json", "model.safetensors", *WANTED}
     assert [path.name for path in companion_files(folder)] == sorted(WANTED)

@@ -73,5 +73,6 @@ def test_a_gated_sibling_without_a_grant_says_where_to_ask_for_one(
     monkeypatch.chdir(tmp_path)
     outcome = hf_prune(*COMMAND)
     assert outcome.code == 1
-    assert f"{NAMED}-hf is gated: accept its terms at {home_hub.url}/{NAMED}-hf" in outcome.error()
+    assert f"{NAMED}-hf is gated and this account has not accepted its terms" in outcome.error()
+    assert f"accept them at {home_hub.url}/{NAMED}-hf" in outcome.error()
     assert list(tmp_path.iterdir()) == []

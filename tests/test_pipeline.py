@@ -108,12 +108,13 @@ def test_only_the_files_that_are_needed_are_fetched_and_each_once(pushed: Finish
     names = [path.split("/resolve/")[1].partition("/")[2] for path in fetched]
     assert sorted(names) == sorted(set(names))
     assert set(names) == {
+        "README.md",
         "config.json",
         "generation_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert not set(names) & set(NOT_NEEDED)
+    assert set(names) & set(NOT_NEEDED) == {"README.md"}  # for the cache, and whoever reads it offline
     weights = [call for call in pushed.calls if call.method == "GET" and "/storage/" in call.path]
     assert len(weights) == 1
 
@@ -361,13 +362,14 @@ def test_a_gguf_file_on_the_hub_is_pruned(home_hub: LoopbackHub, tmp_path: Path)
     """A tiny one; the demo's, of a real model, is pruned in test_demo.py."""
     write_tiny_gguf(tmp_path / "tiny.gguf")
     card = b"---\nlicense: apache-2.0\n---\n"
-    files = {"tiny.gguf": (tmp_path / "tiny.gguf").read_bytes(), "README.md": card}
+    files = {"tiny.gguf": (tmp_path / "tiny.gguf").read_bytes(), "README.md": card, "LICENSE": b"Free\n"}
     home_hub.add_repository("acme/packed", files)
     words = ("acme/packed", "--gguf-file", "tiny.gguf", "--layers", "2-3", "--push", *FEW)
     outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
     assert outcome.out == f"{home_hub.url}/tester/packed-4L\n"
     data = ModelCard.load("tester/packed-4L").data
     assert (data.base_model, data.license) == ("acme/packed", "apache-2.0")
+    assert home_hub.files("tester/packed-4L")["LICENSE"] == files["LICENSE"]
     generates_alike_with_and_without_cache("tester/packed-4L")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -10,6 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hf_prune.progress import Item, Reporter, silent
+
+WAITS = {
+    "hf_prune.hub.waiting": r"going on in (\d+) s",
+    "huggingface_hub.utils._http": r"Rate limited\. Waiting (\d+\.?\d*)s",  # while files go up and down
+}
 
 
 def reporter(*, quiet: bool) -> Reporter:
@@ -33,7 +39,8 @@ def _bar(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Ite
 def quieten_libraries(*, quiet: bool) -> None:
     """Keep what transformers and huggingface_hub say to themselves; their errors still arrive.
 
-    Their bars for what takes long (downloads, uploads, reading a GGUF file) stay where someone watches.
+    Their bars for what takes long (downloads, uploads, reading a GGUF file) stay where someone watches, and
+    that the Hub lets them wait is told.
     """
     import warnings
 
@@ -49,9 +56,31 @@ def quieten_libraries(*, quiet: bool) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
+    _tell_of_waiting(quiet=quiet)
     warnings.filterwarnings("ignore")
     if not watched:
         disable_progress_bars()
+
+
+def _tell_of_waiting(*, quiet: bool) -> None:
+    """Show that the Hub asks to wait: by the name of who waits, and the words that say for how long."""
+    for name, words in WAITS.items():
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [_Waits(words)], False
+        logger.setLevel(logging.CRITICAL if quiet else logging.WARNING)
+
+
+class _Waits(logging.Handler):
+    """Tells the records of waits in one form, and drops all others."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(logging.WARNING)
+        self.words = re.compile(words)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell a wait."""
+        if found := self.words.search(record.getMessage()):
+            tell(f"the Hub asks to slow down: going on in {about(float(found[1]))}")
 
 
 def print_table(table: Table, *, to_stdout: bool = False) -> None:

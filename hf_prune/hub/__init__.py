@@ -18,8 +18,16 @@ from hf_prune.hub.jobs import (
     start_on_change,
     start_on_schedule,
 )
-from hf_prune.hub.permission import check_may_publish
-from hf_prune.hub.repository import Repository, download, exists, look_up, only_base, weight_headers
+from hf_prune.hub.permission import check_may_publish, keep_gate
+from hf_prune.hub.repository import (
+    Repository,
+    download,
+    exists,
+    look_up,
+    only_base,
+    stated_license,
+    weight_headers,
+)
 from hf_prune.hub.retrying import Wait
 from hf_prune.hub.upload import (
     MAIN,
@@ -53,6 +61,7 @@ __all__ = [
     "end_schedule",
     "exists",
     "job_log",
+    "keep_gate",
     "kept_scores",
     "kept_task_scores",
     "last_change",
@@ -72,5 +81,6 @@ __all__ = [
     "start_job",
     "start_on_change",
     "start_on_schedule",
+    "stated_license",
     "weight_headers",
 ]

@@ -1,36 +1,182 @@
 """Whether this user may publish under a name, asked before the hours of work."""
 
-from huggingface_hub import HfApi, get_token
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, cast
 
-from hf_prune.errors import AccessDenied
-from hf_prune.hub.plain_errors import plain_hub_errors
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError
+
+from hf_prune.errors import AccessDenied, HubUnreachable
+from hf_prune.hub.plain_errors import origin_of_token, plain_hub_errors, tokens_page
+from hf_prune.hub.waiting import patiently
+
+# Permissions of a fine-grained token that write to repositories: "repo.write", "repo.content.write", and that
+# of a contributor, who may write what it made itself. The Hub names more of them from time to time, so
+# whatever does not only read counts: what is refused here would be refused in any case.
+WRITES = re.compile(r"repo\.(?!.*\bread$)|contribut")
+MAY_CREATE = ("admin", "write", "contributor")  # roles in an organization
 
 
 def check_may_publish(repo_id: str | None, name: str) -> str:
     """The full name that a result called `name` is published under, if this user may write there.
 
-    Asked before the hours of work, not after.
+    Asked before the hours of work, not after: who the user is, what their token may do, and of a
+    repository that is there, whether it lets them write.
 
     Args:
-        repo_id: the name the user gave, or None for `USER/name`.
+        repo_id: the name the user gave, with or without an owner, or None for `USER/name`; where
+            HF_OIDC_RESOURCE lets a job write to one repository, None is that one.
         name: of the result.
 
     Raises:
-        AccessDenied: not logged in, or the token cannot write.
+        AccessDenied: not logged in, or the token cannot write there.
+        HubUnreachable: HF_HUB_OFFLINE is set, or the Hub does not answer.
     """
-    api = HfApi()
+    if constants.is_offline_mode():
+        raise HubUnreachable(
+            "HF_HUB_OFFLINE is set, so nothing can be published: unset it, or leave --push out and publish "
+            "the finished run later with `hf-prune push`"
+        )
+    if resource := os.environ.get("HF_OIDC_RESOURCE"):
+        full = _only_repository(resource, repo_id)
+        if not _check_writable(full):
+            raise AccessDenied(
+                f"there is no repository {full}, and the token of a job cannot make one: make it at "
+                f"{constants.ENDPOINT}/new, and name this job under its Trusted Publishers"
+            )
+        return full
     with plain_hub_errors(repo_id or name):
         if get_token() is None:
             raise AccessDenied(
-                "publishing needs a login: `hf auth login`, or set HF_TOKEN to a token with write access"
+                f"publishing needs a login: `hf auth login`, or set HF_TOKEN to a token with write access "
+                f"({tokens_page()})"
             )
-        user = api.whoami()
-    full = repo_id or f"{user['name']}/{name}"
-    namespaces = {user["name"], *(org["name"] for org in user.get("orgs", ()))}
-    role = user.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read" or full.split("/")[0] not in namespaces:
-        reason = "the token may only read" if role == "read" else f"{user['name']} is not part of it"
-        raise AccessDenied(
-            f"{full} cannot be written ({reason}): use a token with write access, or another --repo-id"
-        )
+        user = patiently(HfApi().whoami)
+    full = repo_id or name
+    full = full if "/" in full else f"{user['name']}/{full}"
+    _check_token(user, full)
+    if not _check_writable(full):
+        _check_namespace(user, full)
     return full
+
+
+def _only_repository(resource: str, repo_id: str | None) -> str:
+    """The one repository that a job's own token may write to; it is nobody's, and can write no other."""
+    if resource.count("/") != 1:
+        raise AccessDenied(
+            f"HF_OIDC_RESOURCE is {resource}, which lets this job read and not write: name the model "
+            f"repository to publish to (OWNER/NAME), which needs a trusted publisher"
+        )
+    if repo_id not in (None, resource):
+        raise AccessDenied(
+            f"{repo_id} cannot be written (HF_OIDC_RESOURCE lets this job write to {resource} alone): give "
+            f"--repo-id {resource}, or set HF_OIDC_RESOURCE to {repo_id}"
+        )
+    return resource
+
+
+def _check_token(user: Mapping[str, Any], full: str) -> None:
+    """Stop where the token may only read, at all or there."""
+    token = user.get("auth", {}).get("accessToken", {})
+    if token.get("role") == "read":
+        raise AccessDenied(
+            f"{full} cannot be written ({origin_of_token()} may only read): make one with the role write at "
+            f"{tokens_page()}"
+        )
+    scopes = token.get("fineGrained")
+    if isinstance(scopes, dict) and not _writes_to(scopes, full):
+        raise AccessDenied(
+            f"{full} cannot be written ({origin_of_token()} has no write access there): tick write access to "
+            f"repositories of {full.split('/')[0]} at {tokens_page()}"
+        )
+
+
+def _writes_to(scopes: Mapping[str, Any], full: str) -> bool:
+    """Whether a fine-grained token may write there; an entity without a name may be anyone."""
+    namespace = full.split("/")[0]
+    for entity, permissions in _scoped(scopes):
+        if any(WRITES.search(str(permission)) for permission in permissions):
+            covered = namespace if entity.get("type") in ("user", "org") else full
+            if entity.get("name", covered).lower() == covered.lower():
+                return True
+    return False
+
+
+def _scoped(scopes: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
+    for scope in scopes.get("scoped", ()):
+        yield scope.get("entity", {}), scope.get("permissions", [])
+
+
+def _check_writable(full: str) -> bool:
+    """Stop where a repository does not let this user write; whether there is one.
+
+    Raises:
+        AccessDenied: there is one, and it does not.
+    """
+    with plain_hub_errors(full):
+        if not patiently(lambda: HfApi().repo_exists(full)):
+            return False
+        try:
+            patiently(lambda: HfApi().auth_check(full, write=True))
+        except HfHubHTTPError as error:
+            if error.response.status_code != 403:
+                raise
+            raise AccessDenied(
+                f"{full} cannot be written ({origin_of_token()} may not write to it): ask its owner for the "
+                f"role write, let the token write at {tokens_page()}, or give another --repo-id"
+            ) from error
+    return True
+
+
+def _check_namespace(user: Mapping[str, Any], full: str) -> None:
+    """Stop where this user may make no repository."""
+    namespace, own = full.split("/")[0], user["name"]
+    roles = {org["name"].lower(): org.get("roleInOrg") for org in user.get("orgs", ())}
+    if namespace.lower() == own.lower():
+        return
+    if namespace.lower() not in roles:
+        raise AccessDenied(
+            f"{full} cannot be written ({own} is not part of {namespace}): give a --repo-id under {own} or "
+            f"an organization of yours"
+        )
+    role = roles[namespace.lower()]
+    if role is not None and role not in MAY_CREATE:
+        raise AccessDenied(
+            f"{full} cannot be made ({own} has the role {role} in {namespace}): ask for the role contributor "
+            f"or write, or give another --repo-id"
+        )
+
+
+def keep_gate(repo_id: str, gate: str | None, *, private: bool) -> None:
+    """Put before a repository the gate that the original has, before anything of it can be seen.
+
+    A repository that has a gate of its own, of either kind, is left as it is, and so is a private one.
+
+    Args:
+        repo_id: what is published; it is made where it is not there.
+        gate: "manual": each request is decided by its owner; "auto": all are granted; None: no gate.
+        private: whether it is published for its owner alone.
+
+    Raises:
+        AccessDenied: the gate cannot be put there.
+    """
+    if gate is None or private:
+        return
+    api = HfApi()
+    with plain_hub_errors(repo_id):
+        patiently(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
+        if patiently(lambda: api.model_info(repo_id)).gated:
+            return
+        try:
+            kind = cast(Literal["auto", "manual"], gate)
+            patiently(lambda: api.update_repo_settings(repo_id, gated=kind))
+        except HfHubHTTPError as error:
+            if error.response.status_code not in (401, 403):
+                raise
+            raise AccessDenied(
+                f"the original is gated, and {origin_of_token()} may not put the same gate before {repo_id}: "
+                f"switch on access requests at {constants.ENDPOINT}/{repo_id}/settings, then give the same "
+                f"command again; finished stages are kept"
+            ) from error

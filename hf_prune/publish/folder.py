@@ -8,6 +8,7 @@ from hf_prune.disk import link, whole_folder, write_whole
 from hf_prune.encoder_card import render_encoder_card
 from hf_prune.export.stage import export_folder
 from hf_prune.front_matter import leaderboard_files
+from hf_prune.notice import write_notice
 from hf_prune.pictures import render_pictures
 from hf_prune.publish.own_sections import own_sections, with_own
 from hf_prune.recipe_files import recipe_text
@@ -32,6 +33,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
     with whole_folder(folder.model) as partial:
         for path in sorted(checkpoint.iterdir()):
             link(path, partial / path.name)
+        write_notice(run.source, partial)
         for export in run.exports:
             _add(export_folder(folder, export.format), partial)
         for name, picture in render_pictures(run).items():
@@ -46,6 +48,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
         with whole_folder(folder.depths / name) as partial:
             for path in sorted((folder.checkpoints / name).iterdir()):
                 link(path, partial / path.name)
+            write_notice(run.source, partial)
             card = render_depth_card(run, depth.layers, repo_id)
             card = with_sections_of(folder.depths / name / CARD, card)
             (partial / CARD).write_text(card, encoding="utf-8")

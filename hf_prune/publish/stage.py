@@ -15,6 +15,7 @@ from hf_prune.choose.blocks import ranges
 from hf_prune.cut import depth_name
 from hf_prune.disk import write_whole
 from hf_prune.errors import PublishRefused, RecipeError
+from hf_prune.licence import Terms, refuse_by_licence
 from hf_prune.progress import Reporter
 from hf_prune.publish.delivery import Delivered, deliver, files_of, look_at_branch, telling
 from hf_prune.publish.folder import CARD, card_of, present, with_sections_of
@@ -35,17 +36,21 @@ HUBS_OWN = ".gitattributes"
 BRANCH = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w][\w.-]*)*")  # of the names that git allows
 
 
-def check_publication(publication: Publication | None, name: str, *, depths: bool = False) -> str | None:
+def check_publication(
+    publication: Publication | None, name: str, terms: Terms, *, depths: bool = False
+) -> str | None:
     """The name to publish under, once it is sure that this user may.
 
     Args:
         publication: what the user asked for; None: not to publish.
         name: of the result.
+        terms: of the original's licence.
         depths: whether it is a sorted model, whose depths go to branches.
 
     Raises:
         RecipeError: there is no such branch, or no pull request against it.
         AccessDenied: not logged in, or the token cannot write.
+        LicenceForbids: the original's licence does not let it be published, or not under this name.
         PublishRefused: a repository of that name exists and hf-prune did not make it.
         CollectionNotFound: there is none to put it into.
         BrokenSection: its card has a section of the user's that could be lost.
@@ -53,7 +58,9 @@ def check_publication(publication: Publication | None, name: str, *, depths: boo
     if publication is None:
         return None
     _check_destination(publication, depths=depths)
+    refuse_by_licence(terms, publication.repo_id or name)
     repo_id = hub.check_may_publish(publication.repo_id, name)
+    refuse_by_licence(terms, repo_id)
     if publication.collection is not None:
         hub.check_collection(publication.collection)
     held = hub.look_at(repo_id, publication.branch or hub.MAIN) or hub.look_at(repo_id)
@@ -123,6 +130,7 @@ def publish(
         SourceError: the Hub does not answer, or not to this user.
     """
     wait, branch = telling(reporter, sleep), publication.branch or hub.MAIN
+    hub.keep_gate(repo_id, run.source.gate_to_keep, private=publication.private)
     private = _make_place(repo_id, publication, bool(run.depths), reporter, wait)
     of_depths = []
     for depth in run.depths[:-1]:

@@ -20,9 +20,16 @@ class Source:
     license: str | None = None
     license_name: str | None = None
     license_link: str | None = None
+    legal_files: tuple[str, ...] = ()  # licences, notices and rules of use beside its weights
     gated: bool = False
+    gate: str | None = None  # "auto" or "manual"; None: not gated, or not known which
     languages: tuple[str, ...] = ()
     notice: str | None = None  # what the user should know about how the model was found
+
+    @property
+    def gate_to_keep(self) -> str | None:
+        """The gate that goes before what is published of it; the stricter where it is not known which."""
+        return self.gate or ("manual" if self.gated else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

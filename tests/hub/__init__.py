@@ -4,9 +4,9 @@ It keeps real repositories, checks what the real Hub checks, and answers whateve
 with 501, so that a test can see that no call was silently swallowed.
 """
 
-from tests.hub.exchange import Account
+from tests.hub.exchange import Account, Scope
 from tests.hub.faults import Call, Fault
 from tests.hub.jobs import JobEnd
 from tests.hub.server import LoopbackHub
 
-__all__ = ["Account", "Call", "Fault", "JobEnd", "LoopbackHub"]
+__all__ = ["Account", "Call", "Fault", "JobEnd", "LoopbackHub", "Scope"]

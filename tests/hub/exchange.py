@@ -1,6 +1,7 @@
 """One request as a route handler sees it, the answers it can give, and who may do what."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import cached_property
@@ -12,7 +13,24 @@ from tests.hub.repository import KINDS, Commit, Json, Repository
 if TYPE_CHECKING:
     from tests.hub.server import LoopbackHub
 
+GATES_NOT_READ = (
+    "Please enable access to public gated repositories in your fine-grained token settings to view this "
+    "repository."
+)
 FORBIDDEN_WRITE = "You don't have the required permissions: write"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What a fine-grained token may do to the repositories of a user or an organization, or to one."""
+
+    kind: str  # "user", "org" or "model"
+    name: str
+    permissions: tuple[str, ...]
+
+    def covers(self, repo_id: str) -> bool:
+        """Whether a repository is among those."""
+        return self.name == (repo_id if self.kind == "model" else repo_id.split("/")[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +40,25 @@ class Account:
     name: str
     organizations: tuple[str, ...] = ()
     can_write: bool = True
+    roles: Mapping[str, str] = field(default_factory=dict)  # in organizations; admin where none is given
+    scopes: tuple[Scope, ...] | None = None  # of a fine-grained token
+    reads_gated: bool = True
+    publisher_of: str | None = None  # the token of a job, which may write to this repository alone
 
     def owns(self, repo_id: str) -> bool:
-        """Whether a repository lies in a namespace of this user."""
-        return repo_id.split("/")[0] in (self.name, *self.organizations)
+        """Whether a repository lies in a namespace of this user, or is the one of this job."""
+        return repo_id == self.publisher_of or repo_id.split("/")[0] in (self.name, *self.organizations)
+
+    def may_write_to(self, repo_id: str) -> bool:
+        """Whether the token, and the user's role, let them write there."""
+        if not self.can_write or not self.owns(repo_id):
+            return False
+        if self.roles.get(repo_id.split("/")[0], "admin") == "read":
+            return False
+        if self.scopes is None:
+            return True
+        granted = [scope.permissions for scope in self.scopes if scope.covers(repo_id)]
+        return any("repo.write" in permissions for permissions in granted)
 
 
 @dataclass(frozen=True)
@@ -118,7 +151,7 @@ class Exchange:
     def owner(self, repo_id: str) -> Account:
         """Who asks, where only someone who may write to this namespace will do."""
         account = self.account(write=True)
-        if not account.owns(repo_id):
+        if not account.may_write_to(repo_id):
             raise Refusal(403, f"You don't have the rights to write to {repo_id}")
         return account
 
@@ -139,13 +172,27 @@ class Exchange:
         visitor = self.visitor()
         if not repository.gated:
             return repository
+        if visitor and not visitor.reads_gated:
+            raise Refusal(403, GATES_NOT_READ)
         if visitor and (visitor.owns(repo_id) or visitor.name in repository.granted):
             return repository
+        named = f"model {repository.repo_id}"
+        if visitor is None:
+            message = (
+                f"Access to {named} is restricted. You must have access to it and be authenticated to "
+                f"access it. Please log in."
+            )
+            raise Refusal(401, message, code="GatedRepo")
+        requested = repository.requests.get(visitor.name)
         message = (
-            f"Access to {repository.kind} {repository.repo_id} is restricted. "
-            f"Visit {self.hub.web_address(repository)} to ask for access."
+            f"Your request to access {named} {requested}"
+            if requested
+            else (
+                f"Access to {named} is restricted and you are not in the authorized list. "
+                f"Visit {self.hub.web_address(repository)} to ask for access."
+            )
         )
-        raise Refusal(403 if visitor else 401, message, code="GatedRepo")
+        raise Refusal(403, message, code="GatedRepo")
 
     def writable(self, kind: str, repo_id: str) -> Repository:
         """A repository the visitor may write to."""

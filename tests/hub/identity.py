@@ -1,21 +1,41 @@
 """Who is asking, and the life of a repository: created, opened, closed, deleted."""
 
 from tests.hub.exchange import Answer, Exchange, Refusal, json_answer
-from tests.hub.repository import Repository, short_id, timestamp
+from tests.hub.repository import Json, Repository, short_id, timestamp
 
 
 def whoami(exchange: Exchange) -> Answer:
-    """The user of the token, and the role the token has."""
+    """The user of the token, and the role the token has. The token of a job is no user's."""
     account = exchange.account()
+    if account.publisher_of:
+        raise Refusal(403, "This token has no user")
     organizations = [
-        {"type": "org", "id": short_id(name), "name": name, "roleInOrg": "admin"}
+        {
+            "type": "org",
+            "id": short_id(name),
+            "name": name,
+            "roleInOrg": account.roles.get(name, "admin"),
+        }
         for name in account.organizations
     ]
-    token = {
+    token: Json = {
         "displayName": "test",
         "role": "write" if account.can_write else "read",
         "createdAt": timestamp(),
     }
+    if account.scopes is not None:
+        token["role"] = "fineGrained"
+        token["fineGrained"] = {
+            "canReadGatedRepos": account.reads_gated,
+            "global": ["discussion.write"],
+            "scoped": [
+                {
+                    "entity": {"_id": short_id(scope.name), "type": scope.kind, "name": scope.name},
+                    "permissions": list(scope.permissions),
+                }
+                for scope in account.scopes
+            ],
+        }
     return json_answer(
         {
             "type": "user",
@@ -47,6 +67,8 @@ def create_repository(exchange: Exchange) -> Answer:
     """A new repository. 409 names the one that is there: `exist_ok` of the client needs its url."""
     hub = exchange.hub
     kind, repo_id = _named_repository(exchange)
+    if exchange.account().publisher_of:
+        raise Refusal(401, "The token of a job makes no repository")
     exchange.owner(repo_id)
     existing = hub.repositories.get((kind, repo_id.lower()))
     if existing is not None:

@@ -148,6 +148,7 @@ class Repository:
         self.references: dict[str, str] = {}
         self.discussions: dict[int, Discussion] = {}
         self.granted: set[str] = set()  # users who were let through the gate
+        self.requests: dict[str, str] = {}  # what became of those of other users, in the words of the Hub
         attributes = Blob.regular(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n")
         first = self.add_commit(None, {".gitattributes": attributes}, "initial commit")
         self.references[MAIN] = first.oid

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from tests.hub import collections, discussions, files, identity, information, jobs, revisions, upload
+from tests.hub import collections, discussions, files, identity, information, jobs, revisions, trust, upload
 from tests.hub.exchange import Answer
 
 Handler = Callable[..., Answer]
@@ -56,6 +56,8 @@ LFS = ".git/info/lfs/objects"
 
 ROUTES = (
     Route("GET", "/api/whoami-v2", identity.whoami),
+    Route("POST", "/oauth/token", trust.exchange_token),
+    Route("GET", "/ci/id-token", trust.identify_job),
     Route("GET", "/api/agent-harnesses", identity.agent_harnesses),
     Route("POST", "/api/validate-yaml", upload.validate_card),
     Route("POST", "/api/repos/create", identity.create_repository),

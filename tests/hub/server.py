@@ -49,6 +49,7 @@ class LoopbackHub:
         self.page_size = page_size
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.collections: dict[str, list[Json]] = {}  # items by the slug of the collection
+        self.trusted: dict[str, str] = {}  # the resource that a job may have a token for, by its id token
         self.objects: dict[str, Blob] = {}  # large files that were uploaded, by their sha256
         self.parts: dict[tuple[str, int], bytes] = {}
         self.jobs: dict[str, Job] = {}

@@ -18,6 +18,7 @@ from hf_prune.errors import (
 )
 from hf_prune.extract import extract
 from hf_prune.finished import read_finished, rebuild
+from hf_prune.licence import terms_of
 from hf_prune.progress import Reporter
 from hf_prune.publish.stage import check_publication
 from hf_prune.recipe import Publication
@@ -318,7 +319,7 @@ def test_a_destination_that_cannot_be_is_refused_before_the_hub_is_asked(
     home_hub: LoopbackHub, where: dict[str, object], said: str
 ) -> None:
     with pytest.raises(RecipeError, match=said):
-        check_publication(Publication(**where), "name")
+        check_publication(Publication(**where), "name", terms_of(None))
     assert home_hub.calls == []
 
 
