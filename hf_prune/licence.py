@@ -19,7 +19,7 @@ class Terms:
     """What one licence demands, as far as it concerns a derivative that is published."""
 
     name: str  # of the licence, in full
-    place: str | None = None  # where in its text this stands
+    place: str | None = None  # where in its text it says what goes for a derivative
     known: bool = True
     forbidden: str | None = None  # why a derivative may not be published
     begins_with: str | None = None  # what the derivative's name begins with
@@ -117,7 +117,7 @@ COPYLEFT = re.compile(
     r"[al]?gpl(-\d\.\d)?|lgpl-lr|mpl-2\.0|epl-\d\.\d|eupl-\d\.\d|osl-3\.0|cdla-sharing-1\.0|odbl|gfdl"
 )
 CREATIVE_COMMONS = re.compile(r"cc-by(?P<terms>(-nc)?(-nd|-sa)?)-(?P<version>\d\.\d)")
-UNSTATED = (None, "", "unknown")
+UNSTATED = ("", "unknown")
 # Meta's first name of its own models, before what their derivatives have to begin with.
 BEFORE_THE_NAME = re.compile(r"^Meta-(?=Llama)")
 

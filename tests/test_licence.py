@@ -141,6 +141,7 @@ def test_the_card_shows_what_llama_is_built_with(word: str) -> None:
     section = licence_section_under(word, legal_files=("LICENSE", "USE_POLICY.md"))
     shown = "Built with Meta Llama 3" if word == "llama3" else "Built with Llama"
     assert f"\n**{shown}**\n" in section
+    assert "; what it asks of a model made from it is in section 1.b. The name of whatever" in section
     assert "[Acceptable Use Policy](https://" in section
     assert (
         "Beside the weights: [LICENSE](LICENSE), [USE_POLICY.md](USE_POLICY.md), [NOTICE](NOTICE)." in section

@@ -141,17 +141,23 @@ def test_a_role_that_only_reads_is_refused(
     assert [call.status for call in asked] == ([403] if there else [])
 
 
+@pytest.mark.parametrize("path", ["/commit/", "/objects/batch$", "/repos/create$"])
 @pytest.mark.parametrize(
     ("status", "message"),
     [(403, FULL), (413, "payload too large"), (507, "insufficient storage"), (402, "pay")],
 )
 def test_a_hub_without_room_says_so_in_its_own_words(
-    home_hub: LoopbackHub, tmp_path: Path, status: int, message: str
+    home_hub: LoopbackHub, tmp_path: Path, path: str, status: int, message: str
 ) -> None:
-    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# Small\n")
-    fault = Fault(method="POST", path="/commit/", status=status, headers={"X-Error-Message": message})
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 1000)
+    fault = Fault(method="POST", path=path, status=status, headers={"X-Error-Message": message})
     home_hub.inject(fault)
     with pytest.raises(QuotaExceeded) as caught:
         our_hub.upload("tester/small", tmp_path, "small", private=True)
     assert f"the Hub has no room left for tester/small ({status}: {message}" in str(caught.value)
     assert f"{home_hub.url}/settings/billing" in str(caught.value)
+
+
+def test_who_is_asked_too_often_is_asked_again(home_hub: LoopbackHub) -> None:
+    home_hub.inject(Fault(method="GET", path="/whoami", status=429, headers={"Retry-After": "0"}))
+    assert our_hub.check_may_publish(None, "small") == "tester/small"
