@@ -48,12 +48,8 @@ def gigabytes(count: int) -> str:
 
 
 @contextmanager
-def plain_disk_errors(folder: Path, remedy: str = "choose another --output") -> Iterator[None]:
+def plain_disk_errors(folder: Path) -> Iterator[None]:
     """Turn the system's word for a full or closed disk into ours.
-
-    Args:
-        folder: where files are written.
-        remedy: what the user can do who cannot open the folder.
 
     Raises:
         DiskFull: no space is left, or a quota is used up.
@@ -68,7 +64,9 @@ def plain_disk_errors(folder: Path, remedy: str = "choose another --output") -> 
                 f"room and give the same command again"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise HfPruneError(f"{folder} cannot be written: {error.strerror}; {remedy}") from error
+            raise HfPruneError(
+                f"{folder} cannot be written: {error.strerror}; choose another --output"
+            ) from error
         raise
 
 

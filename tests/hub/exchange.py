@@ -176,7 +176,7 @@ class Exchange:
             raise Refusal(403, GATES_NOT_READ)
         if visitor and (visitor.owns(repo_id) or visitor.name in repository.granted):
             return repository
-        named = f"model {repository.repo_id}"
+        named = f"{repository.kind} {repository.repo_id}"
         if visitor is None:
             message = (
                 f"Access to {named} is restricted. You must have access to it and be authenticated to "
