@@ -171,6 +171,18 @@ def test_what_an_earlier_version_left_goes_and_what_others_added_stays(
     assert files == bytes_of(newer / "model")
 
 
+def test_of_the_forms_of_an_earlier_version_those_that_are_made_again_stay(
+    home_hub: LoopbackHub, tmp_path: Path
+) -> None:
+    published(make_folder(tmp_path / "first", **EXPORTS))
+    again = {"model.gguf": b"of the new weights"}
+    newer = make_folder(tmp_path / "newer", OTHER_WEIGHTS, later_run(), **again)
+    published(newer)
+    files = home_hub.files(REPO_ID)
+    assert files["model.gguf"] == again["model.gguf"]
+    assert not {"onnx/model.onnx", "onnx/model.onnx_data"} & files.keys()
+
+
 def test_the_same_weights_leave_what_others_made_of_them(home_hub: LoopbackHub, folder: Path) -> None:
     published(folder)
     written_by_another(home_hub, {"model-Q4.gguf": "by somebody, from these weights"})
