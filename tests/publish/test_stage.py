@@ -301,6 +301,15 @@ def test_a_pull_request_that_was_merged_or_closed_is_not_gone_on_in(
     assert made.pull_request.endswith("/discussions/3")
 
 
+def test_a_pull_request_of_others_with_the_same_record_is_not_gone_on_in(
+    home_hub: LoopbackHub, folder: Path
+) -> None:
+    made, _ = published(folder, create_pr=True)
+    repository(home_hub).discussions[1].author = "stranger"
+    again, _ = published(folder, create_pr=True)
+    assert again.pull_request != made.pull_request
+
+
 def test_a_lost_answer_opens_no_second_pull_request(
     home_hub: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
