@@ -40,7 +40,8 @@ def deliver(
     held = look()
     while True:
         made = change(held)
-        number = int(held.revision.removeprefix(PULL_REQUEST)) if PULL_REQUEST in held.revision else None
+        proposed = held.revision.startswith(PULL_REQUEST)
+        number = int(held.revision.removeprefix(PULL_REQUEST)) if proposed else None
         if not made.added and not made.deleted:
             where = hub.address_of(held.repo_id, held.revision, number)
             reporter.tell(f"{where} holds all of this already: nothing is published")

@@ -18,9 +18,8 @@ from hf_prune.errors import BrokenSection
 BEGIN = re.compile(r"\s*<!--\s*hf-prune:\s*yours\s*(?:,\s*(?P<name>[^<>]*?)\s*)?-->\s*")
 END = re.compile(r"\s*<!--\s*hf-prune:\s*end of yours\s*(?:,\s*(?P<name>[^<>]*?)\s*)?-->\s*")
 MARK = re.compile(r"<!--\s*hf-prune:\s*(?:end of )?yours\b", re.IGNORECASE)  # or what was meant to be one
-HINT = re.compile(
-    r"\s*<!--.*\bhf-prune writes this card anew.*-->\s*"
-)  # before the pair that ends every card
+# Before the pair that ends every card.
+HINT = re.compile(r"\s*<!--.*\bhf-prune writes this card anew.*-->\s*")
 HEADING = re.compile(r"#{1,6} ")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 
@@ -172,29 +171,28 @@ def with_own(card: str, sections: Iterable[OwnSection]) -> str:
         card: as the tool writes it, with an empty pair at its end.
         sections: of the card before it; the empty ones are kept too, for they mark a place.
     """
-    kept = list(sections)
-    lines = _with_last(_lines(card), [section for section in kept if section.is_last])
-    at: dict[int, list[OwnSection]] = {}
-    for section in kept:
-        if not section.is_last:
-            at.setdefault(_place_in(lines, section), []).append(section)
+    bare = _lines(card)
+    end = _last_pair(bare) + 1
+    last: list[OwnSection] = []
+    behind: list[OwnSection] = []
+    before: dict[int, list[OwnSection]] = {}  # sections by the number of the line that they go before
+    for section in sections:
+        place = _place_in(bare, section)
+        (last if section.is_last else before.setdefault(place, []) if place < end else behind).append(section)
     made: list[str] = []
-    for number in range(len(lines) + 1):
-        for section in at.get(number, ()):
-            made += [*([] if not made or not made[-1].strip() else [""]), *section.lines]
-            made += [""] if number == len(lines) or lines[number].strip() else []
-        made += lines[number : number + 1]
+    for number, line in enumerate(bare[:end]):
+        for section in before.get(number, ()):
+            made += [*_gap(made), *section.lines]
+        made += [*(_gap(made) if line.strip() and number in before else []), line]
+    made += last[0].lines if last else bare[end:]
+    for section in (*last[1:], *behind):
+        made += [*_gap(made), *section.lines]
     return "\n".join(made).rstrip("\n") + "\n"
 
 
-def _with_last(lines: list[str], sections: Sequence[OwnSection]) -> list[str]:
-    """A card whose last pair is what the user made of it, where there was one."""
-    if not sections:
-        return lines
-    made = lines[: _last_pair(lines) + 1]
-    for section in sections:
-        made += [*([""] if section is not sections[0] else []), *section.lines]
-    return made
+def _gap(made: Sequence[str]) -> list[str]:
+    """The blank line that goes before what is set apart, where there is none yet."""
+    return [""] if made and made[-1].strip() else []
 
 
 def _last_pair(lines: Sequence[str]) -> int:

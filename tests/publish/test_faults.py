@@ -133,6 +133,13 @@ def test_a_hitch_in_an_update_is_got_over(home_hub: LoopbackHub, folder: Path, f
     assert home_hub.pending_faults == ()
 
 
+def test_a_token_without_a_name_proposes_all_the_same(home_hub: LoopbackHub, folder: Path) -> None:
+    home_hub.inject(Fault(method="GET", path="/whoami", status=403, times=2))
+    _, made = pushed(folder, create_pr=True)
+    assert made.pull_request == f"{home_hub.url}/{REPO_ID}/discussions/1"
+    assert_published(home_hub, folder, "refs/pr/1")
+
+
 def test_a_hub_that_stays_away_is_given_up_and_the_same_push_ends_well_later(
     home_hub: LoopbackHub, folder: Path, tmp_path: Path
 ) -> None:

@@ -120,6 +120,16 @@ def test_several_pairs_keep_their_order_and_all_of_their_text() -> None:
     assert carried(made) == made
 
 
+def test_no_pair_goes_into_another_that_quotes_the_card() -> None:
+    quoting = f"{BEGIN}\n## Figures\n\n| x | 1 |\n\n{HINT}\n\nSo it was.\n{END}\n"
+    old = CARD.replace("| x | 1 |\n", f"| x | 1 |\n\n{own('Mine.')}").replace(f"{BEGIN}\n{END}\n", quoting)
+    new = CARD.replace("## Figures", "## Numbers").replace("| x | 1 |", "| x | 2 |")
+    made = carried(old, new)
+    assert made.endswith(quoting)
+    assert f"Made with hf-prune.\n\n{own('Mine.')}\n{HINT}\n" in made
+    assert carried(made, new) == made
+
+
 def test_an_empty_pair_of_the_users_own_keeps_its_place() -> None:
     old = CARD.replace("None.\n", f"None.\n\n{BEGIN}\n{END}\n")
     assert carried(old) == old

@@ -172,6 +172,18 @@ def test_what_an_earlier_version_left_goes_and_what_others_added_stays(
     assert files == bytes_of(newer / "model")
 
 
+def test_of_the_forms_of_an_earlier_version_those_that_are_made_again_stay(
+    home_hub: LoopbackHub, tmp_path: Path
+) -> None:
+    published(make_folder(tmp_path / "first", **EXPORTS))
+    again = {"model.gguf": b"of the new weights"}
+    newer = make_folder(tmp_path / "newer", OTHER_WEIGHTS, later_run(), **again)
+    published(newer)
+    files = home_hub.files(REPO_ID)
+    assert files["model.gguf"] == again["model.gguf"]
+    assert not {"onnx/model.onnx", "onnx/model.onnx_data"} & files.keys()
+
+
 def test_the_same_weights_leave_what_others_made_of_them(home_hub: LoopbackHub, folder: Path) -> None:
     published(folder)
     written_by_another(home_hub, {"model-Q4.gguf": "by somebody, from these weights"})
@@ -288,6 +300,15 @@ def test_a_pull_request_that_was_merged_or_closed_is_not_gone_on_in(
     made, _ = published(newer, create_pr=True)
     assert made.pull_request is not None
     assert made.pull_request.endswith("/discussions/3")
+
+
+def test_a_pull_request_of_others_with_the_same_record_is_not_gone_on_in(
+    home_hub: LoopbackHub, folder: Path
+) -> None:
+    made, _ = published(folder, create_pr=True)
+    repository(home_hub).discussions[1].author = "stranger"
+    again, _ = published(folder, create_pr=True)
+    assert again.pull_request != made.pull_request
 
 
 def test_a_lost_answer_opens_no_second_pull_request(
