@@ -13,11 +13,11 @@ from typing import TypeVar
 
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
+
+from hf_prune.hub.waiting import LONGEST_WAIT, asked_wait
 
 ATTEMPTS = 6  # as huggingface_hub has it
 FIRST_WAIT = 1.0  # seconds; each wait is twice the one before
-LONGEST_WAIT = 600.0  # seconds that the Hub may ask for; its rate limits are over windows of 300
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 Wait = Callable[[float], None]  # seconds
@@ -51,10 +51,10 @@ def pause_after(error: BaseException, attempt: int) -> float | None:
     """
     if attempt + 1 >= ATTEMPTS or not is_transient(error):
         return None
-    asked = _asked_for(error.response) if isinstance(error, HfHubHTTPError) else None
+    asked = asked_wait(error.response) if isinstance(error, HfHubHTTPError) else None
     if asked is None:
         return float(FIRST_WAIT * 2**attempt)
-    return asked if asked <= LONGEST_WAIT else None
+    return float(asked) if asked <= LONGEST_WAIT else None
 
 
 def is_transient(error: BaseException) -> bool:
@@ -63,12 +63,3 @@ def is_transient(error: BaseException) -> bool:
         return error.response.status_code in TRANSIENT
     # A proxy's page in place of the Hub's JSON is no answer either.
     return isinstance(error, httpx2.TransportError | json.JSONDecodeError)
-
-
-def _asked_for(response: httpx2.Response) -> float | None:
-    """How many seconds the Hub says to wait; None where it does not say."""
-    limit = parse_ratelimit_headers(response.headers)
-    if limit is not None and limit.remaining == 0:
-        return float(limit.reset_in_seconds)
-    said = response.headers.get("Retry-After", "").strip()
-    return float(said) if said.isdecimal() else None

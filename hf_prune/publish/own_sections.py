@@ -66,7 +66,7 @@ def own_sections(card: str, where: str) -> tuple[OwnSection, ...]:
     for number, line in enumerate(_lines(card), start=1):
         begin, end = BEGIN.fullmatch(line), END.fullmatch(line)
         if fault := _fault(line, begin, end, name if inside else None, open_section=bool(inside)):
-            raise BrokenSection(_broken(where, number, fault))
+            raise _broken(where, number, fault)
         if begin:
             name, began = begin["name"] or None, number
         if begin or inside:
@@ -80,7 +80,7 @@ def own_sections(card: str, where: str) -> tuple[OwnSection, ...]:
             after = line.rstrip()
             heading = after if fence is None and HEADING.match(line) else heading
     if inside:
-        raise BrokenSection(_broken(where, began, "a section begins that does not end"))
+        raise _broken(where, began, "a section begins that does not end")
     return tuple(found)
 
 
@@ -104,8 +104,8 @@ def _lines(card: str) -> list[str]:
     return [line.removesuffix("\r") for line in card.rstrip("\n").split("\n")]
 
 
-def _broken(where: str, number: int, reason: str) -> str:
-    return (
+def _broken(where: str, number: int, reason: str) -> BrokenSection:
+    return BrokenSection(
         f"{where}, line {number}: {reason}, and nothing is written anew so that no text of yours is lost: a "
         f"section of your own stands between <!-- hf-prune: yours --> and <!-- hf-prune: end of yours -->; "
         f"mend it and give the same command again"

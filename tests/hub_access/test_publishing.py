@@ -8,6 +8,7 @@ import pytest
 from hf_prune import hub as our_hub
 from hf_prune.errors import AccessDenied, QuotaExceeded
 from tests.hub import Account, Fault, LoopbackHub, Scope
+from tests.publish.made import make_folder, published
 from tests.tool import hf_prune
 
 FULL = "Private repository storage limit reached, please upgrade your plan to increase your private storage"
@@ -149,11 +150,11 @@ def test_a_role_that_only_reads_is_refused(
 def test_a_hub_without_room_says_so_in_its_own_words(
     home_hub: LoopbackHub, tmp_path: Path, path: str, status: int, message: str
 ) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"x" * 1000)
+    folder = make_folder(tmp_path / "run")
     fault = Fault(method="POST", path=path, status=status, headers={"X-Error-Message": message})
     home_hub.inject(fault)
     with pytest.raises(QuotaExceeded) as caught:
-        our_hub.upload("tester/small", tmp_path, "small", private=True)
+        published(folder, repo_id="tester/small")
     assert f"the Hub has no room left for tester/small ({status}: {message}" in str(caught.value)
     assert f"{home_hub.url}/settings/billing" in str(caught.value)
 
