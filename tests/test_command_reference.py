@@ -12,10 +12,11 @@ PAGE = "../../docs/commands.md"  # from the golden files
 HEAD = """\
 # Commands
 
-<!-- Written from the command line itself: pytest tests/test_command_reference.py --update-golden -->
+<!-- Written from the command line itself: pytest --update-golden tests/test_command_reference.py -->
 
-`hf prune` and `hf-prune` are one command, by the two ways of [installing it](installing.md). The result, an address
-or a path (with `--json` one JSON object), goes to stdout, all else to stderr. `hf-prune MODEL` is `hf-prune run MODEL`.
+`hf prune` and `hf-prune` are one command, by two ways of [installing it](installing.md); `hf-prune MODEL` is
+short for `hf-prune run MODEL`. The result, an address or a path (with `--json` one JSON object), goes to
+stdout, all else to stderr.
 
 | exit code | means |
 |---:|---|

@@ -1,10 +1,11 @@
 """Someone who has never seen the tool: the commands of README and tutorial, in their order and nothing else.
 
-They have a Python and an account (`HF_TOKEN`). Two things stand in for the world: a Hub on loopback, where the
-models that are named are tiny ones, and a proxy that gives GitHub's answers about this checkout. Packages come
-from the index, or from uv's cache where they are.
+They have a Python and an account (`HF_TOKEN`). Two things stand in for the world: a Hub on loopback, where
+models of the names that are used are tiny ones, and a proxy that gives GitHub's answers about this checkout.
+Their line is slow: docs/installing.md has a way for it, which leaves the packages in uv's cache.
 """
 
+import io
 import json
 import os
 import re
@@ -17,17 +18,23 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from tests.github import GitHub
 from tests.hub import LoopbackHub
+from tests.tool import bytes_of
 
 ROOT = Path(__file__).parent.parent
-README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
+README, TUTORIAL, INSTALLING = ROOT / "README.md", ROOT / "docs/tutorial.md", ROOT / "docs/installing.md"
 REPOSITORY = "OWNER/hf-prune"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ELSEWHERE = re.compile(r"<!-- (demo|tests) -->.*?<!-- /\1 -->", re.DOTALL)  # run by test_demo.py and by CI
 WITHHELD = ("PYTHONPATH", "VIRTUAL_ENV", "HF_HOME", "HF_HUB_OFFLINE", "TQDM_DISABLE")
+STAND_INS = {"meta-llama/Llama-2-7b": 6, "HuggingFaceTB/SmolLM2-135M-Instruct": 30}  # and their layers
+SPLITS = ("train", "validation", "test")
+CARD = b"---\nlicense: apache-2.0\n---\n"
 SMALL = "tester/SmolLM2-135M-Instruct-24L"
 
 
@@ -88,17 +95,16 @@ class Newcomer:
 def newcomer(
     tiny_models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Newcomer]:
-    """With the tool installed as the README says, by its own lines up to the first that uses it."""
+    """With the tool installed by the README's own lines, as far as the first that uses it."""
     folder = tmp_path_factory.mktemp("newcomer")
     home, begun = folder / "home", folder / "begun"
     subprocess.run([sys.executable, "-m", "venv", str(begun)], check=True)
     cache = subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
     with LoopbackHub() as hub, GitHub(REPOSITORY, ROOT, folder) as github:
-        named = {"meta-llama/Llama-2-7b": 6, "HuggingFaceTB/SmolLM2-135M-Instruct": 30}
-        for name, layers in named.items():
+        for name, layers in STAND_INS.items():
             model = tiny_models("llama", num_hidden_layers=layers, max_position_embeddings=512)
-            files = {path.name: path.read_bytes() for path in model.iterdir()}
-            hub.add_repository(name, {"README.md": b"---\nlicense: apache-2.0\n---\n"} | files)
+            hub.add_repository(name, {"README.md": CARD} | bytes_of(model))
+        hub.add_repository("allenai/ai2_arc", arc_easy(), kind="dataset")
         environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
         environment |= github.environment | {
             "PATH": f"{begun / 'bin'}:{os.environ['PATH']}",
@@ -109,7 +115,12 @@ def newcomer(
             "HF_TOKEN": "hf_test",
         }
         begins = Newcomer(folder, environment, hub)
-        begins.run("bash", first_lines()[0])
+        line, both = first_lines()[0].split("\n", 1)
+        begins.run("bash", line)
+        fetching, installing = slow_line()
+        begins.run("bash", fetching)
+        assert installing == f"UV_OFFLINE=1 {both.splitlines()[0]}"
+        begins.run("bash", f"export UV_OFFLINE=1\n{both}")
         yield begins
         begins.run("bash", "hf extensions remove prune")
         assert (hub.unknown, hub.crashes) == ([], [])
@@ -120,6 +131,24 @@ def first_lines() -> tuple[str, str]:
     """The README's first block: what installs the tool, and what uses it."""
     installing, use, rest = blocks(README)[0][1].partition("hf prune ")
     return installing, use + rest
+
+
+def arc_easy() -> dict[str, bytes]:
+    """The files of a data set of sixteen questions, where the harness looks for ARC-easy."""
+    items = [json.loads(line) for line in (ROOT / "tests/tasks/own_choices.jsonl").read_text().splitlines()]
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(items), table)
+    files = {f"ARC-Easy/{split}-00000-of-00001.parquet": table.getvalue() for split in SPLITS}
+    told = [f"  - split: {split}\n    path: ARC-Easy/{split}-*" for split in SPLITS]
+    card = "\n".join(["---", "configs:", "- config_name: ARC-Easy", "  data_files:", *told, "---", ""])
+    return {"README.md": card.encode()} | files
+
+
+def slow_line() -> list[str]:
+    """What is done on a slow line: to fetch, and to install."""
+    section = INSTALLING.read_text().split("<!-- slow line -->")[1].split("<!-- /slow line -->")[0]
+    [(_, text)] = BLOCK.findall(section)
+    return text.splitlines()
 
 
 @pytest.mark.slow
