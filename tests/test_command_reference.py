@@ -78,7 +78,7 @@ def table(rows: Sequence[Words]) -> Iterator[str]:
 
 def link(subject: str) -> str:
     anchor = "".join(c for c in subject.lower().replace(" ", "-") if c.isalnum() or c == "-")
-    return f"[{subject.lower()}](#{anchor})"
+    return f"[{subject}](#{anchor})"
 
 
 def section(name: str, command: click.Command, subjects: dict[str, list[Words]]) -> Iterator[str]:
@@ -90,22 +90,22 @@ def section(name: str, command: click.Command, subjects: dict[str, list[Words]])
     yield ""
     yield inspect.cleandoc(command.help or "")
     yield ""
-    example = (command.epilog or "").partition("Example:\n")[2].strip()
-    yield f"    {example}"
+    examples = (command.epilog or "").partition(":\n")[2].strip().splitlines()
+    yield from (f"    {example.strip()}" for example in examples)
     rest = list(told(command))
     shared = []
     for subject, group in subjects.items():
         have = [words for words in group if words in rest]
         rest = [words for words in rest if words not in have]
         if have:
-            only = "" if have == group else ": " + ", ".join(f"`{words[0].split()[0]}`" for words in have)
-            shared.append(link(subject) + only)
+            names = ", ".join(f"`{words[0].split(', ')[-1].split()[0]}`" for words in have)
+            shared.append(link(subject) + ("" if have == group else f" ({names})"))
     if rest:
         yield ""
         yield from table(rest)
     if shared:
         yield ""
-        yield f"And the options of {'; '.join(shared)}."
+        yield f"Options: {' · '.join(shared)}"
     yield ""
 
 

@@ -19,6 +19,7 @@ from tests.plain import plain_logits
 from tests.sample_run import sample_run
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "hf_prune"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMING = {"publishing.md", "troubleshooting.md", "jobs.md", "action.md", "--on"}  # what is being written
 OF_OTHERS = {  # options of pip, uv, lm_eval and pytest
@@ -83,6 +84,14 @@ def test_every_option_that_is_named_exists(document):
     text = LAUNCHED.sub("", document.read_text())
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert named - known == set()
+
+
+def test_the_modules_that_contributors_are_sent_to_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = re.findall(r"`([\w/]+(?:\.py|/))`", text)
+    stages = re.findall(r"`(\w+)`", text.split("in the order of the data:")[1].split("joined in")[0])
+    assert [name for name in modules if not (PACKAGE / name).exists() and not (ROOT / name).exists()] == []
+    assert [name for name in stages if not list(PACKAGE.glob(f"{name}*"))] == []
 
 
 def test_the_recipe_that_is_shown_can_be_followed():
