@@ -86,6 +86,12 @@ def test_every_option_that_is_named_exists(document):
     assert named - known == set()
 
 
+def test_the_index_has_every_page():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    linked = set(re.findall(r"\]\(([\w.]+)\)", (ROOT / "docs" / "README.md").read_text()))
+    assert pages - linked == set()
+
+
 def test_the_modules_that_contributors_are_sent_to_are_there():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     modules = re.findall(r"`([\w/]+(?:\.py|/))`", text)
