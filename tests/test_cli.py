@@ -80,6 +80,15 @@ def test_the_help_of_the_tool_has_examples() -> None:
     assert "hf-prune meta-llama/Llama-2-7b --push" in outcome.out
 
 
+def test_the_help_of_the_tool_says_of_each_command_whole_what_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = hf_prune("--help").out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    assert {line.split()[0] for line in commands} == cli.commands.keys()
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 def test_help_imports_nothing_heavy() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "hf_prune", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -19,7 +19,14 @@ from tests.plain import plain_logits
 from tests.sample_run import sample_run
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "hf_prune"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMING = {"publishing.md", "troubleshooting.md", "jobs.md", "action.md", "--on"}  # what is being written
+OF_OTHERS = {  # options of pip, uv, lm_eval and pytest
+    *("--upgrade", "--no-deps", "--python", "--from"),
+    *("--model", "--model_args"),
+    "--update-golden",
+}
 
 # What stands before `-m hf_prune` is the launcher's own.
 LAUNCHED = re.compile(r"(torchrun|accelerate launch)\b([^\n]*(?:\\\n[^\n]*)*?)-m hf_prune")
@@ -53,20 +60,44 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert "/<!-- tests -->/,/<!-- \\/tests -->/p" in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def headings(document: Path) -> set[str]:
+    """Of a page, as they are linked to."""
+    lines = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_local_links_lead_somewhere(document):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text())
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", document.read_text())
+    assert [
+        path for path, _ in links if not (document.parent / path).exists() and Path(path).name not in COMING
+    ] == []
+    anchors = [(document.parent / path if path else document, anchor) for path, anchor in links if anchor]
+    assert [anchor for path, anchor in anchors if anchor not in headings(path)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_option_that_is_named_exists(document):
     known = {name for command in cli.commands.values() for p in command.params for name in p.opts}
     known |= {name for command in cli.commands.values() for p in command.params for name in p.secondary_opts}
-    known |= {"--update-golden", "--help"}
+    known |= {"--help", "--version", *OF_OTHERS, *COMING}
     text = LAUNCHED.sub("", document.read_text())
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert named - known == set()
+
+
+def test_the_index_has_every_page():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    linked = set(re.findall(r"\]\(([\w.]+)\)", (ROOT / "docs" / "README.md").read_text()))
+    assert pages - linked == set()
+
+
+def test_the_modules_that_contributors_are_sent_to_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = re.findall(r"`([\w/]+(?:\.py|/))`", text)
+    stages = re.findall(r"`(\w+)`", text.split("in the order of the data:")[1].split("joined in")[0])
+    assert [name for name in modules if not (PACKAGE / name).exists() and not (ROOT / name).exists()] == []
+    assert [name for name in stages if not list(PACKAGE.glob(f"{name}*"))] == []
 
 
 def test_the_recipe_that_is_shown_can_be_followed():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer, pipeline
 
 import hf_prune as api
 from tests.families import build
@@ -67,6 +67,16 @@ def test_the_published_model_loads_by_its_id_and_decodes_alike_with_and_without_
 ) -> None:
     assert AutoModelForCausalLM.from_pretrained(PUBLISHED).config.num_hidden_layers == 4
     generates_alike_with_and_without_cache(PUBLISHED)
+
+
+def test_a_pipeline_by_its_id_writes_what_the_model_does(pushed: Finished) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(PUBLISHED)
+    settings = {"do_sample": False, "max_new_tokens": 8, "min_new_tokens": 8, "pad_token_id": 0}
+    tokens = AutoModelForCausalLM.from_pretrained(PUBLISHED).generate(
+        **tokenizer("The sea is", return_tensors="pt"), **settings
+    )
+    (written,) = pipeline("text-generation", model=PUBLISHED)("The sea is", **settings)
+    assert written["generated_text"] == tokenizer.decode(tokens[0], skip_special_tokens=True)
 
 
 def test_the_published_card_says_what_the_run_measured(pushed: Finished) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 from hf_prune.errors import MissingPackage, RecipeError, UnsupportedModel
+from hf_prune.missing import how_to_install
 from hf_prune.records import DECODER, Anatomy
 
 SAFETENSORS, ONNX, ONNX_8BIT, GGUF = "safetensors", "onnx", "onnx-8bit", "gguf"
@@ -43,7 +44,7 @@ def check_exportable(formats: tuple[str, ...], anatomy: Anatomy) -> None:
         if lacking:
             raise MissingPackage(
                 f"--format {form} needs {', '.join(lacking)}, not installed here: "
-                f"pip install 'hf-prune[onnx]'"
+                f"{how_to_install('hf-prune[onnx]')}"
             )
     if formats and anatomy.kind != DECODER:
         raise UnsupportedModel(
