@@ -11,9 +11,7 @@ TOKEN = "ghs_test"
 
 
 class LoopbackIssues:
-    """The issues of one repository, for as long as the `with` block lasts.
-
-    """
+    """The issues of one repository, for as long as the `with` block lasts."""
 
     def __init__(self) -> None:
         self.issues: list[dict[str, Any]] = []
