@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from hf_prune.action.ending import OWN, Ending, outputs_of
@@ -31,7 +31,7 @@ def main() -> int:
         ending = Ending(code=error.exit_code, told={}, error=str(error))
     else:
         model, folder = request.model, request.output or _new_folder(environment)
-        ending = _run([*request.words[:1], "--output", str(folder), *request.words[1:]], request)
+        ending = _run(request, folder)
     if ending.reason:
         annotate(f"hf-prune {model}", ending.reason)
     if output := environment.get("GITHUB_OUTPUT"):
@@ -47,13 +47,15 @@ def _new_folder(environment: Mapping[str, str]) -> Path:
     return Path(place) / "run"
 
 
-def _run(words: Sequence[str], request: Request) -> Ending:
+def _run(request: Request, folder: Path) -> Ending:
     """Run hf-prune, its messages in the log; the inputs, with tokens among them, are not handed on."""
+    command, *words = request.words
+    where = ("--output", str(folder)) if request.here else ()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     error = None
     with tempfile.TemporaryFile("w+", encoding="utf-8") as told, only_printed():
         with subprocess.Popen(
-            [sys.executable, "-m", "hf_prune", *words],
+            [sys.executable, "-m", "hf_prune", command, *where, *words],
             env=inherited | dict(request.environment),
             stdout=told,
             stderr=subprocess.PIPE,

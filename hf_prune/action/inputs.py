@@ -18,7 +18,8 @@ class Request:
 
     model: str
     words: tuple[str, ...]  # for `hf-prune`, without --output
-    output: Path | None  # the run folder; None: one that goes with the job
+    here: bool  # on this machine, and not on one of Hugging Face Jobs
+    output: Path | None  # the run folder here; None: one that goes with the job
     environment: Mapping[str, str]  # of hf-prune, beside what the step has: login and cache
 
 
@@ -38,6 +39,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
     return Request(
         model=model,
         words=("run", "--push", "--if-changed", "--json", *_options(environment), "--", model),
+        here=not _given(environment, "on"),
         output=Path(output) if output else None,
         environment=dict(_access(environment)),
     )

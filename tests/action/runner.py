@@ -1,7 +1,7 @@
 """A runner for composite actions: the steps of action.yml, run as GitHub's runner runs them.
 
-It does what the steps can notice: inputs and their defaults, `if`, `env`, bash with its flags, the files for outputs
-and the summary, commands among what is printed. Actions of others are not run: their names are kept.
+It does what steps can notice: inputs and their defaults, `if`, `env`, bash with its flags, the files for
+outputs and the summary, commands among what is printed. Actions of others are not run: their names are kept.
 """
 
 import os
