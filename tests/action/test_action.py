@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -170,3 +171,18 @@ def test_what_is_asked_for_wrongly_is_said_in_the_annotation(act: Callable[..., 
     ran = act(model="acme/tiny", public="yes")
     assert ran.exit_codes[1] == ("Compress", 2)
     assert ("error", "the input public is 'yes': give true or false") in ran.annotations
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_action_installs_itself_in_an_environment_of_its_own(act: Callable[..., Ran]) -> None:
+    ran = act(model="", version="", torch_backend="", python=f"{sys.version_info[0]}.{sys.version_info[1]}")
+    assert [name.split("@")[0] for name in ran.used] == ["astral-sh/setup-uv"]
+    assert ran.exit_codes[0] == ("Install hf-prune", 0), ran.log
+    assert ran.exit_codes[1] == ("Compress", 2)
+    assert "the input model is empty" in ran.outputs["reason"]
+    python = Path(ran.steps["install"]["outputs"]["python"])
+    assert python.parent.parent.name == "hf-prune-environment"
+    command = [str(python), "-I", "-c", "import hf_prune; print(hf_prune.__file__)"]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(imported).is_relative_to(python.parent.parent)
