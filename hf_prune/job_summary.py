@@ -56,6 +56,18 @@ def unchanged_summary(model: str, published: Mapping[str, Any]) -> str:
     return rendered("job_summary_unchanged.j2", {"model": model, "published": dict(published)})
 
 
+def elsewhere_summary(model: str, job: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+    """The summary of a run that was sent to Hugging Face Jobs.
+
+    Args:
+        model: that was asked for.
+        job: its url.
+        published: the repo_id, url and commit of what it published; empty where nobody waited.
+    """
+    context = {"model": model, "job": dict(job), "published": dict(published)}
+    return rendered("job_summary_elsewhere.j2", context)
+
+
 def failed_summary(model: str, reason: str) -> str:
     """The summary of a run that went wrong.
 

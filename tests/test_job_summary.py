@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_prune.job_summary import failed_summary, run_summary, unchanged_summary
+from hf_prune.job_summary import elsewhere_summary, failed_summary, run_summary, unchanged_summary
 from hf_prune.recipe import Recipe
 from hf_prune.records import Published, to_json
 from hf_prune.report import Run
@@ -78,6 +78,17 @@ def test_a_run_that_had_nothing_to_do_says_where_the_result_is() -> None:
     )
     assert "`c0ffee`" in text
     assert "Nothing was computed" in unchanged_summary("acme/base", {})
+
+
+def test_a_run_on_the_machines_of_the_hub_says_where_both_are() -> None:
+    job, published = (
+        {"url": "https://hub/jobs/5f"},
+        {"repo_id": "a/b", "url": "https://hub/a/b", "commit": "c1"},
+    )
+    text = elsewhere_summary("acme/base", job, published)
+    assert "**Published** as [a/b](https://hub/a/b), commit `c1`." in text
+    assert "[a job](https://hub/jobs/5f)" in text
+    assert "Published" not in elsewhere_summary("acme/base", job, {})
 
 
 def test_a_failure_is_quoted_and_no_longer_than_can_be_shown() -> None:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hf_prune.action.ending import OWN, Ending, outputs_of
-from hf_prune.action.inputs import PREFIX, Request, read_request
+from hf_prune.action.inputs import Request, read_request
 from hf_prune.action.workflow import add_summary, annotate, only_printed, set_outputs
 from hf_prune.errors import HfPruneError
-from hf_prune.job_summary import failed_summary, run_summary, unchanged_summary
+from hf_prune.job_summary import elsewhere_summary, failed_summary, run_summary, unchanged_summary
 from hf_prune.recorded import read_record
 from hf_prune.records import Published, from_data
 
@@ -48,15 +48,14 @@ def _new_folder(environment: Mapping[str, str]) -> Path:
 
 
 def _run(request: Request, folder: Path) -> Ending:
-    """Run hf-prune, its messages in the log; the inputs, with tokens among them, are not handed on."""
+    """Run hf-prune, its messages in the log."""
     command, *words = request.words
     where = ("--output", str(folder)) if request.here else ()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     error = None
     with tempfile.TemporaryFile("w+", encoding="utf-8") as told, only_printed():
         with subprocess.Popen(
             [sys.executable, "-m", "hf_prune", command, *where, *words],
-            env=inherited | dict(request.environment),
+            env=request.environment,
             stdout=told,
             stderr=subprocess.PIPE,
             text=True,
@@ -82,6 +81,8 @@ def _summary(ending: Ending, model: str, folder: Path) -> str:
         )
     if ending.reason:
         return failed_summary(model, ending.reason)
+    if "job" in ending.told:
+        return elsewhere_summary(model, ending.told["job"], ending.published)
     return unchanged_summary(model, ending.published)
 
 

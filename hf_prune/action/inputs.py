@@ -20,7 +20,7 @@ class Request:
     words: tuple[str, ...]  # for `hf-prune`, without --output
     here: bool  # on this machine, and not on one of Hugging Face Jobs
     output: Path | None  # the run folder here; None: one that goes with the job
-    environment: Mapping[str, str]  # of hf-prune, beside what the step has: login and cache
+    environment: Mapping[str, str]  # of hf-prune: the step's, with its login, without the inputs
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
@@ -41,7 +41,10 @@ def read_request(environment: Mapping[str, str]) -> Request:
         words=("run", "--push", "--if-changed", "--json", *_options(environment), "--", model),
         here=not _given(environment, "on"),
         output=Path(output) if output else None,
-        environment=dict(_access(environment)),
+        environment={
+            **{name: value for name, value in environment.items() if not name.startswith(PREFIX)},
+            **dict(_access(environment)),
+        },
     )
 
 

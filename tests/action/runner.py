@@ -112,7 +112,7 @@ def commands_in(log: str) -> list[tuple[str, str]]:
         elif match := COMMAND.match(line):
             text = re.sub("%(0D|0A|3A|2C|25)", lambda code: chr(int(code[1], 16)), match[3])
             until = text if match[1] == "stop-commands" else None
-            found += [(match[1], text)] if until is None else []
+            found.append((match[1], text))
     return found
 
 

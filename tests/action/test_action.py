@@ -113,7 +113,10 @@ def test_many_failures_are_one_issue(
         assert ran.failed
         assert ran.exit_codes[1] == ("Compress", 1)
         assert "needs a login" in ran.outputs["reason"]
-        assert ("error", ran.outputs["reason"]) in ran.annotations
+        # What hf-prune prints is kept from being a command; the annotation comes afterwards.
+        names = [name for name, _ in ran.annotations]
+        assert names == ["stop-commands", "error"]
+        assert ran.annotations[1] == ("error", ran.outputs["reason"])
         assert ran.outputs["reason"] in ran.summary
     assert ("model", "acme/small") not in home_hub.repositories
     [issue] = issues.open
@@ -167,7 +170,12 @@ def test_a_trusted_publisher_needs_no_secret(
     assert "hf_prune.json" in home_hub.files("acme/small")
 
 
-def test_what_is_asked_for_wrongly_is_said_in_the_annotation(act: Callable[..., Ran]) -> None:
+def test_what_is_asked_for_wrongly_is_said_whatever_lies_in_the_workspace(
+    act: Callable[..., Ran], tmp_path: Path
+) -> None:
+    workspace = tmp_path / "job0"
+    workspace.mkdir()
+    (workspace / "click.py").write_text("raise RuntimeError('a module of the workspace was imported')")
     ran = act(model="acme/tiny", public="yes")
     assert ran.exit_codes[1] == ("Compress", 2)
     assert ("error", "the input public is 'yes': give true or false") in ran.annotations

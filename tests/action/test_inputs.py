@@ -8,13 +8,13 @@ from hf_prune.errors import RecipeError
 
 def asked(**inputs: str) -> Request:
     given = {"model": "acme/base"} | inputs
-    return read_request({f"INPUT_{name.upper()}": value for name, value in given.items()})
+    return read_request({"PATH": "/bin"} | {f"INPUT_{name.upper()}": value for name, value in given.items()})
 
 
 def test_a_model_alone_is_published_where_something_changed() -> None:
     request = asked(arguments="", repo_id="", public="false", hf_token="")
     assert request.words == ("run", "--push", "--if-changed", "--json", "--", "acme/base")
-    assert (request.here, request.output, request.environment) == (True, None, {})
+    assert (request.here, request.output, request.environment) == (True, None, {"PATH": "/bin"})
 
 
 def test_every_input_becomes_its_option() -> None:
@@ -39,6 +39,7 @@ def test_every_input_becomes_its_option() -> None:
 def test_access_is_handed_over_in_the_environment_and_never_among_the_words() -> None:
     request = asked(hf_token="hf_secret", oidc_resource="acme/small", cache="/data/hub")
     assert request.environment == {
+        "PATH": "/bin",
         "HF_TOKEN": "hf_secret",
         "HF_OIDC_RESOURCE": "acme/small",
         "HF_HOME": "/data/hub",

@@ -21,17 +21,15 @@ def test_what_is_printed_meanwhile_is_no_command(capsys: pytest.CaptureFixture[s
         print("::error::from a model's own code")
         print("::set-output name=url::elsewhere")
     print("::warning::afterwards")
-    assert commands_in(capsys.readouterr().out)[-1:] == [("warning", "afterwards")]
-    assert len(commands_in(capsys.readouterr().out)) <= 1
+    found = [command for command in commands_in(capsys.readouterr().out) if command[0] != "stop-commands"]
+    assert found == [("warning", "afterwards")]
 
 
 def test_an_output_may_have_any_lines_and_sets_no_other(tmp_path: Path) -> None:
     outputs = {"reason": "one\nurl=https://elsewhere\nEOF\n", "url": "https://hub", "empty": ""}
-    set_outputs(tmp_path / "file", {"reason": outputs["reason"]})
+    set_outputs(tmp_path / "file", {"reason": "before"})
     set_outputs(tmp_path / "file", outputs)
-    assert outputs_in((tmp_path / "file").read_text()) == outputs | {
-        "reason": outputs["reason"].rstrip("\n") + "\n"
-    }
+    assert outputs_in((tmp_path / "file").read_text()) == outputs
 
 
 def test_summaries_follow_each_other(tmp_path: Path) -> None:
