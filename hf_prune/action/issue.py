@@ -48,9 +48,7 @@ class Mark:
 
     def hidden(self) -> str:
         """As a comment of Markdown, which nothing within can end."""
-        text = (
-            json.dumps(asdict(self)).replace("<", "\\u003c").replace(">", "\\u003e").replace("-", "\\u002d")
-        )
+        text = json.dumps(asdict(self)).replace("-", "\\u002d")
         return f"<!-- hf_prune {text} -->"
 
 

@@ -62,15 +62,21 @@ def test_each_model_and_place_has_an_issue_of_its_own(issues: LoopbackIssues) ->
     assert [issue["number"] for issue in issues.open] == [1, 3]
 
 
-def test_it_is_found_behind_pages_of_others_and_pull_requests_are_none(issues: LoopbackIssues) -> None:
+def test_it_is_found_behind_pages_of_others(issues: LoopbackIssues) -> None:
     failed(job(issues), "x", NOW)
-    body = issues.issues[0]["body"]
     for _ in range(PAGE):
         issues.add(title="another", body=None)
-    issues.add(title="a proposal", body=body, pull_request={"url": "…"})
     failed(job(issues), "x", NOW)
     assert "2 times" in issues.issues[0]["body"]
-    assert len(issues.open) == PAGE + 2
+    assert len(issues.open) == PAGE + 1
+
+
+def test_a_pull_request_is_no_issue(issues: LoopbackIssues) -> None:
+    mark = Mark(model="acme/base", repo_id="", times=1, first=NOW, reason="x")
+    issues.add(title="a proposal", body=mark.hidden(), pull_request={"url": "…"})
+    failed(job(issues), "x", NOW)
+    assert [issue["number"] for issue in issues.open if "pull_request" not in issue] == [2]
+    assert issues.issues[0]["body"] == mark.hidden()
 
 
 def test_no_reason_ends_the_mark_or_the_block_that_quotes_it(issues: LoopbackIssues) -> None:

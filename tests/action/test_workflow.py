@@ -9,7 +9,7 @@ from tests.action.runner import commands_in, outputs_in
 
 
 def test_an_annotation_may_have_any_text(capsys: pytest.CaptureFixture[str]) -> None:
-    text = "50 % of 3 layers\nand: more, \r\n::error::no"
+    text = "50%0A of 3 layers\nand: more, \r\n::error::no"
     annotate("hf-prune a/b: c", text)
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == 1
