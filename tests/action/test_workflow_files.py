@@ -142,8 +142,20 @@ def test_a_list_of_models_is_a_matrix_of_compressions() -> None:
     assert (one["model"], one["repo-id"], one["arguments"]) == ("acme/a", "", "--ratio 0.3")
     assert (two["model"], two["repo-id"], two["arguments"]) == ("acme/b", "acme/b-4L", "--layers 3")
     assert (one["open-issue"], one["public"], one["create-pr"]) == ("false", "false", "false")
-    assert one["lock"] != two["lock"]
     assert one["runner"] == ["self-hosted", "gpu"]
+
+
+def test_one_at_a_time_writes_to_a_repository_and_others_do_not_wait() -> None:
+    entries = [
+        {"model": "acme/a", "arguments": "--layers 3"},
+        {"model": "acme/a", "arguments": "--layers 3-4"},
+        {"model": "acme/a", "repo-id": "acme/small", "arguments": "--layers 3"},
+        {"model": "acme/b", "oidc-resource": "acme/small", "arguments": "--layers 4"},
+    ]
+    found = compressions(inputs={"models": json.dumps(entries)}) or []
+    locks = [each["lock"] for each in found]
+    assert len(set(locks)) == 3
+    assert locks[2] == locks[3]
 
 
 def test_by_the_clock_the_models_come_from_a_variable_or_nothing_is_done() -> None:
