@@ -5,7 +5,7 @@
 The first failure opens it. Each further one counts up in its text, and comments only where the reason is
 another; the first success closes it. A mark that people do not see says which model an issue is about.
 
-Only the standard library is used, so that any Python can say that hf-prune could not be installed.
+Only the standard library is used: where hf-prune cannot be installed, the Python of the machine says so.
 """
 
 import json
@@ -109,8 +109,8 @@ def _body(job: Job, mark: Mark, now: str) -> str:
     times = "once" if mark.times == 1 else f"{mark.times} times in a row, first on {mark.first}"
     return (
         f"The compression of {_code(job.model)}{goes_to} failed {times}; last on {now}, in [this run]"
-        f"({job.run_url}):\n\n{_quoted(mark.reason)}\n\nNothing was pushed. The next run that goes well "
-        f"closes this issue.\n\n{mark.hidden()}\n"
+        f"({job.run_url}):\n\n{_quoted(mark.reason)}\n\nThe next run that goes well closes this issue.\n\n"
+        f"{mark.hidden()}\n"
     )
 
 

@@ -181,6 +181,19 @@ def test_what_is_asked_for_wrongly_is_said_whatever_lies_in_the_workspace(
     assert ("error", "the input public is 'yes': give true or false") in ran.annotations
 
 
+def test_an_installation_that_fails_is_told_in_the_issue_too(
+    act: Callable[..., Ran], issues: LoopbackIssues, tmp_path: Path
+) -> None:
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    ran = act(model=BASE, version=str(tmp_path / "nowhere"), torch_backend="", python=python)
+    assert [(name, code == 0) for name, code in ran.exit_codes] == [
+        ("Install hf-prune", False),
+        ("Tell of the failure in one issue", True),
+    ]
+    [issue] = issues.open
+    assert "hf-prune could not be installed: see the log" in issue["body"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_action_installs_itself_in_an_environment_of_its_own(act: Callable[..., Ran]) -> None:
