@@ -6,7 +6,7 @@ from typing import Any
 
 from hf_prune.errors import GateRefused
 
-OWN = "hf-prune: "  # how the line begins that says what went wrong
+OWN = ("hf-prune: ", "Error: ")  # how the line begins that says what went wrong; the second: of wrong usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Ending:
         if self.code == 0:
             return None
         if self.error is not None:
-            return self.error.removeprefix(OWN)
+            return self.error.partition(": ")[2]
         if self.code < 0:
             return f"hf-prune was killed by signal {-self.code}, as happens where memory runs out"
         return f"hf-prune ended with exit code {self.code}: see the log"

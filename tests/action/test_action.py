@@ -179,6 +179,9 @@ def test_what_is_asked_for_wrongly_is_said_whatever_lies_in_the_workspace(
     ran = act(model="acme/tiny", public="yes")
     assert ran.exit_codes[1] == ("Compress", 2)
     assert ("error", "the input public is 'yes': give true or false") in ran.annotations
+    ran = act(model="acme/tiny", arguments="--no-such-option")
+    assert ran.exit_codes[1] == ("Compress", 2)
+    assert "No such option" in ran.outputs["reason"]
 
 
 def test_an_installation_that_fails_is_told_in_the_issue_too(
