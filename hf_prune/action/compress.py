@@ -6,19 +6,23 @@ with 0 where the result is published or nothing had changed, with 3 where a qual
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from hf_prune.action.ending import OWN, Ending, outputs_of
+from hf_prune.action.ending import Ending, outputs_of
 from hf_prune.action.inputs import Request, read_request
 from hf_prune.action.workflow import add_summary, annotate, only_printed, set_outputs
 from hf_prune.errors import HfPruneError
 from hf_prune.job_summary import elsewhere_summary, failed_summary, run_summary, unchanged_summary
 from hf_prune.recorded import read_record
 from hf_prune.records import Published, from_data
+
+
+OWN = re.compile("(?:hf-prune|Error): (.*)")  # on stderr: what went wrong; the second where usage was wrong
 
 
 def main() -> int:
@@ -64,7 +68,8 @@ def _run(request: Request, folder: Path) -> Ending:
             for line in process.stderr:
                 sys.stderr.write(line)
                 sys.stderr.flush()
-                error = line.strip() if line.startswith(OWN) else error
+                said = OWN.match(line)
+                error = said[1] if said else error
         told.seek(0)
         printed = told.read()
     return Ending(code=process.returncode, told=json.loads(printed) if printed.strip() else {}, error=error)

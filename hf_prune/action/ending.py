@@ -6,8 +6,6 @@ from typing import Any
 
 from hf_prune.errors import GateRefused
 
-OWN = ("hf-prune: ", "Error: ")  # how the line begins that says what went wrong; the second: of wrong usage
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
@@ -15,7 +13,7 @@ class Ending:
 
     code: int
     told: Mapping[str, Any]  # its JSON object; empty where it printed none
-    error: str | None  # the last line on stderr that is its own
+    error: str | None  # what the last line on stderr says that is its own
 
     @property
     def published(self) -> Mapping[str, Any]:
@@ -38,7 +36,7 @@ class Ending:
         if self.code == 0:
             return None
         if self.error is not None:
-            return self.error.partition(": ")[2]
+            return self.error
         if self.code < 0:
             return f"hf-prune was killed by signal {-self.code}, as happens where memory runs out"
         return f"hf-prune ended with exit code {self.code}: see the log"

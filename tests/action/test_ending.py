@@ -57,7 +57,7 @@ def test_a_job_that_nobody_waited_for_published_nothing_yet() -> None:
 
 
 def test_a_refusal_has_its_reason() -> None:
-    outputs = told(3, "hf-prune: too bad: nothing was pushed", published=None, refused=["too bad"], run=RUN)
+    outputs = told(3, "too bad: nothing was pushed", published=None, refused=["too bad"], run=RUN)
     assert (outputs["refused"], outputs["reason"]) == ("true", "too bad: nothing was pushed")
     assert "published" not in outputs
 
