@@ -21,7 +21,6 @@ from hf_prune.job_summary import elsewhere_summary, failed_summary, run_summary,
 from hf_prune.recorded import read_record
 from hf_prune.records import Published, from_data
 
-
 OWN = re.compile("(?:hf-prune|Error): (.*)")  # on stderr: what went wrong; the second where usage was wrong
 
 
