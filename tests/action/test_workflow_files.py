@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hf_prune.action.inputs import split_words
 from hf_prune.cli import cli
 from tests.action.expressions import evaluate, filled
 
@@ -162,3 +163,20 @@ def test_by_the_clock_the_models_come_from_a_variable_or_nothing_is_done() -> No
     assert compressions() is None
     [only] = compressions(vars={"HF_PRUNE_MODELS": '["acme/a"]'}) or []
     assert (only["model"], only["open-issue"], only["runner"]) == ("acme/a", "true", "ubuntu-latest")
+
+
+def arguments_in(path: Path) -> Iterator[str]:
+    """What an example gives to hf-prune beside the inputs."""
+    for step in steps_of(loaded(path)):
+        yield step.get("with", {}).get("arguments", "")
+    for job in loaded(path)["jobs"].values():
+        entries = json.loads(job.get("with", {}).get("models", "[]"))
+        yield from (entry["arguments"] for entry in entries if "arguments" in entry)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_arguments_of_the_examples_are_options_with_values(path: Path) -> None:
+    found = [split_words(arguments) for arguments in arguments_in(path) if arguments]
+    assert found
+    for words in found:
+        cli.commands["run"].make_context("run", [*words, "--", "acme/base"])
