@@ -81,7 +81,7 @@ def render_card(run: Run, repo_id: str | None = None) -> str:
         run: what the card tells.
         repo_id: where it is published; None before that is known.
     """
-    return rendered(BASE, _context(run, repo_id), run.presentation)
+    return rendered(BASE, card_context(run, repo_id), run.presentation)
 
 
 def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
@@ -95,7 +95,7 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
     chosen = next((each for each in run.depths if each.layers == depth), None)
     metadata = card_metadata(run)
     metadata.eval_results = perplexity_results(chosen.perplexity) if chosen else None  # not the whole model's
-    context = _context(run, repo_id) | {
+    context = card_context(run, repo_id) | {
         "metadata": metadata.to_yaml(),
         "depth": chosen,
         "layers": depth,
@@ -104,7 +104,8 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
     return rendered("depth_card.md.j2", context)
 
 
-def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
+def card_context(run: Run, repo_id: str | None) -> dict[str, Any]:
+    """Every value that the templates of a decoder's card ask for."""
     measured = by_variant(run.perplexities)
     dense, result = measured["dense"], measured[run.result.variant]
     healed, start = measured.get("healed"), _before_healing(measured)

@@ -64,6 +64,7 @@ FIRST = (
     "verify",
     "card",
     "push",
+    "summary",
     "schedule",
     "recipes",
 )  # of the commands, in the help
@@ -367,6 +368,22 @@ def push(folder: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
     assert publication is not None
     published = push(read_finished(folder), publication, console.reporter(quiet=quiet))
     console.show_published(published, as_json=as_json)
+
+
+@cli.command(epilog='\b\nExample:\n  hf-prune summary ./Llama-2-7b-hf-24L >> "$GITHUB_STEP_SUMMARY"')
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+def summary(folder: Path) -> None:
+    """Print a finished RUN on one page of Markdown, its pictures in coloured squares.
+
+    For places that show text alone, as the summary of a job on GitHub does.
+    """
+    from hf_prune.finished import read_finished
+    from hf_prune.gates import refusals_of
+    from hf_prune.job_summary import run_summary
+
+    finished = read_finished(folder)
+    run = finished.recorded.run
+    click.echo(run_summary(run, repo_id=finished.repo_id, refused=refusals_of(run)), nl=False)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune recipes gromov > mine.yaml")

@@ -42,7 +42,7 @@ def render_encoder_card(run: Run, repo_id: str | None = None) -> str:
         run: what the card tells; of an encoder.
         repo_id: where it is published; None before that is known.
     """
-    return rendered("encoder_card.md.j2", _context(run, repo_id), run.presentation)
+    return rendered("encoder_card.md.j2", encoder_card_context(run, repo_id), run.presentation)
 
 
 def encoder_pipeline_tag(anatomy: Anatomy) -> str:
@@ -51,7 +51,8 @@ def encoder_pipeline_tag(anatomy: Anatomy) -> str:
     return PIPELINE_TAGS.get(anatomy.auto_class, features)
 
 
-def _context(run: Run, repo_id: str | None) -> dict[str, Any]:
+def encoder_card_context(run: Run, repo_id: str | None) -> dict[str, Any]:
+    """Every value that the templates of an encoder's card ask for."""
     measured = {agreement.variant: agreement for agreement in run.agreements}
     images = run.dense.kind == IMAGE_ENCODER
     return {

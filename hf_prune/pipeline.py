@@ -159,21 +159,10 @@ def prune(
         present(run, folder.model, folder, repo_id)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    published, refused = None, _refusals(run)
+    published, refused = None, gates.refusals_of(run)
     if repo_id is not None and publication is not None and not refused:
         run, published = publish(run, folder, repo_id, publication, reporter)
     return Outcome(run=run, folder=folder.path, published=published, refused=refused)
-
-
-def _refusals(run: Run) -> tuple[str, ...]:
-    return gates.refusals(
-        run.result.variant,
-        gates=gates.parse_gates(run.recipe.min_score),
-        scores=run.scores,
-        scores_reason=run.scores_reason,
-        max_loss=run.recipe.max_loss,
-        perplexities=run.perplexities,
-    )
 
 
 def _run_stages(

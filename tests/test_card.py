@@ -697,7 +697,7 @@ def test_metadata_names_the_data_sets_that_the_weights_have_seen() -> None:
 
 
 def test_template_refuses_a_name_it_was_not_given() -> None:
-    context = card._context(sample_run(), None)
+    context = card.card_context(sample_run(), None)
     del context["perplexity_ratio"]
     template = card_environment().get_template("model_card.md.j2")
     with pytest.raises(UndefinedError, match="perplexity_ratio"):

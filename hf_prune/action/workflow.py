@@ -1,0 +1,46 @@
+"""How a step speaks to the workflow that runs it: annotations, outputs, the summary of its job.
+
+GitHub reads commands out of everything that a step prints; what other programs print is kept from that.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+
+def annotate(title: str, text: str) -> None:
+    """An error on the page of the workflow's run."""
+    click.echo(f"::error title={_escaped(title, ':,')}::{_escaped(text)}")
+
+
+def _escaped(text: str, also: str = "") -> str:
+    for character in f"%\r\n{also}":
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+@contextmanager
+def only_printed() -> Iterator[None]:
+    """Whatever is printed meanwhile is printed and nothing else, though it look like a command."""
+    word = secrets.token_hex(16)
+    click.echo(f"::stop-commands::{word}")
+    try:
+        yield
+    finally:
+        click.echo(f"::{word}::")
+
+
+def set_outputs(path: Path, outputs: Mapping[str, str]) -> None:
+    """Add outputs of this step to the file that GITHUB_OUTPUT names; a value may have any lines."""
+    border = secrets.token_hex(16)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(f"{name}<<{border}\n{value}\n{border}\n" for name, value in outputs.items())
+
+
+def add_summary(path: Path, markdown: str) -> None:
+    """Add to the file that GITHUB_STEP_SUMMARY names."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{markdown}\n")
