@@ -186,5 +186,5 @@ def test_the_tutorial_leads_from_a_look_to_a_second_version(newcomer: Newcomer, 
     follows = Newcomer(tmp_path, newcomer.environment, newcomer.hub)
     printed = [follows.run(language, text) for language, text in blocks(TUTORIAL)[1:] if language != "text"]
     assert any(out.strip() == f"{newcomer.hub.url}/{SMALL}" for out in printed)
-    repository = newcomer.hub.repositories["model", SMALL.lower()]
-    assert len(repository.commits) > 2
+    assert len(newcomer.hub.repositories["model", SMALL.lower()].commits) > 2
+    assert newcomer.hub.files(SMALL).keys() >= {"README.md", "model.safetensors", "model.gguf"}
