@@ -208,7 +208,7 @@ def extract(
 @options_of(EXPORT, (REPORT_TO,), PLACE, (DRY_RUN,))
 @options_of(CARD, PUBLISHING, MANNER)
 def schedule(cron: str | None, on_change: bool, replaces: bool, **options: Any) -> None:
-    """Prune MODEL on the Hub's machines again and again: by the clock, or when it changes.
+    """Prune MODEL on the Hub's machines by the clock or on a change.
 
     The jobs run `hf-prune run MODEL --push --if-changed` with the options that you give here.
     """
@@ -373,9 +373,10 @@ def push(folder: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 @cli.command(epilog='\b\nExample:\n  hf-prune summary ./Llama-2-7b-hf-24L >> "$GITHUB_STEP_SUMMARY"')
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 def summary(folder: Path) -> None:
-    """Print a finished RUN on one page of Markdown, its pictures in coloured squares.
+    """Print a finished RUN as Markdown, for the summary of a job.
 
-    For places that show text alone, as the summary of a job on GitHub does.
+    Its pictures are drawn in coloured squares, for places that show text alone, as the summary of a job
+    on GitHub does.
     """
     from hf_prune.finished import read_finished
     from hf_prune.gates import refusals_of

@@ -145,7 +145,7 @@ def test_a_hub_that_stays_away_is_given_up_and_the_same_push_ends_well_later(
 ) -> None:
     told = Told()
     home_hub.inject(Fault(method="POST", path=COMMIT, status=500, times=6))
-    with pytest.raises(HubUnreachable, match="give the same command again later"):
+    with pytest.raises(HubUnreachable, match="finished stages are kept"):
         pushed(folder, told)
     assert told.waits == [1, 2, 4, 8, 16]
     home_hub.inject(Fault(method="POST", path=COMMIT, status=429, headers={"Retry-After": "7200"}))
