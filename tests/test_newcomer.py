@@ -2,8 +2,8 @@
 
 They have a Python, an account (`HF_TOKEN`), and transformers for what they load. Two things stand in for
 the world: a Hub on loopback, where models of the names that are used are tiny ones, and a proxy that gives
-GitHub's answers about this checkout. Their line is slow: docs/installing.md has a way for it, which leaves the
-packages in uv's cache.
+GitHub's answers about this checkout. Their line is slow: docs/installing.md has a way for it, by which
+packages stay in uv's cache.
 """
 
 import io
