@@ -1,8 +1,9 @@
 """Someone who has never seen the tool: the commands of README and tutorial, in their order and nothing else.
 
-They have a Python and an account (`HF_TOKEN`). Two things stand in for the world: a Hub on loopback, where
-models of the names that are used are tiny ones, and a proxy that gives GitHub's answers about this checkout.
-Their line is slow: docs/installing.md has a way for it, which leaves the packages in uv's cache.
+They have a Python, an account (`HF_TOKEN`), and transformers for what they load. Two things stand in for
+the world: a Hub on loopback, where models of the names that are used are tiny ones, and a proxy that gives
+GitHub's answers about this checkout. Their line is slow: docs/installing.md has a way for it, by which
+packages stay in uv's cache.
 """
 
 import io
@@ -15,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from filecmp import cmp
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from tests.hub import LoopbackHub
 from tests.tool import bytes_of
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "hf_prune"
 README, TUTORIAL, INSTALLING = ROOT / "README.md", ROOT / "docs/tutorial.md", ROOT / "docs/installing.md"
 REPOSITORY = "OWNER/hf-prune"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -167,6 +170,12 @@ def test_the_hub_s_own_command_has_the_extension(newcomer: Newcomer) -> None:
     assert (listed["command"], listed["source"], listed["type"]) == ("hf prune", REPOSITORY, "python")
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert listed["version"] == head.stdout[:7]
+    (installed,) = (newcomer.folder / "home").glob(
+        ".local/share/hf/extensions/**/site-packages/hf_prune/cli.py"
+    )
+    modules = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
+    other = [name for name in modules if not cmp(PACKAGE / name, installed.parent / name, shallow=False)]
+    assert other == []  # nothing is left in a cache of what the repository was before
 
 
 @pytest.mark.slow
