@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from hf_prune.errors import GateRefused, HfPruneError
-from hf_prune.job_options import DETACH, JOB, OF_THE_JOB_ALONE, given_options, job_place
+from hf_prune.jobs.options import DETACH, JOB, OF_THE_JOB_ALONE, given_options, job_place
 from hf_prune.options import (
     BASELINE,
     CALIBRATION,
@@ -51,7 +51,7 @@ from hf_prune.recipe import (
 from hf_prune.records import Citation
 
 if TYPE_CHECKING:
-    from hf_prune.handover import Place
+    from hf_prune.jobs.handover import Place
 
 WRONG_WORDS = 2  # the exit code
 DEMO = {"drop_layers": 6, "budget": 4.0, "bridge": "relay"}  # it has to be over in minutes, on a laptop
@@ -213,7 +213,7 @@ def schedule(cron: str | None, on_change: bool, replaces: bool, **options: Any) 
     The jobs run `hf-prune run MODEL --push --if-changed` with the options that you give here.
     """
     from hf_prune import console
-    from hf_prune.handover import check_schedule, plan_job, schedule
+    from hf_prune.jobs.handover import check_schedule, plan_job, schedule
 
     check_schedule(cron, on_change=on_change)
     place = job_place(options)
@@ -429,7 +429,7 @@ def _hand_over(
 ) -> None:
     """Make a run as a job, or say what the job would be."""
     from hf_prune import console
-    from hf_prune.handover import hand_over, plan_job
+    from hf_prune.jobs.handover import hand_over, plan_job
 
     context = click.get_current_context()
     given, command = given_options(context, OF_THE_JOB_ALONE), context.info_name or "run"
@@ -455,7 +455,7 @@ def _prune(
     presentation = read_presentation(options.pop("template"), options.pop("notes"))
     recipe, reporter = Recipe(**options), console.reporter(quiet=quiet or _number() > 0)
     if if_changed and not dry_run:
-        from hf_prune.if_changed import still_published
+        from hf_prune.publish.if_changed import still_published
 
         published = still_published(recipe, publication, reporter, cited=cited, presentation=presentation)
         if published is not None:

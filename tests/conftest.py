@@ -63,6 +63,7 @@ def home_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     HOME_HUB.job_end = JobEnd()
     for record in (HOME_HUB.calls, HOME_HUB.unknown, HOME_HUB.crashes):
         record.clear()
+    HOME_HUB.forget_faults()
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     yield HOME_HUB
     assert HOME_HUB.unknown == []

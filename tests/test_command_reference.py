@@ -7,6 +7,7 @@ import click
 
 from hf_prune import options
 from hf_prune.cli import cli
+from hf_prune.jobs.options import JOB
 
 PAGE = "../../docs/commands.md"  # from the golden files
 HEAD = """\
@@ -42,7 +43,8 @@ SUBJECTS = {  # of the options that several commands share, in the order of a ru
     "Other forms": options.EXPORT,
     "Where it runs, and where to": (*options.PLACE, options.DRY_RUN, options.REPORT_TO),
     "The card": options.CARD,
-    "Publishing": options.PUBLISHING,
+    "Publishing": (*options.PUBLISHING, options.IF_CHANGED),
+    "Hugging Face Jobs": JOB,
     "What is printed": options.MANNER,
 }
 

@@ -21,7 +21,6 @@ from tests.sample_run import sample_run
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hf_prune"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMING = {"publishing.md", "troubleshooting.md", "jobs.md", "action.md", "--on"}  # what is being written
 OF_OTHERS = {  # options of pip, uv, lm_eval and pytest
     *("--upgrade", "--no-deps", "--python", "--from"),
     *("--model", "--model_args"),
@@ -69,9 +68,7 @@ def headings(document: Path) -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_local_links_lead_somewhere(document):
     links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", document.read_text())
-    assert [
-        path for path, _ in links if not (document.parent / path).exists() and Path(path).name not in COMING
-    ] == []
+    assert [path for path, _ in links if not (document.parent / path).exists()] == []
     anchors = [(document.parent / path if path else document, anchor) for path, anchor in links if anchor]
     assert [anchor for path, anchor in anchors if anchor not in headings(path)] == []
 
@@ -80,7 +77,7 @@ def test_local_links_lead_somewhere(document):
 def test_every_option_that_is_named_exists(document):
     known = {name for command in cli.commands.values() for p in command.params for name in p.opts}
     known |= {name for command in cli.commands.values() for p in command.params for name in p.secondary_opts}
-    known |= {"--help", "--version", *OF_OTHERS, *COMING}
+    known |= {"--help", "--version", *OF_OTHERS}
     text = LAUNCHED.sub("", document.read_text())
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert named - known == set()

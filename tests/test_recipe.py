@@ -391,7 +391,8 @@ def test_every_field_has_its_option_with_the_same_default(field):
 
 def test_every_option_that_decides_what_is_computed_is_in_the_recipe():
     others = {"push", "repo_id", "private", "yes", "output", "fresh", "as_json", "quiet", "verbose"}
-    others |= {"dry_run", "max_memory", "report_to", "template", "notes"}
+    others |= {"dry_run", "max_memory", "report_to", "template", "notes", "branch", "create_pr", "collection"}
+    others |= {"if_changed", "flavor", "timeout", "namespace", "detach"}
     assert set(options_of_run()) == {field.name for field in fields(Recipe)} | others
 
 

@@ -13,7 +13,7 @@ from hf_prune.console.terminal import print_table
 from hf_prune.records import Published
 
 if TYPE_CHECKING:
-    from hf_prune.handover import HandedOver, Planned, Scheduled
+    from hf_prune.jobs.handover import HandedOver, Planned, Scheduled
 
 
 def show_unchanged(published: Published, *, as_json: bool) -> None:

@@ -124,6 +124,11 @@ class LoopbackHub:
         """Faults that no request has met yet, with the times they have left."""
         return tuple(self._faults.pending)
 
+    def forget_faults(self) -> None:
+        """Let all go well from now on."""
+        with self._lock:
+            self._faults.pending.clear()
+
     def calls_to(self, method: str, path: str = "") -> list[Call]:
         """The calls with this method whose raw path has the regular expression in it."""
         return [call for call in self.calls if call.method == method and re.search(path, call.path)]

@@ -41,6 +41,12 @@ STORAGE = "^/storage/"
 COMMIT = "/commit/"
 
 
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test downloaded from a commit of the same content would not be asked for."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "run", {**SHARDS}, **EXPORTS)

@@ -12,11 +12,11 @@ from hf_prune.original import find_original, without_folders
 from hf_prune.progress import Reporter
 from hf_prune.publish.stage import check_publication
 from hf_prune.publish.standing import Standing, standing
+from hf_prune.publish.unchanged import Ingredients, what_changed
 from hf_prune.recipe import Publication, Recipe, check_recipe
 from hf_prune.recorded import read_record
 from hf_prune.records import DECODER, Citation, Presentation, Published
 from hf_prune.report import MARKER
-from hf_prune.unchanged import Ingredients, what_changed
 
 
 def still_published(

@@ -7,10 +7,10 @@ import click
 from click.core import ParameterSource
 
 from hf_prune.errors import RecipeError
-from hf_prune.jobs import TIMEOUT, Given
+from hf_prune.jobs.spec import TIMEOUT, Given
 
 if TYPE_CHECKING:
-    from hf_prune.handover import Place
+    from hf_prune.jobs.handover import Place
 
 JOB = (
     click.option(
@@ -63,7 +63,7 @@ def job_place(options: dict[str, Any]) -> "Place | None":
     """
     flavor, timeout, namespace = (options.pop(name, None) for name in ("flavor", "timeout", "namespace"))
     if flavor is not None:
-        from hf_prune.handover import Place
+        from hf_prune.jobs.handover import Place
 
         return Place(flavor=flavor, timeout=timeout, namespace=namespace)
     of_jobs = ("timeout", "namespace", "detach")

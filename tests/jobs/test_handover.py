@@ -14,8 +14,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from transformers import AutoModelForCausalLM
 
 from hf_prune.errors import JobGoesOn
-from hf_prune.handover import Place, hand_over, plan_job
-from hf_prune.jobs import PACKAGE, Given
+from hf_prune.jobs.handover import Place, hand_over, plan_job
+from hf_prune.jobs.spec import PACKAGE, Given
 from hf_prune.progress import Reporter
 from hf_prune.recipe import Publication, Recipe
 from tests.hub import Fault, JobEnd, LoopbackHub

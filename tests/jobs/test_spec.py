@@ -8,8 +8,8 @@ import pytest
 
 from hf_prune.cli import cli
 from hf_prune.errors import GateRefused, JobFailed, RecipeError
-from hf_prune.job_options import OF_THE_JOB_ALONE, given_options
-from hf_prune.jobs import (
+from hf_prune.jobs.options import OF_THE_JOB_ALONE, given_options
+from hf_prune.jobs.spec import (
     Given,
     Job,
     Machine,
@@ -99,7 +99,7 @@ def test_files_of_this_disk_are_refused_and_all_are_named() -> None:
 
 
 def test_every_option_that_takes_a_path_is_known_to_be_of_this_disk() -> None:
-    from hf_prune.jobs import ON_THIS_DISK
+    from hf_prune.jobs.spec import ON_THIS_DISK
 
     written = {"output"}  # a job may write where it likes
     for name in HANDED_OVER:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hf_prune.original import without_folders
+from hf_prune.publish.unchanged import Ingredients, what_changed
 from hf_prune.records import Citation, Presentation
 from hf_prune.report import Run
-from hf_prune.unchanged import Ingredients, what_changed
 from tests.sample_run import sample_run
 
 

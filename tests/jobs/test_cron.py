@@ -2,8 +2,8 @@
 
 import pytest
 
-from hf_prune.cron import check_cron
 from hf_prune.errors import RecipeError
+from hf_prune.jobs.cron import check_cron
 
 
 @pytest.mark.parametrize(

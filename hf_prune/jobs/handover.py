@@ -11,9 +11,9 @@ from importlib.metadata import version
 
 from hf_prune import hub, source
 from hf_prune.choose.target import layers_to_remove
-from hf_prune.cron import check_cron
 from hf_prune.errors import AlreadyScheduled, JobFailed, JobGoesOn, RecipeError, SourceError
-from hf_prune.jobs import (
+from hf_prune.jobs.cron import check_cron
+from hf_prune.jobs.spec import (
     PACKAGE,
     Given,
     Job,

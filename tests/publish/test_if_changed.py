@@ -10,9 +10,9 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from hf_prune.errors import RecipeError
-from hf_prune.if_changed import still_published
 from hf_prune.material import digests_of, read_material
 from hf_prune.progress import Reporter
+from hf_prune.publish.if_changed import still_published
 from hf_prune.recipe import Publication, Recipe
 from hf_prune.records import DECODER, Presentation, Published
 from tests.hub import LoopbackHub

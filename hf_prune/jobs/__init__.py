@@ -1,0 +1,1 @@
+"""A run on the machines of the Hub: Hugging Face Jobs, at once or by a schedule."""
