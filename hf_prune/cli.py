@@ -379,12 +379,11 @@ def summary(folder: Path) -> None:
     on GitHub does.
     """
     from hf_prune.finished import read_finished
-    from hf_prune.gates import refusals_of
     from hf_prune.job_summary import run_summary
 
     finished = read_finished(folder)
     run = finished.recorded.run
-    click.echo(run_summary(run, repo_id=finished.repo_id, refused=refusals_of(run)), nl=False)
+    click.echo(run_summary(run, repo_id=finished.repo_id, refused=run.refusals), nl=False)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune recipes gromov > mine.yaml")

@@ -3,13 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hf_prune.errors import RecipeError
 from hf_prune.records import Perplexity, TaskScore
-
-if TYPE_CHECKING:  # a report holds a recipe, which reads its gates by this module
-    from hf_prune.report import Run
 
 GATE = r"([^=:,\s]+)(?::([^=:,\s]+))?=([-+\d.eE]+)"
 
@@ -46,18 +42,6 @@ def _gate(text: str) -> Gate:
 
 def _no_gate(text: str) -> Gate:
     raise RecipeError(f"--min-score {text!r} is not TASK=VALUE or TASK:METRIC=VALUE: arc_easy=0.45 is")
-
-
-def refusals_of(run: "Run") -> tuple[str, ...]:
-    """Everything in which the result of a run is worse than its recipe lets through."""
-    return refusals(
-        run.result.variant,
-        gates=parse_gates(run.recipe.min_score),
-        scores=run.scores,
-        scores_reason=run.scores_reason,
-        max_loss=run.recipe.max_loss,
-        perplexities=run.perplexities,
-    )
 
 
 def refusals(

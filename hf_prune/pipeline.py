@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from hf_prune import anatomy, gates, hub
+from hf_prune import anatomy, hub
 from hf_prune.bridge.choose import make_bridge
 from hf_prune.choose.blocks import ranges
 from hf_prune.choose.target import layers_to_remove
@@ -159,7 +159,7 @@ def prune(
         present(run, folder.model, folder, repo_id)
     ranks.tell(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    published, refused = None, gates.refusals_of(run)
+    published, refused = None, run.refusals
     if repo_id is not None and publication is not None and not refused:
         run, published = publish(run, folder, repo_id, publication, reporter)
     return Outcome(run=run, folder=folder.path, published=published, refused=refused)

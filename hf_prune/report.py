@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from hf_prune import gates
 from hf_prune.recipe import Recipe
 from hf_prune.records import (
     Agreement,
@@ -97,6 +98,18 @@ class Run:
             return result
         head = self.dense.vocabulary_size * self.dense.hidden_size
         return replace(_smaller(result, head), tied_embeddings=True)
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Everything in which the result is worse than the recipe lets through: then it is not published."""
+        return gates.refusals(
+            self.result.variant,
+            gates=gates.parse_gates(self.recipe.min_score),
+            scores=self.scores,
+            scores_reason=self.scores_reason,
+            max_loss=self.recipe.max_loss,
+            perplexities=self.perplexities,
+        )
 
     @property
     def head_was_untied(self) -> bool:
