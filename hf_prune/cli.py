@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from hf_prune.errors import GateRefused, HfPruneError
+from hf_prune.help_sections import Headed
 from hf_prune.jobs.options import DETACH, JOB, OF_THE_JOB_ALONE, given_options, job_place
 from hf_prune.options import (
     BASELINE,
@@ -82,6 +83,8 @@ Examples:
 
 class ModelFirst(click.Group):
     """A group whose first word may be a model: `hf-prune MODEL` is `hf-prune run MODEL`."""
+
+    command_class = Headed
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `run` in front of words that begin with no command and no option of the group's own."""

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from hf_prune import options
 from hf_prune.cli import cli
-from hf_prune.jobs.options import JOB
+from hf_prune.help_sections import SECTIONS, Words, shared_options, words_of
 
 PAGE = "../../docs/commands.md"  # from the golden files
 HEAD = """\
@@ -27,48 +26,11 @@ stdout, all else to stderr.
 | 3 | a [quality gate](evaluation.md#quality-gates) refused: all is kept, nothing was pushed |
 | 130 | interrupted: the same command goes on where it stopped |
 """
-SUBJECTS = {  # of the options that several commands share, in the order of a run
-    "The model": options.SOURCE,
-    "A recipe": options.RECIPE,
-    "What to remove": options.TARGET,
-    "How to choose": options.CHOICE,
-    "Calibration": options.CALIBRATION,
-    "Repair without training": options.REPAIR,
-    "New layers": options.GROWTH,
-    "Depths": options.DEPTHS,
-    "Healing": options.HEALING,
-    "Text to measure on": options.HELD_OUT,
-    "Tasks and quality gates": options.TASKS,
-    "Speculative decoding": options.EVALUATION[-1:],
-    "Other forms": options.EXPORT,
-    "Where it runs, and where to": (*options.PLACE, options.DRY_RUN, options.REPORT_TO),
-    "The card": options.CARD,
-    "Publishing": (*options.PUBLISHING, options.IF_CHANGED),
-    "Hugging Face Jobs": JOB,
-    "What is printed": options.MANNER,
-}
-
-Words = tuple[str, str]  # an option as the help writes it, and what it says of it
 
 
-def shared_options(decorators: Sequence[Callable[[object], object]]) -> list[Words]:
-    """The options that a group of decorators would add to a command, without its arguments."""
-
-    def command() -> None: ...
-
-    for decorator in reversed(decorators):
-        decorator(command)
-    return list(told(click.command()(command)))
-
-
-def told(command: click.Command) -> Iterator[Words]:
-    """Each option of a command but --help, as the help has it."""
-    context = click.Context(command)
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            record = parameter.get_help_record(context)
-            assert record is not None
-            yield record
+def told(command: click.Command) -> list[Words]:
+    """Each option of a command but --help."""
+    return [words for words in words_of(command, click.Context(command)) if "--help" not in words[0]]
 
 
 def table(rows: Sequence[Words]) -> Iterator[str]:
@@ -94,7 +56,7 @@ def section(name: str, command: click.Command, subjects: dict[str, list[Words]])
     yield ""
     examples = (command.epilog or "").partition(":\n")[2].strip().splitlines()
     yield from (f"    {example.strip()}" for example in examples)
-    rest = list(told(command))
+    rest = told(command)
     shared = []
     for subject, group in subjects.items():
         have = [words for words in group if words in rest]
@@ -113,7 +75,7 @@ def section(name: str, command: click.Command, subjects: dict[str, list[Words]])
 
 def page() -> str:
     """The whole reference."""
-    subjects = {subject: shared_options(group) for subject, group in SUBJECTS.items()}
+    subjects = {subject: shared_options(group) for subject, group in SECTIONS.items()}
     lines = [HEAD]
     for name in cli.list_commands(click.Context(cli)):
         lines += section(name, cli.commands[name], subjects)
