@@ -1,32 +1,38 @@
-"""`hf-prune demo`: a real model, no account, no Hub."""
+"""`hf-prune demo`: a real model, no account, no Hub; and what its card claims, checked by `hf-prune verify`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard, metadata_load
 
+from hf_prune.verification.origin import KEPT
+from tests.hub.card import check_card
 from tests.test_pipeline import generates_alike_with_and_without_cache
-from tests.tool import hf_prune_apart
+from tests.tool import Outcome, hf_prune_apart
 
-LESS_TEXT = (
-    "--samples",
-    "32",
-    "--seq-len",
-    "256",
-    "--eval-samples",
-    "16",
-)  # a quarter of what the demo reads itself
+LESS_TEXT = ("--samples", "32", "--seq-len", "256", "--eval-samples", "16")  # a quarter of its own
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_demo_removes_the_six_layers_that_win_a_tournament_and_repairs_the_gaps(tmp_path: Path) -> None:
-    words = ("demo", *LESS_TEXT, "--output", str(tmp_path / "demo"))
-    outcome = hf_prune_apart(*words, HF_HUB_OFFLINE="1")
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    """What it printed, and the run folder."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    outcome = hf_prune_apart("demo", *LESS_TEXT, "--output", str(folder), HF_HUB_OFFLINE="1")
     assert outcome.code == 0, outcome.err
-    model = tmp_path / "demo" / "model"
+    return outcome, folder
+
+
+def test_it_removes_the_six_layers_that_win_a_tournament_and_repairs_the_gaps(
+    demo: tuple[Outcome, Path],
+) -> None:
+    outcome, folder = demo
+    model = folder / "model"
     assert outcome.out == f"{model}\n"
-    run = json.loads((tmp_path / "demo" / "run.json").read_text())
+    run = json.loads((folder / "run.json").read_text())
     plan = run["plan"]
     assert len(plan["removed"]) == 6
     assert plan["tournament"]["trials"][0]["removed"] == plan["removed"]
@@ -38,3 +44,33 @@ def test_the_demo_removes_the_six_layers_that_win_a_tournament_and_repairs_the_g
     for said in ("Tournament on", "tournament: of", "perplexity", "tokens/s", f"card: {model / 'README.md'}"):
         assert said in outcome.err
     generates_alike_with_and_without_cache(model)
+
+
+def test_its_card_is_valid_has_the_figures_of_the_record_and_all_its_pictures(
+    demo: tuple[Outcome, Path],
+) -> None:
+    _, folder = demo
+    run = json.loads((folder / "run.json").read_text())
+    text = (folder / "model" / "README.md").read_text()
+    assert check_card(text) == ([], [])
+    results = {result.metric_type: result.metric_value for result in ModelCard(text).data.eval_results}
+    result = run["result"]["variant"]
+    assert (
+        results["perplexity"] == next(p for p in run["perplexities"] if p["variant"] == result)["perplexity"]
+    )
+    assert results["accuracy"] == next(c for c in run["choices"] if c["variant"] == result)["accuracy"]
+    assert metadata_load(folder / "model" / "README.md")["base_model"] == run["source"]["repo_id"]
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(pictures) > 4
+    assert [name for name in pictures if not (folder / "model" / name).is_file()] == []
+
+
+def test_what_it_claims_holds_in_a_process_of_its_own(demo: tuple[Outcome, Path]) -> None:
+    _, folder = demo
+    outcome = hf_prune_apart("verify", str(folder), "--json", HF_HUB_OFFLINE="1")
+    claims = {claim["name"]: claim for claim in json.loads(outcome.out)["claims"]}
+    assert outcome.code == 0, outcome.err
+    unchecked = {name for name, claim in claims.items() if claim["holds"] is None}
+    assert unchecked == {"accuracy, cut", "speed and memory", "writing"}
+    assert claims[KEPT]["claimed"].startswith("0-12, 19-29, but for ")
+    assert claims["perplexity, cut"]["holds"]

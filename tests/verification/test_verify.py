@@ -18,7 +18,7 @@ from hf_prune.verification.figures import find_material
 from hf_prune.verification.origin import KEPT
 from hf_prune.verification.told import CARD, PICTURES
 from tests.sample_run import sample_text
-from tests.tool import FEW, bytes_of, hf_prune, hf_prune_apart, nothing_changes
+from tests.tool import FEW, bytes_of, hf_prune, nothing_changes
 from tests.verification.made import make_run
 
 
@@ -177,25 +177,6 @@ def test_a_card_that_cannot_be_made_leaves_everything_as_it_was(copied: Path) ->
 
 
 # Runs of their own
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_demo_holds_in_a_process_of_its_own(tmp_path: Path) -> None:
-    few = ("--samples", "8", "--eval-samples", "4", "--choice-items", "8")
-    folder = str(tmp_path / "demo")
-    made = hf_prune_apart("demo", "--layers", "13-18", "--bridge", "refit", *few, "--output", folder)
-    assert made.code == 0, made.err
-    outcome = hf_prune_apart("verify", folder, "--json", HF_HUB_OFFLINE="1")
-    claims = {claim["name"]: claim for claim in json.loads(outcome.out)["claims"]}
-    assert outcome.code == 0, outcome.err
-    assert {name for name, claim in claims.items() if claim["holds"] is None} == {
-        "accuracy, cut",
-        "speed and memory",
-        "writing",
-    }
-    assert claims[KEPT]["claimed"] == "0-12, 19-29, but for 1 tensor of the bridge"
-    assert claims["perplexity, cut"]["holds"]
 
 
 @pytest.mark.slow
