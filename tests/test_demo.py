@@ -1,14 +1,15 @@
-"""`hf-prune demo`: a real model, no account, no Hub; and what its card claims, checked by `hf-prune verify`."""
+"""`hf-prune demo`: a real model, no account, no Hub; its card, and `hf-prune verify` of what that claims."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard, metadata_load
+from huggingface_hub import ModelCard
 
+from hf_prune.choose.blocks import ranges
 from hf_prune.verification.origin import KEPT
-from tests.hub.card import check_card
+from tests.hub import LoopbackHub
 from tests.test_pipeline import generates_alike_with_and_without_cache
 from tests.tool import Outcome, hf_prune_apart
 
@@ -47,19 +48,19 @@ def test_it_removes_the_six_layers_that_win_a_tournament_and_repairs_the_gaps(
 
 
 def test_its_card_is_valid_has_the_figures_of_the_record_and_all_its_pictures(
-    demo: tuple[Outcome, Path],
+    demo: tuple[Outcome, Path], home_hub: LoopbackHub
 ) -> None:
     _, folder = demo
     run = json.loads((folder / "run.json").read_text())
     text = (folder / "model" / "README.md").read_text()
-    assert check_card(text) == ([], [])
-    results = {result.metric_type: result.metric_value for result in ModelCard(text).data.eval_results}
-    result = run["result"]["variant"]
-    assert (
-        results["perplexity"] == next(p for p in run["perplexities"] if p["variant"] == result)["perplexity"]
-    )
-    assert results["accuracy"] == next(c for c in run["choices"] if c["variant"] == result)["accuracy"]
-    assert metadata_load(folder / "model" / "README.md")["base_model"] == run["source"]["repo_id"]
+    card = ModelCard(text)
+    card.validate()  # by the Hub
+    results = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    own = {name: run[name][-1] for name in ("perplexities", "choices")}
+    assert {each["variant"] for each in own.values()} == {run["result"]["variant"]}
+    assert results["perplexity"] == own["perplexities"]["perplexity"]
+    assert results["accuracy"] == own["choices"]["accuracy"]
+    assert card.data.base_model == run["source"]["repo_id"]
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert len(pictures) > 4
     assert [name for name in pictures if not (folder / "model" / name).is_file()] == []
@@ -72,5 +73,6 @@ def test_what_it_claims_holds_in_a_process_of_its_own(demo: tuple[Outcome, Path]
     assert outcome.code == 0, outcome.err
     unchecked = {name for name, claim in claims.items() if claim["holds"] is None}
     assert unchecked == {"accuracy, cut", "speed and memory", "writing"}
-    assert claims[KEPT]["claimed"].startswith("0-12, 19-29, but for ")
+    kept = json.loads((folder / "run.json").read_text())["plan"]["kept"]
+    assert claims[KEPT]["claimed"].startswith(f"{ranges(kept)}, but for ")
     assert claims["perplexity, cut"]["holds"]
