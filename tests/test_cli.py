@@ -1,6 +1,7 @@
 """The command line from outside: its help, what it imports, and which way imports point."""
 
 import ast
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hf_prune.cli import cli
+from hf_prune.help_sections import SECTIONS
 from tests.hub import LoopbackHub
 from tests.tool import hf_prune, hf_prune_apart
 
@@ -87,6 +89,14 @@ def test_the_help_of_the_tool_says_of_each_command_whole_what_it_does(
     commands = hf_prune("--help").out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
     assert {line.split()[0] for line in commands} == cli.commands.keys()
     assert [line for line in commands if line.endswith("...")] == []
+
+
+def test_each_of_many_options_stands_under_a_heading_in_the_order_of_a_run() -> None:
+    text = hf_prune("run", "--help").out
+    headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+    assert headings == list(SECTIONS)  # no "Options" besides
+    assert text.index("What to remove:") < text.index("--ratio") < text.index("How to choose:")
+    assert "\nOptions:\n" in hf_prune("push", "--help").out  # where they are few
 
 
 def test_help_imports_nothing_heavy() -> None:
