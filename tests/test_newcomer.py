@@ -160,7 +160,7 @@ def slow_line() -> list[str]:
     return text.splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_hub_s_own_command_has_the_extension(newcomer: Newcomer) -> None:
     assert newcomer.run("bash", "hf prune --version").split()[-1] == version("hf-prune")
@@ -178,7 +178,7 @@ def test_the_hub_s_own_command_has_the_extension(newcomer: Newcomer) -> None:
     assert other == []  # nothing is left in a cache of what the repository was before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_readme_leads_to_a_published_model(newcomer: Newcomer) -> None:
     newcomer.run("bash", first_lines()[1])
@@ -188,7 +188,7 @@ def test_the_readme_leads_to_a_published_model(newcomer: Newcomer) -> None:
     assert newcomer.hub.files(SMALL).keys() >= {"README.md", "model.safetensors", "hf_prune.json"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_tutorial_leads_from_a_look_to_a_second_version(newcomer: Newcomer, tmp_path: Path) -> None:
     newcomer.hub.repositories.pop(("model", SMALL.lower()), None)

@@ -31,7 +31,7 @@ def done(*command: str, cwd: Path | None = None) -> str:
     return finished.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_wheel_alone_prunes_a_model_to_a_card(tmp_path: Path, tiny_models: Callable[..., Path]) -> None:
     done("uv", "build", "--wheel", "--out-dir", str(tmp_path / "dist"), str(ROOT))

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from tests.hub import LoopbackHub
 from tests.tool import FEW, Finished, finished_push, hf_prune
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # what is quick is in test_pipeline.py
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # what is quick is in test_pipeline.py
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = "tester/tiny-4L"

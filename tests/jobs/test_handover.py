@@ -388,7 +388,9 @@ def run_here(spec: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[
 
     uv finds that this environment has what `--with` asks for: the checkout, by its name and version.
     """
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    # Where uv itself started the tests as a module, it would take its own interpreter for the environment's.
+    left_out = ("HF_", "UV_INTERNAL")
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     here = {"VIRTUAL_ENV": sys.prefix, "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_XET": "1"}
     return subprocess.run(
         spec["command"],
