@@ -54,7 +54,7 @@ def by_one(trained_model, tmp_path_factory):
     "launcher",
     [
         pytest.param(TORCHRUN, id="torchrun", marks=pytest.mark.slow),
-        pytest.param(ACCELERATE, id="accelerate", marks=pytest.mark.slow),
+        pytest.param(ACCELERATE, id="accelerate", marks=pytest.mark.long),
     ],
 )
 def test_two_processes_train_what_one_does(launcher, by_one, trained_model, tmp_path):
@@ -177,7 +177,7 @@ distributed.destroy_process_group()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["lora", "replace"])
 def test_a_model_that_is_shared_out_takes_the_step_of_a_whole_one(method, trained_model, tmp_path):
     """FSDP2 itself, for which gloo is enough; accelerate offers it on GPUs alone."""

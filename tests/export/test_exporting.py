@@ -177,7 +177,7 @@ def test_the_options_are_in_the_command_that_makes_the_run_again(finished):
     assert "--format onnx,onnx-8bit,gguf --max-shard-size 40000" in finished.run["command"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_the_pruned_real_model_writes_the_same_tokens_under_onnxruntime(real_model, tmp_path):
     few = ("--samples", "4", "--eval-samples", "2", "--choice-items", "0", "--seq-len", "64")

@@ -179,7 +179,7 @@ def test_a_card_that_cannot_be_made_leaves_everything_as_it_was(copied: Path) ->
 # Runs of their own
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [
