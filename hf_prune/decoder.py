@@ -28,13 +28,13 @@ from hf_prune.records import IMAGE_ENCODER
 from hf_prune.skeleton import Skeleton, build_skeleton
 from hf_prune.stream import (
     UNLIKE,
+    Dependent,
     Entered,
     Meddled,
     NoteTaker,
     StateShape,
     alike,
-    check_alone,
-    dictionaries,
+    alone,
     strange,
 )
 
@@ -107,15 +107,19 @@ class StreamedDecoder:
 
             def run(batch: int, hidden: Tensor) -> Tensor:
                 arguments, keywords = self._calls[batch][number]
-                filled = dictionaries(keywords)
                 try:
-                    output = module(self._state.own(hidden), *arguments, **keywords)
+                    with alone(keywords):
+                        output = module(self._state.own(hidden), *arguments, **keywords)
+                except Dependent as error:
+                    raise UnsupportedModel(
+                        f"layer {number} of {self.skeleton.config.model_type} {error}; layers that depend "
+                        f"on one another cannot be cut so far"
+                    ) from error
                 except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                     raise UnsupportedModel(
                         f"layer {number} of {self.skeleton.config.model_type} cannot run on hidden states "
                         f"alone: {first_line(error)}"
                     ) from error
-                check_alone(self.skeleton, number, filled, dictionaries(keywords))
                 state = self._state.flat(output[0] if isinstance(output, tuple | list) else output)
                 if state.shape != hidden.shape:
                     raise UnsupportedModel(strange(self.skeleton, f"layer {number} changes their shape"))

@@ -103,9 +103,8 @@ class Skeleton:
     @cached_property
     def partners(self) -> dict[str, tuple[str, ...]]:
         """By the name of a parameter, those that are tied to it."""
-        tied = self.model.all_tied_weights_keys
         groups: dict[str, set[str]] = {}
-        for name, source in tied.items():
+        for name, source in tied_names(self.model).items():
             groups.setdefault(source, {source}).add(name)
         return {name: tuple(sorted(group - {name})) for group in groups.values() for name in group}
 
@@ -223,10 +222,16 @@ def empty_model(known: type[PreTrainedModel], config: PreTrainedConfig) -> PreTr
     return model.eval().requires_grad_(False)
 
 
+def tied_names(model: PreTrainedModel) -> dict[str, str]:
+    """By the name of each parameter that is tied to another, the other's."""
+    return dict(model.all_tied_weights_keys)
+
+
 def _presumed_index(model: PreTrainedModel) -> WeightIndex:
     """The tensors that a checkpoint of this architecture has, as far as its configuration tells."""
     names = {dtype: name for name, dtype in TORCH_DTYPES.items()}
     dtype = model.config.dtype if isinstance(model.config.dtype, torch.dtype) else torch.float32
+    tied = tied_names(model)
     tensors = {
         name: StoredTensor(
             name=name,
@@ -237,7 +242,7 @@ def _presumed_index(model: PreTrainedModel) -> WeightIndex:
             size_bytes=parameter.numel() * dtype.itemsize,
         )
         for name, parameter in model.named_parameters()
-        if name not in model.all_tied_weights_keys
+        if name not in tied
     }
     return WeightIndex(folder=Path(), tensors=tensors, metadata={})
 

@@ -24,7 +24,7 @@ from hf_prune.licence import Terms, terms_of
 from hf_prune.own_code import code_files, refuse_own_tokenizer
 from hf_prune.pickle_conversion import PICKLED_FILE, PICKLED_INDEX, convert_pickle, pickled_files
 from hf_prune.records import Anatomy, Source, fingerprint
-from hf_prune.skeleton import read_config, skeleton_of
+from hf_prune.skeleton import read_config, skeleton_of, tied_names
 from hf_prune.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
 
 CARD = "README.md"  # fetched for the cache: with HF_HUB_OFFLINE it alone tells the licence
@@ -314,7 +314,7 @@ def _convert_pickle(found: Found, target: Path) -> Path:
         hub.download(found.repository, (*_small(found), *pickled_files(folder)))
     skeleton = skeleton_of(read_config(folder, trust_remote_code=trusted), None, trust_remote_code=trusted)
     beside = (folder / "config.json", *companion_files(folder, code=trusted))
-    return convert_pickle(folder, target, beside=beside, tied=skeleton.model.all_tied_weights_keys)
+    return convert_pickle(folder, target, beside=beside, tied=tied_names(skeleton.model))
 
 
 def _weight_names(folder: Path) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ A model is entered with each layer replaced by one that takes notes. Whatever th
 stream goes through the layers in order is a reason to refuse the family.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,10 @@ UNLIKE = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 
 class Entered(Exception):
     """Raised inside the last layer once its arguments are known."""
+
+
+class Dependent(Exception):
+    """Raised where a layer needs more than the stream; the message says what."""
 
 
 class Meddled(Exception):
@@ -78,19 +83,29 @@ class StateShape:
         return state.movedim(2, 0) if self.streams_first else state
 
 
-def dictionaries(keywords: Mapping[str, Any]) -> dict[str, int]:
-    """How much the dictionaries among a layer's arguments hold."""
-    return {name: len(value) for name, value in keywords.items() if isinstance(value, MutableMapping)}
+@contextmanager
+def alone(keywords: Mapping[str, Any]) -> Iterator[None]:
+    """Run a layer so that no later one finds what it leaves in the dictionaries among its arguments.
 
+    A layer may leave keys and values that no layer of this model takes (Gemma 4 without shared layers).
+    One that does take them finds nothing, which is what shows that the layers depend on one another.
 
-def check_alone(skeleton: Skeleton, number: int, before: dict[str, int], after: dict[str, int]) -> None:
-    """A dictionary that a layer puts something into carries keys and values to later layers."""
-    for name, held in after.items():
-        if held > before[name]:
-            raise UnsupportedModel(
-                f"layer {number} of {skeleton.config.model_type} leaves {name} to later layers; layers "
-                f"that depend on one another cannot be cut so far"
-            )
+    Raises:
+        Dependent: the layer looks for what an earlier one left.
+    """
+    shared = {name: value for name, value in keywords.items() if isinstance(value, MutableMapping)}
+    before = {name: set(value) for name, value in shared.items()}
+    try:
+        yield
+    except KeyError as error:
+        for name, value in shared.items():
+            if error.args and error.args[0] not in value:
+                raise Dependent(f"takes {name} of an earlier layer") from error
+        raise
+    finally:
+        for name, value in shared.items():
+            for key in set(value) - before[name]:
+                del value[key]
 
 
 def alike(first: Any, second: Any) -> bool:

@@ -252,6 +252,7 @@ OVERRIDES = {
         "audio_config": {"adapter_input_size": 32, "downsample_hidden_size": 8},
     },
     "dots3_note_text": DOTS3_TEXT,
+    "dory": {"n_input_layers": 2, "n_output_layers": 2},  # the two between them run twice
     "gemma3n_text": {
         "layer_types": [SLIDING, FULL] * 3,
         "num_kv_shared_layers": 2,
@@ -270,6 +271,11 @@ OVERRIDES = {
     "got_ocr2": {"vision_config": {"output_channels": 8}},
     "gpt_neo": {"attention_types": [[["global", "local"], 3]]},
     "granitemoehybrid": {"layer_types": [LINEAR, LINEAR, FULL] * 2},
+    "inkling2_loop_text": {
+        "n_layers_per_attn_res_block": 2,
+        "loop_layer_index_start": 2,
+        "loop_layer_index_end": 4,
+    },
     "inkling2_text": {"n_layers_per_attn_res_block": 2},
     "inkling_text": {"dense_mlp_idx": 2},
     "laguna": {
@@ -277,6 +283,7 @@ OVERRIDES = {
         "num_attention_heads_per_layer": [4, 8, 8, 8, 4, 8],
     },
     "kimi_linear": {**EIGHT, "layer_types": ([LINEAR] * 3 + [FULL]) * 2},
+    "lara_mini": {"layer_types": [LINEAR, SLIDING, LINEAR, FULL, SLIDING] * 2, "num_hidden_layers": 10},
     "lfm2": {"full_attn_idxs": [2, 5]},
     "lfm2_moe": {"layer_types": [CONV, CONV, FULL] * 2, "num_dense_layers": 2},
     "llama4": {"text_config": {"interleave_moe_layer_step": 2}},

@@ -97,6 +97,13 @@ def one_cell(error: Exception) -> str:
     return said.replace("|", "/")
 
 
+def page_version() -> str:
+    """The version of transformers that docs/families.md is of."""
+    found = re.search(r"model type of transformers\s+([\d.]+\d)", TABLE.read_text(encoding="utf-8"))
+    assert found is not None
+    return found[1]
+
+
 def written_table() -> dict[str, str]:
     """The lines of docs/families.md by model type."""
     lines = TABLE.read_text(encoding="utf-8").splitlines()

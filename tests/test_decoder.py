@@ -227,7 +227,7 @@ def test_several_streams_side_by_side_are_one_wide_state(tmp_path):
     ("family", "said"),
     [
         ("glm_moe_dsa", "hands more than hidden states from one layer to the next"),
-        ("gemma3n_text", "leaves shared_kv_states to later layers"),
+        ("gemma3n_text", "layer 4 of gemma3n_text takes shared_kv_states of an earlier layer"),
         ("mllama", "of a text, 4 layers are run"),
         ("prophetnet", "its hidden states are not one for each token"),
     ],

@@ -51,6 +51,11 @@ def test_an_attribute_that_changes_is_found(traits, said):
     assert found(before, [Layer(0, window=None), Layer(1, **traits)]) == [said]
 
 
+def test_what_a_layer_leaves_to_later_ones_is_no_part_of_its_kind():
+    before = [Layer(n, store_full_length_kv=n == 3) for n in range(4)]  # Gemma 4: the last of each type
+    assert found(before, [Layer(n, store_full_length_kv=n == 1) for n in range(2)]) == []
+
+
 def test_another_class_or_width_of_a_part_is_found():
     before = [Layer(n) for n in range(4)]
     wide = Layer(1)

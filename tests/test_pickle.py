@@ -238,7 +238,7 @@ def test_a_missing_file_is_named(tiny_models: TinyModels, tmp_path: Path) -> Non
         converted(pickled, tmp_path / "new")
 
 
-@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants", "ignore:Sparse invariant checks")
 @pytest.mark.parametrize(
     ("content", "said"),
     [

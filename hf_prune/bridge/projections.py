@@ -73,6 +73,11 @@ def width(module: Any) -> int | None:
     return module.nf if isinstance(module, Conv1D) else None
 
 
+def is_transposed(module: nn.Module) -> bool:
+    """Whether a linear projection has its weight as (inputs, outputs): GPT-2's are so."""
+    return isinstance(module, Conv1D)
+
+
 def stored_weight(decoder: StreamedDecoder, layer: int, projection: str) -> str | None:
     """The name on disk of a projection's weight; None where it is not stored as it is used."""
     return decoder.skeleton.stored_name(f"{decoder.skeleton.layer_path}.{layer}.{projection}.weight")
@@ -93,7 +98,7 @@ def as_stored(decoder: StreamedDecoder, layer: int, projection: str, weight: Ten
 
 
 def _is_transposed(decoder: StreamedDecoder, layer: int, projection: str) -> bool:
-    return isinstance(decoder.skeleton.layers[layer].get_submodule(projection), Conv1D)
+    return is_transposed(decoder.skeleton.layers[layer].get_submodule(projection))
 
 
 @contextmanager

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +215,14 @@ def _one_threshold() -> Iterator[None]:
     It moves that limit while it writes where scikit-learn happens to be installed: the same draft would have
     other figures there.
     """
-    candidate_generator: Any = import_module("transformers.generation.candidate_generator")
-    asked, candidate_generator.is_sklearn_available = candidate_generator.is_sklearn_available, lambda: False
+    from transformers.generation import candidate_generator
+
+    module: Any = candidate_generator
+    asked, module.is_sklearn_available = module.is_sklearn_available, lambda: False
     try:
         yield
     finally:
-        candidate_generator.is_sklearn_available = asked
+        module.is_sklearn_available = asked
 
 
 def _seconds(write: Write, prompts: list[torch.Tensor]) -> float:

@@ -286,8 +286,9 @@ def _peak_memory(device: str) -> int:
 def _main() -> None:
     import transformers
 
-    for heavy in ("transformers.modeling_utils", "transformers.generation.utils", "hf_prune.skeleton"):
-        import_module(heavy)  # once, before the forks: it takes seconds
+    # Imported once, before the forks: it takes seconds. transformers loads a class where it is first named.
+    _ = transformers.PreTrainedModel, transformers.GenerationMixin
+    import_module("hf_prune.skeleton")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for found in figures(json.loads(sys.argv[1])):

@@ -43,24 +43,26 @@ def model_runner(model: Any) -> Runner:
     """A model in PyTorch, on the CPU."""
     from transformers import DynamicCache
 
-    numbered = "position_ids" in inspect.signature(model.forward).parameters
+    taken = inspect.signature(model.forward).parameters
+    numbered = "position_ids" in taken
+    # Until transformers 5.23, and in code that models bring: past_key_values.
+    cache_argument = "cache" if "cache" in taken else "past_key_values"
 
     @torch.inference_mode()
     def run(ids: Array, mask: Array, cache: Cache | None) -> tuple[Array, Cache]:
-        before = DynamicCache(config=model.config)
+        held: Any = DynamicCache(config=model.config)
         for layer, start in enumerate(range(0, len(cache or ()), 2)):
             keys, values = (torch.from_numpy(each) for each in (cache or ())[start : start + 2])
-            before.update(keys, values, layer)
+            held.update(keys, values, layer)
         positions = {"position_ids": torch.from_numpy(positions_of(ids, mask))} if numbered else {}
         found = model(
             torch.from_numpy(ids),
             attention_mask=torch.from_numpy(mask),
-            past_key_values=before,
             use_cache=True,
+            **{cache_argument: held},
             **positions,
         )
-        layers = found.past_key_values.layers
-        after = [each.numpy() for layer in layers for each in (layer.keys, layer.values)]
+        after = [each.numpy() for layer in held.layers for each in (layer.keys, layer.values)]
         return found.logits.numpy(), after
 
     return run

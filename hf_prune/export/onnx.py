@@ -18,7 +18,8 @@ from hf_prune.export.comparison import Array, Cache, Runner, positions_of
 
 FILE = "onnx/model.onnx"
 SAMPLE_LENGTH = 6  # tokens; any lengths fit the graph later
-TRACED_CACHE = re.compile(r"(input|output)\.past_key_values\.layers\.(\d+)\.(key|value)s")
+# The cache's argument is called past_key_values until transformers 5.23, and cache since.
+TRACED_CACHE = re.compile(r"(input|output)\.(?:cache|past_key_values)\.layers\.(\d+)\.(key|value)s")
 OTHER_INPUTS = ("input_ids", "attention_mask", "position_ids")
 CACHED_LENGTH = 2  # of the axes of a cached tensor: (batch, heads, tokens, head size)
 

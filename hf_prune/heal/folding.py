@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
+from hf_prune.bridge.projections import is_transposed
 from hf_prune.companions import copy_companions
 from hf_prune.cut import checkpoint_written
 from hf_prune.heal.settings import HEALED
@@ -43,7 +43,7 @@ def fold(skeleton: Skeleton, trained: Mapping[str, Tensor], scale: float = 1.0) 
             projection = name.removesuffix(DOWN)
             stored = skeleton.stored_name(f"{projection}.weight")
             assert stored is not None
-            transposed = isinstance(skeleton.model.get_submodule(projection), Conv1D)
+            transposed = is_transposed(skeleton.model.get_submodule(projection))
             added = value, trained[f"{projection}{UP}"]
             makers[stored] = partial(
                 _merged, skeleton.index.tensors[stored], *added, scale=scale, transposed=transposed

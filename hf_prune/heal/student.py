@@ -11,9 +11,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig
-from transformers.pytorch_utils import Conv1D
 
 from hf_prune.anatomy import describe, torch_dtype
+from hf_prune.bridge.projections import is_transposed, width
 from hf_prune.errors import UnsupportedModel
 from hf_prune.heal.depths import Depths
 from hf_prune.heal.objective import prediction_loss, state_loss, text_loss
@@ -210,7 +210,7 @@ def adapted_projections(skeleton: Skeleton, targets: str) -> list[str]:
         name
         for name, module in skeleton.model.named_modules()
         if name.startswith(inside)
-        and isinstance(module, nn.Linear | Conv1D)
+        and width(module) is not None
         and skeleton.stored_name(f"{name}.weight") is not None
         and (targets == "all" or not _in_attention(name))
     ]
@@ -232,7 +232,7 @@ def _add_adapters(model: Any, skeleton: Skeleton, plan: HealingPlan) -> None:
         lora_alpha=plan.alpha or plan.rank,
         lora_dropout=DROPOUT if plan.objective == "text" else 0.0,
         target_modules=targets,
-        fan_in_fan_out=isinstance(model.get_submodule(targets[0]), Conv1D),
+        fan_in_fan_out=is_transposed(model.get_submodule(targets[0])),
     )
     inject_adapter_in_model(config, model, adapter_name=ADAPTER)
     for _, layer in adapters(model):

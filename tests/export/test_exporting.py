@@ -110,6 +110,7 @@ def test_the_code_that_is_shown_runs_the_graph(published, monkeypatch):
 
 def test_refuses_a_cache_of_more_than_keys_and_values():
     assert optimum_name("output.past_key_values.layers.12.values") == "present.12.value"
+    assert optimum_name("input.cache.layers.12.keys") == "past_key_values.12.key"
     with pytest.raises(UnsupportedModel, match="holds more than keys and values"):
         optimum_name("input.past_key_values.layers.0.conv_states")
 
