@@ -34,7 +34,7 @@ from hf_prune.stream import (
     NoteTaker,
     StateShape,
     alike,
-    alone,
+    in_isolation,
     strange,
 )
 
@@ -108,7 +108,7 @@ class StreamedDecoder:
             def run(batch: int, hidden: Tensor) -> Tensor:
                 arguments, keywords = self._calls[batch][number]
                 try:
-                    with alone(keywords):
+                    with in_isolation(keywords):
                         output = module(self._state.own(hidden), *arguments, **keywords)
                 except Dependent as error:
                     raise UnsupportedModel(

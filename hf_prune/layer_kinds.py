@@ -20,7 +20,7 @@ PLAIN = (bool, int, float, str, type(None))
 ABSENT = object()
 STOCHASTIC_DEPTH = "drop_path"  # drops layers, the deeper the likelier, in training alone
 # Whether a layer leaves keys and values for later ones; `stream` refuses models whose layers take them.
-LEAVES = ("store_full_length_kv",)
+STORES_FOR_LATER = ("store_full_length_kv",)
 NUMBERS = ("layer_idx", "layer_id", "layer_number", "layer_index")  # some layers hold two of a cache's
 
 
@@ -83,8 +83,8 @@ def _kind(layer: nn.Module) -> dict[Trait, Any]:
             continue
         kind[path, "class"] = type(module).__name__
         for attribute, value in vars(module).items():
-            passing = attribute.startswith("_") or attribute == "training" or attribute in LEAVES
-            if not passing and _plain(value):
+            ignored = attribute.startswith("_") or attribute in ("training", *STORES_FOR_LATER)
+            if not ignored and _plain(value):
                 kind[path, attribute] = value
         for name, parameter in module._parameters.items():
             kind[path, name] = None if parameter is None else tuple(parameter.shape)

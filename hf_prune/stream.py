@@ -84,7 +84,7 @@ class StateShape:
 
 
 @contextmanager
-def alone(keywords: Mapping[str, Any]) -> Iterator[None]:
+def in_isolation(keywords: Mapping[str, Any]) -> Iterator[None]:
     """Run a layer so that no later one finds what it leaves in the dictionaries among its arguments.
 
     A layer may leave keys and values that no layer of this model takes (Gemma 4 without shared layers).
@@ -99,7 +99,7 @@ def alone(keywords: Mapping[str, Any]) -> Iterator[None]:
         yield
     except KeyError as error:
         for name, value in shared.items():
-            if error.args and error.args[0] not in value:
+            if not before[name] and error.args and error.args[0] not in value:
                 raise Dependent(f"takes {name} of an earlier layer") from error
         raise
     finally:
