@@ -53,6 +53,13 @@ def test_all_that_is_named_has_an_oldest_version(requirement: Requirement) -> No
     assert {each.operator for each in requirement.specifier} & {">=", "=="}
 
 
+def test_users_are_told_which_transformers_it_runs_with() -> None:
+    [requirement] = [each for each in named(CONTENT) if each.name == "transformers"]
+    page = (ROOT / "docs" / "installing.md").read_text()
+    allowed = [minor for minor in range(100) if requirement.specifier.contains(f"5.{minor}.0")]
+    assert f"transformers {' and '.join(f'5.{minor}' for minor in allowed)}." in page
+
+
 def test_no_pin_names_where_it_comes_from() -> None:
     assert [pin.name for pin in PINS if pin.url] == []
     assert not {"index", "index-url", "extra-index-url", "find-links", "sources"} & set(CONTENT["tool"]["uv"])
