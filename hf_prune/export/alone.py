@@ -16,6 +16,7 @@ import numpy as np
 
 from hf_prune.disk import sha256_of
 from hf_prune.errors import first_line
+from hf_prune.export.divergence import Array
 from hf_prune.export.formats import GGUF, ONNX, ONNX_8BIT
 from hf_prune.records import Check, Export, ExportTrial
 
@@ -63,7 +64,7 @@ def _judged(form: str, target: Path, written: Written) -> ExportTrial:
     return ExportTrial(export=export, reason=None)
 
 
-def _onnx(checkpoint: Path, target: Path, windows: np.ndarray, trust_remote_code: bool) -> Written:
+def _onnx(checkpoint: Path, target: Path, windows: Array, trust_remote_code: bool) -> Written:
     from hf_prune.export.comparison import compare, load_in_float32, model_runner
     from hf_prune.export.onnx import FILE, graph_runner, write_onnx
 
@@ -76,7 +77,7 @@ def _onnx(checkpoint: Path, target: Path, windows: np.ndarray, trust_remote_code
     return FILE, checks, divergence, ("transformers", "torch", "onnxscript", "onnxruntime")
 
 
-def _eight_bit(graph: Path, target: Path, windows: np.ndarray, trust_remote_code: bool) -> Written:
+def _eight_bit(graph: Path, target: Path, windows: Array, trust_remote_code: bool) -> Written:
     from hf_prune.export.eight_bit import FILE, compare_quantized, write_eight_bit
     from hf_prune.export.onnx import FILE as WHOLE
     from hf_prune.export.onnx import graph_runner
@@ -88,7 +89,7 @@ def _eight_bit(graph: Path, target: Path, windows: np.ndarray, trust_remote_code
     return FILE, (check,), divergence, ("onnxruntime",)
 
 
-def _gguf(checkpoint: Path, target: Path, windows: np.ndarray, trust_remote_code: bool) -> Written:
+def _gguf(checkpoint: Path, target: Path, windows: Array, trust_remote_code: bool) -> Written:
     from hf_prune.export.comparison import compare, load_in_float32, model_runner
     from hf_prune.export.gguf import FILE, check_tokens, read_back, write_gguf
 
@@ -98,7 +99,7 @@ def _gguf(checkpoint: Path, target: Path, windows: np.ndarray, trust_remote_code
     return FILE, (*checks, check_tokens(target / FILE, checkpoint)), divergence, ("gguf", "transformers")
 
 
-WRITERS: Mapping[str, Callable[[Path, Path, np.ndarray, bool], Written]] = {
+WRITERS: Mapping[str, Callable[[Path, Path, Array, bool], Written]] = {
     ONNX: _onnx,
     ONNX_8BIT: _eight_bit,
     GGUF: _gguf,

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_prune.export.divergence import mean_divergence
+from hf_prune.export.divergence import Array, mean_divergence
 from hf_prune.records import Check
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Cache = Sequence[Array]  # the keys and values of each layer in turn, (batch, heads, tokens, head size)
 # The logits of some tokens, and the cache after them: of ids (batch, tokens), a mask over the cached and the
 # new tokens (batch, all tokens), and the cache before them, None where there is none.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_prune.export.comparison import Array, Runner
-from hf_prune.export.divergence import mean_divergence
+from hf_prune.export.comparison import Runner
+from hf_prune.export.divergence import Array, mean_divergence
 from hf_prune.records import Check
 
 FILE = "onnx/model_quantized.onnx"  # transformers.js looks for it under dtype "q8"

@@ -14,7 +14,7 @@ import gguf
 import torch
 
 from hf_prune.errors import UnsupportedModel
-from hf_prune.export.comparison import Array
+from hf_prune.export.divergence import Array
 from hf_prune.records import Check
 from hf_prune.weights import StoredTensor, WeightIndex, read_index
 

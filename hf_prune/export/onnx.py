@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from hf_prune.errors import UnsupportedModel
-from hf_prune.export.comparison import Array, Cache, Runner, positions_of
+from hf_prune.export.comparison import Cache, Runner, positions_of
+from hf_prune.export.divergence import Array
 
 FILE = "onnx/model.onnx"
 SAMPLE_LENGTH = 6  # tokens; any lengths fit the graph later
