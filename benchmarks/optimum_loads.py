@@ -94,7 +94,15 @@ def main() -> None:
     if not python.is_file():
         uv = [sys.executable, "-m", "uv"]
         subprocess.run([*uv, "venv", str(options.environment)], check=True)
-        subprocess.run([*uv, "pip", "install", "--python", str(python), *PACKAGES], check=True)
+        install = [
+            *uv,
+            "pip",
+            "install",
+            "--no-config",
+            "--python",
+            str(python),
+        ]  # not the pins of this checkout
+        subprocess.run([*install, *PACKAGES], check=True)
     asked = batches(options.model)
     expected = under_torch(options.model, asked)
     for path in sorted(options.model.glob("onnx/*.onnx")):

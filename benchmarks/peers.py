@@ -181,7 +181,7 @@ def interpreter(peer: Peer) -> list[str]:
     if peer.requirement is None:
         return [sys.executable]
     found = os.environ.get("UV") or shutil.which("uv")
-    options = f"run --isolated --no-project --python 3.11 --with {peer.requirement} python"
+    options = f"run --isolated --no-project --no-config --python 3.11 --with {peer.requirement} python"
     return [*([found] if found else [sys.executable, "-m", "uv"]), *options.split()]
 
 

@@ -1,6 +1,6 @@
 """Whether transformers 4.57 reads a cut as transformers 5 does.
 
-    uv venv /tmp/tf4 && uv pip install --python /tmp/tf4/bin/python "transformers==4.57.*" torch
+    uv venv /tmp/tf4 && uv pip install --no-config --python /tmp/tf4/bin/python "transformers==4.57.*" torch
     python benchmarks/transformers4.py --python /tmp/tf4/bin/python
 
 Tiny random models with the settings of real ones, saved by transformers 4.57 and with config.json in the

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hf_prune"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_OTHERS = {  # options of pip, uv, lm_eval and pytest
-    *("--upgrade", "--no-deps", "--python", "--from"),
+    *("--upgrade", "--no-deps", "--no-config", "--python", "--from"),
     *("--model", "--model_args"),
     "--update-golden",
 }

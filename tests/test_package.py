@@ -41,7 +41,7 @@ def test_the_wheel_alone_prunes_a_model_to_a_card(tmp_path: Path, tiny_models: C
     assert [name for name in names if name.startswith("tests/")] == []
     empty = tmp_path / "empty"
     done("uv", "venv", "--python", sys.executable, str(empty))
-    done("uv", "pip", "install", "--python", str(empty), str(wheel))
+    done("uv", "pip", "install", "--no-config", "--python", str(empty), str(wheel))  # users have no pins
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     command = (str(empty / "bin" / "hf-prune"), "run", str(tiny_models("llama")), "--drop-layers", "2", *FEW)

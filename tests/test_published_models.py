@@ -217,7 +217,8 @@ def optimum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = tmp_path_factory.mktemp("optimum") / "environment"
     python = str(place / "bin" / "python")
     subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(place)], check=True)
-    subprocess.run(["uv", "pip", "install", "-q", "--python", python, *OPTIMUM], check=True)
+    # Without the pins of this checkout.
+    subprocess.run(["uv", "pip", "install", "-q", "--no-config", "--python", python, *OPTIMUM], check=True)
     yield python
     shutil.rmtree(place)
 
