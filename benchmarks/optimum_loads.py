@@ -94,14 +94,8 @@ def main() -> None:
     if not python.is_file():
         uv = [sys.executable, "-m", "uv"]
         subprocess.run([*uv, "venv", str(options.environment)], check=True)
-        install = [
-            *uv,
-            "pip",
-            "install",
-            "--no-config",
-            "--python",
-            str(python),
-        ]  # not the pins of this checkout
+        # Without the pins of this checkout: optimum wants an older transformers.
+        install = [*uv, "pip", "install", "--no-config", "--python", str(python)]
         subprocess.run([*install, *PACKAGES], check=True)
     asked = batches(options.model)
     expected = under_torch(options.model, asked)
