@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from hf_prune import calibration
-from hf_prune.bridge.forms import FORMS
-from hf_prune.bridge.gaps import fit_bridges
-from hf_prune.bridge.scale import fit_scale
-from hf_prune.choose.blocks import all_but, blocks_of
-from hf_prune.decoder import open_decoder
-from hf_prune.demo import demo_model
-from hf_prune.gguf_conversion import convert_gguf
-from hf_prune.measure.ablation import Cut, try_cuts
-from hf_prune.progress import silent
-from hf_prune.recipe import parse_layers
+from hf_prune.machine.progress import silent
+from hf_prune.model.decoder import open_decoder
+from hf_prune.recipe.recipe import parse_layers
+from hf_prune.records.blocks import all_but, blocks_of
+from hf_prune.stages.bridge.forms import FORMS
+from hf_prune.stages.bridge.gaps import fit_bridges
+from hf_prune.stages.bridge.scale import fit_scale
+from hf_prune.stages.measure.ablation import Cut, try_cuts
+from hf_prune.stages.source.demo import demo_model
+from hf_prune.stages.source.gguf import convert_gguf
+from hf_prune.stages.texts import text as calibration
 
 
 def main() -> None:

@@ -38,9 +38,9 @@ def kept_of(layers: int) -> tuple[int, ...]:
 
 def cut_here(source: Path, target: Path) -> None:
     """Cut in this process; print the seconds and the peak memory before and after, as JSON."""
-    from hf_prune.cut import write_checkpoint
-    from hf_prune.progress import silent
-    from hf_prune.skeleton import build_skeleton
+    from hf_prune.machine.progress import silent
+    from hf_prune.model.skeleton import build_skeleton
+    from hf_prune.stages.cut.checkpoint import write_checkpoint
 
     kept = kept_of(json.loads((source / "config.json").read_text())["num_hidden_layers"])
     build_skeleton(source)  # the architecture's module loads on first use

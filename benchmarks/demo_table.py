@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from hf_prune.card import size
 from hf_prune.records import from_data
-from hf_prune.report import Run
+from hf_prune.stages.card.card import size
+from hf_prune.stages.run import Run
 
 NAMES = {"dense": "original", "cut": "6 layers cut", "bridged": "cut and bridged"}
 

@@ -29,10 +29,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_prune import calibration
-from hf_prune.decoder import open_decoder
-from hf_prune.evaluate.perplexity import perplexity
-from hf_prune.progress import silent
+from hf_prune.machine.progress import silent
+from hf_prune.model.decoder import open_decoder
+from hf_prune.stages.evaluate.perplexity import perplexity
+from hf_prune.stages.texts import text as calibration
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WINDOWS, LENGTH = 16, 512

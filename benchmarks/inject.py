@@ -19,10 +19,10 @@ import torch
 from contest import Bench, common_arguments, open_bench, print_row, pruned
 from transformers import AutoTokenizer
 
-from hf_prune import calibration
-from hf_prune.decoder import open_decoder
-from hf_prune.evaluate.perplexity import perplexity
-from hf_prune.progress import silent
+from hf_prune.machine.progress import silent
+from hf_prune.model.decoder import open_decoder
+from hf_prune.stages.evaluate.perplexity import perplexity
+from hf_prune.stages.texts import text as calibration
 
 LENGTH, HELDOUT_WINDOWS = 512, 32
 CHARACTERS_A_TOKEN = 5  # more than there are: every token that is asked for is there

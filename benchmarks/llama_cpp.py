@@ -18,11 +18,11 @@ from pathlib import Path
 
 from gguf import GGUFReader
 
-from hf_prune.cut import write_checkpoint
-from hf_prune.demo import demo_model
-from hf_prune.gguf_conversion import convert_gguf
-from hf_prune.progress import silent
-from hf_prune.weights import read_index
+from hf_prune.machine.progress import silent
+from hf_prune.model.weights import read_index
+from hf_prune.stages.cut.checkpoint import write_checkpoint
+from hf_prune.stages.source.demo import demo_model
+from hf_prune.stages.source.gguf import convert_gguf
 
 KEPT = (*range(13), *range(19, 30))
 

@@ -22,17 +22,17 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from hf_prune.choose.blocks import all_but
-from hf_prune.choose.tournament import Removed
-from hf_prune.demo import demo_model
-from hf_prune.gguf_conversion import convert_gguf
-from hf_prune.measure.ablation import Cut, try_cuts
-from hf_prune.measure.scores import Scores
-from hf_prune.measure.similarity import measure
-from hf_prune.original import Original, locate, open_original
-from hf_prune.progress import Reporter, silent
-from hf_prune.recipe import METHODS, Recipe
-from hf_prune.selection import Selection
+from hf_prune.machine.progress import Reporter, silent
+from hf_prune.recipe.recipe import METHODS, Recipe
+from hf_prune.records.blocks import all_but
+from hf_prune.stages.choose.selection import Selection
+from hf_prune.stages.choose.tournament import Removed
+from hf_prune.stages.measure.ablation import Cut, try_cuts
+from hf_prune.stages.measure.measurements import Scores
+from hf_prune.stages.measure.similarity import measure
+from hf_prune.stages.original import Original, locate, open_original
+from hf_prune.stages.source.demo import demo_model
+from hf_prune.stages.source.gguf import convert_gguf
 
 BATCH = 4  # sequences of 512 tokens: what the pass takes at once
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hf_prune.recipe import parse_quantity
+from hf_prune.recipe.recipe import parse_quantity
 
 SEQUENCES, LENGTH = 4, 512
 CONTROL_GROUP = Path("/sys/fs/cgroup/memory/hf-prune-benchmark")
@@ -87,12 +87,12 @@ def limit_memory(limit: int) -> str:
 def measure_here(folder: Path, limit: int | None) -> None:
     """Measure the model in `folder` and print this process's peak memory before and after, as JSON."""
     enforced = limit_memory(limit) if limit else "none"
-    from hf_prune.activations import ActivationMemory
-    from hf_prune.anatomy import describe
-    from hf_prune.calibration import Text, windows_of
-    from hf_prune.decoder import open_decoder
-    from hf_prune.measure.similarity import measure
-    from hf_prune.progress import silent
+    from hf_prune.machine.progress import silent
+    from hf_prune.model.activations import ActivationMemory
+    from hf_prune.model.anatomy import describe
+    from hf_prune.model.decoder import open_decoder
+    from hf_prune.stages.measure.similarity import measure
+    from hf_prune.stages.texts.text import Text, windows_of
 
     ids = torch.randint(32000, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(0))
     decoder = open_decoder(folder, torch.device("cpu"))

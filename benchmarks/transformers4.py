@@ -125,8 +125,8 @@ def main() -> None:
 
 def compare(folder: Path, python: str) -> None:
     """Print how far the two versions are apart on each model before and after the cut."""
-    from hf_prune.cut import write_checkpoint
-    from hf_prune.progress import silent
+    from hf_prune.machine.progress import silent
+    from hf_prune.stages.cut.checkpoint import write_checkpoint
 
     run(python, "--make", str(folder))
     make_model(folder_of(folder, OF_VERSION_5), "llama", {"rope_parameters": ROPE_OF_VERSION_5})

@@ -7,19 +7,19 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Analysis": "hf_prune.report",
-    "Evaluation": "hf_prune.report",
+    "Analysis": "hf_prune.stages.run",
+    "Evaluation": "hf_prune.stages.run",
     "HfPruneError": "hf_prune.errors",
-    "Publication": "hf_prune.recipe",
-    "Recipe": "hf_prune.recipe",
-    "Reporter": "hf_prune.progress",
-    "Run": "hf_prune.report",
-    "Verification": "hf_prune.verification.claims",
-    "analyze": "hf_prune.analysis",
-    "estimate_run": "hf_prune.dry_run",
-    "evaluate_model": "hf_prune.evaluation",
-    "prune": "hf_prune.pipeline",
-    "verify": "hf_prune.verification.stage",
+    "Publication": "hf_prune.recipe.recipe",
+    "Recipe": "hf_prune.recipe.recipe",
+    "Reporter": "hf_prune.machine.progress",
+    "Run": "hf_prune.stages.run",
+    "Verification": "hf_prune.commands.verify.claims",
+    "analyze": "hf_prune.commands.analyze",
+    "estimate_run": "hf_prune.commands.dry_run",
+    "evaluate_model": "hf_prune.commands.evaluate",
+    "prune": "hf_prune.commands.prune",
+    "verify": "hf_prune.commands.verify.verify",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """`python -m hf_prune` is `hf-prune`."""
 
-from hf_prune.cli import main
+from hf_prune.cli.main import main
 
 main()

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.hub import JobEnd, LoopbackHub
+from tests.loopback import JobEnd, LoopbackHub
 
 # Many tests start the tool in a process of its own: where the libraries are compiled anew it takes long.
 sys.dont_write_bytecode = False
@@ -34,8 +34,8 @@ os.environ.update(
 import pytest
 import torch
 
-from tests.encoders import build_tiny_encoder
-from tests.models import build_tiny_model, silence_layers, train_tiny_model
+from tests.support.encoders import build_tiny_encoder
+from tests.support.models import build_tiny_model, silence_layers, train_tiny_model
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -148,8 +148,8 @@ def trained_model(tiny_models: Callable[..., Path], tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def real_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct in transformers' form, converted from its package; takes half a minute."""
-    from hf_prune.demo import demo_model
-    from hf_prune.gguf_conversion import convert_gguf
+    from hf_prune.stages.source.demo import demo_model
+    from hf_prune.stages.source.gguf import convert_gguf
 
     folder, gguf_file = demo_model()
     return convert_gguf(folder, gguf_file, tmp_path_factory.mktemp("real") / "SmolLM2-135M-Instruct")

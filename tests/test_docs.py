@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_prune.card import render_card
-from hf_prune.choose.criteria import CRITERIA
-from hf_prune.cli import cli
-from hf_prune.presentation import check_template
-from hf_prune.recipe_files import parse_recipe_file
+from hf_prune.cli.main import cli
+from hf_prune.recipe.files import parse_recipe_file
 from hf_prune.records import Healing, HealingPlan, Presentation
-from hf_prune.report import Analysis, Evaluation, Run
-from tests.plain import plain_logits
-from tests.sample_run import sample_run
+from hf_prune.stages.card.card import render_card
+from hf_prune.stages.card.own_words import check_template
+from hf_prune.stages.choose.criteria import CRITERIA
+from hf_prune.stages.run import Analysis, Evaluation, Run
+from tests.support.checkout import ROOT
+from tests.support.plain import plain_logits
+from tests.support.sample_run import sample_run
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hf_prune"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_OTHERS = {  # options of pip, uv, lm_eval and pytest

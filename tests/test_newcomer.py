@@ -24,11 +24,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.github import GitHub
-from tests.hub import LoopbackHub
-from tests.tool import bytes_of
+from tests.loopback import LoopbackHub
+from tests.support.checkout import ROOT
+from tests.support.github import GitHub
+from tests.support.tool import bytes_of
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hf_prune"
 README, TUTORIAL, INSTALLING = ROOT / "README.md", ROOT / "docs/tutorial.md", ROOT / "docs/installing.md"
 REPOSITORY = "OWNER/hf-prune"
@@ -61,7 +61,7 @@ def test_the_repository_has_no_file_that_hf_would_take_for_the_whole_extension()
 def test_the_package_has_the_command_and_the_line_that_hf_looks_for() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     project = tomllib.loads(text)["project"]
-    assert project["scripts"] == {"hf-prune": "hf_prune.cli:main"}
+    assert project["scripts"] == {"hf-prune": "hf_prune.cli.main:main"}
     first = next(line.strip() for line in text.splitlines() if line.strip().startswith("description"))
     assert first.partition("=")[2].strip().strip("\"'") == project["description"]
 
@@ -144,7 +144,9 @@ def first_lines() -> tuple[str, str]:
 
 def arc_easy() -> dict[str, bytes]:
     """The files of a data set of sixteen questions, where the harness looks for ARC-easy."""
-    items = [json.loads(line) for line in (ROOT / "tests/tasks/own_choices.jsonl").read_text().splitlines()]
+    items = [
+        json.loads(line) for line in (ROOT / "tests/support/tasks/own_choices.jsonl").read_text().splitlines()
+    ]
     table = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(items), table)
     files = {f"ARC-Easy/{split}-00000-of-00001.parquet": table.getvalue() for split in SPLITS}

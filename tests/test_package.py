@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.tool import FEW
+from tests.support.checkout import ROOT
+from tests.support.tool import FEW
 
-ROOT = Path(__file__).parent.parent
 NEEDED = (
-    "hf_prune/cli.py",
-    "hf_prune/recipes/gromov.yaml",
+    "hf_prune/cli/main.py",
+    "hf_prune/recipe/papers/gromov.yaml",
     "hf_prune/templates/model_card.md.j2",
-    "hf_prune/texts/c4_calibration.jsonl.gz",
-    "hf_prune/texts/c4_heldout.jsonl.gz",
-    "hf_prune/texts/letters_heldout.jsonl.gz",
+    "hf_prune/stages/texts/built_in/c4_calibration.jsonl.gz",
+    "hf_prune/stages/texts/built_in/c4_heldout.jsonl.gz",
+    "hf_prune/stages/texts/built_in/letters_heldout.jsonl.gz",
 )
 
 

@@ -12,7 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+from tests.support.checkout import ROOT
+
 SCRIPT = ROOT / ".ci" / "versions.py"
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 CONTENT: dict[str, Any] = tomllib.loads(PYPROJECT)
@@ -105,7 +106,7 @@ def test_a_command_runs_in_a_copy_with_the_oldest_versions_asked_for() -> None:
         "import os, pathlib, tomllib\n"
         "content = tomllib.loads(pathlib.Path('pyproject.toml').read_text())\n"
         "print(pathlib.Path.cwd(), os.environ['UV_RESOLUTION'], content['tool']['uv']"
-        "['constraint-dependencies'], pathlib.Path('hf_prune/cli.py').is_file())\n"
+        "['constraint-dependencies'], pathlib.Path('hf_prune/cli/main.py').is_file())\n"
         "raise SystemExit(7)"
     )
     command = [sys.executable, str(SCRIPT), "lowest", sys.executable, "-c", told]

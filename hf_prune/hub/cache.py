@@ -9,8 +9,8 @@ from pathlib import Path
 from huggingface_hub import cached_assets_path, constants
 from huggingface_hub.file_download import repo_folder_name
 
-from hf_prune.disk import write_whole
 from hf_prune.errors import DiskFull, HfPruneError, UnusableCache
+from hf_prune.machine.disk import write_whole
 
 ELSEWHERE = "set HF_HOME to a folder on another disk"
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -11,9 +11,9 @@ from typing import Any
 from huggingface_hub import HfApi, WebhookInfo, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
+from hf_prune.commands.jobs.spec import PUBLISHES, Job, JobSpec, Machine, Schedule, per_hour
 from hf_prune.errors import AccessDenied
 from hf_prune.hub.plain_errors import plain_hub_errors
-from hf_prune.jobs.spec import PUBLISHES, Job, JobSpec, Machine, Schedule, per_hour
 
 SERVICE = "Hugging Face Jobs"
 NO_CREDIT = 402

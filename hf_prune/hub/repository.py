@@ -17,12 +17,12 @@ from huggingface_hub import (
 from huggingface_hub.errors import CachedRepoTreeNotFoundError, NotASafetensorsRepoError
 from huggingface_hub.file_download import repo_folder_name
 
-from hf_prune.disk import check_room
 from hf_prune.errors import NoSafetensors
 from hf_prune.hub.cache import ELSEWHERE, plain_cache_errors, remember_commit
 from hf_prune.hub.plain_errors import plain_hub_errors
 from hf_prune.hub.waiting import patiently
-from hf_prune.weights import StoredTensor, WeightIndex, read_index
+from hf_prune.machine.disk import check_room
+from hf_prune.model.weights import StoredTensor, WeightIndex, read_index
 
 CARD = "README.md"
 TERMS_OF_GATE = "extra_gated_"  # what fields of a card begin with that say what is asked at its gate

@@ -5,8 +5,6 @@ numbered from 0 and blocks are half-open. The run folder is a list of these reco
 and other programs read the same thing.
 """
 
-from hf_prune.records.around import Citation, Environment, Estimate, Presentation, Published
-from hf_prune.records.before import PreviousVersion
 from hf_prune.records.chosen import (
     Block,
     BlockDistance,
@@ -17,6 +15,7 @@ from hf_prune.records.chosen import (
     Tournament,
     Trial,
 )
+from hf_prune.records.context import Citation, Environment, Estimate, Presentation, Published
 from hf_prune.records.evaluated import (
     Agreement,
     Answer,
@@ -46,6 +45,7 @@ from hf_prune.records.model import (
     Source,
     WeightFile,
 )
+from hf_prune.records.previous import PreviousVersion
 from hf_prune.records.repaired import (
     Bridge,
     BridgeAgreement,

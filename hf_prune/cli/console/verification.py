@@ -1,0 +1,44 @@
+"""What `hf-prune verify` found of each claim."""
+
+import json
+from dataclasses import asdict
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from hf_prune.cli.console.terminal import print_table, tell
+from hf_prune.commands.verify.claims import Claim, Verification, shown
+
+WIDEST_CELL = 36  # characters; --json has all
+
+
+def show_verification(verification: Verification, *, as_json: bool) -> None:
+    """What was found of every claim: one JSON object, or a table and whether all hold."""
+    if as_json:
+        found = asdict(verification) | {"holds": not verification.failed}
+        click.echo(json.dumps(found, sort_keys=True))
+        return
+    table = Table(title=f"{verification.name}: what is claimed, and what was found")
+    for column in ("claim", "claimed", "found", "tolerance", "holds"):
+        table.add_column(column, overflow="fold")
+    for claim in verification.claims:
+        table.add_row(*map(escape, _claim_row(claim)))
+    print_table(table)
+    for claim in verification.unchecked:
+        tell(f"not checked: {claim.name}: {claim.detail}")
+    for claim in verification.failed[1:]:
+        tell(f"does not hold: {claim}")
+    tell(verification.verdict)
+    click.echo("does not hold" if verification.failed else "holds")
+
+
+def _claim_row(claim: Claim) -> tuple[str, str, str, str, str]:
+    verdict = {True: "yes", False: "NO", None: "not checked"}[claim.holds]
+    found = "" if claim.measured is None else _cell(shown(claim.measured))
+    tolerance = "" if claim.holds is None else claim.tolerance or "exact"
+    return claim.name, _cell(shown(claim.claimed)), found, tolerance, verdict
+
+
+def _cell(text: str) -> str:
+    return text if len(text) <= WIDEST_CELL else f"{text[: WIDEST_CELL - 1]}…"

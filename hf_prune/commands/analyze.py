@@ -1,0 +1,115 @@
+"""`hf-prune analyze`: everything that can be said of a model's layers without removing any."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hf_prune import hub
+from hf_prune.errors import RecipeError
+from hf_prune.machine.disk import write_whole
+from hf_prune.machine.environment import describe_environment
+from hf_prune.machine.processes import join
+from hf_prune.machine.progress import Reporter
+from hf_prune.recipe.recipe import Recipe, analysis_command_line
+from hf_prune.records import DECODER, Similarity, fingerprint, to_json
+from hf_prune.records.blocks import best_blocks
+from hf_prune.stages.card import plots
+from hf_prune.stages.choose.criteria import cornerstones
+from hf_prune.stages.measure.measurements import Scores, measured_together, with_scores
+from hf_prune.stages.original import Original, locate, open_original, without_folders
+from hf_prune.stages.run import SCHEMA_VERSION, Analysis
+from hf_prune.stages.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysed:
+    """What an analysis leaves behind."""
+
+    analysis: Analysis
+    folder: Path
+
+
+def analyze(
+    recipe: Recipe,
+    output: Path | None = None,
+    *,
+    permutations: int = 0,
+    max_memory: int | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> Analysed | None:
+    """Measure how much each layer of a model does, and write it down with pictures.
+
+    Args:
+        recipe: the model and the text; what it says of cutting is not looked at.
+        output: the folder for similarity.json, analysis.json and plots/; None: one named after the model.
+        permutations: how often Shapley sampling shuffles the layers; 0: no Shapley values.
+        max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
+            is free.
+        fresh: replace what an earlier analysis left in `output`.
+        reporter: is told what happens.
+
+    Returns:
+        What was found; None in the processes that torchrun started to help.
+
+    Raises:
+        HfPruneError: whatever went wrong, in one line.
+    """
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    reporter = reporter or Reporter()
+    located = locate(replace(recipe, heal="none"), reporter)
+    if permutations and located.anatomy.kind != DECODER:
+        raise RecipeError("--shapley needs a loss, which encoders do not have here: leave it out")
+    ranks = join(located.device)
+    folder = RunFolder(output or Path(f"{located.found.name}-analysis"))
+    if ranks.leads:
+        folder.claim(fingerprint(recipe, permutations), fresh=fresh)
+    original = open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
+    if ranks.count > 1:
+        measured_together(original, hub.kept_scores(), ranks, reporter)
+    if not ranks.leads:
+        return None
+    similarity = _measure(original, permutations, reporter)
+    shown = without_folders(recipe)
+    analysis = Analysis(
+        schema_version=SCHEMA_VERSION,
+        command=analysis_command_line(shown, permutations),
+        recipe=shown,
+        environment=describe_environment(located.device),
+        source=replace(original.source, model=shown.model, folder=Path(shown.model).name),
+        dense=original.dense,
+        similarity=similarity,
+        best_blocks=best_blocks(similarity.angular_last_token),
+        cornerstones=cornerstones(similarity) if similarity.scores("loss") else (),
+        started=started,
+        seconds=round(time.monotonic() - began, 1),
+    )
+    _write(analysis, folder)
+    return Analysed(analysis=analysis, folder=folder.path)
+
+
+def _measure(original: Original, permutations: int, reporter: Reporter) -> Similarity:
+    scores = Scores(original, hub.kept_scores(), reporter)
+    similarity = scores.similarity()
+    decodes = original.dense.kind == DECODER
+    for criterion in ("taylor", "loss", *(("shapley",) if permutations else ())) if decodes else ():
+        similarity = with_scores(similarity, scores.of_layers(criterion, permutations=permutations))
+    return similarity
+
+
+def _write(analysis: Analysis, folder: RunFolder) -> None:
+    similarity = analysis.similarity
+    write_whole(folder.path / "similarity.json", to_json(similarity))
+    write_whole(folder.path / "analysis.json", to_json(analysis))
+    pictures = {
+        "similarity": plots.similarity_heatmap(similarity, None),
+        "block_sizes": plots.best_distance_per_block_size(similarity, None),
+        "layer_scores": plots.layer_scores(similarity, None),
+    }
+    if similarity.scores("loss") is not None:
+        pictures["drop_effects"] = plots.drop_effects(similarity, None)
+    for name, picture in pictures.items():
+        write_whole(folder.path / "plots" / f"{name}.png", picture)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)

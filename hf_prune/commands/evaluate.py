@@ -1,0 +1,185 @@
+"""`hf-prune eval`: any model measured as the card of a result measures, alone or beside another."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+from hf_prune.errors import RecipeError, UnsupportedModel
+from hf_prune.machine.disk import write_whole
+from hf_prune.machine.environment import describe_environment
+from hf_prune.machine.processes import ALONE
+from hf_prune.machine.progress import Reporter
+from hf_prune.model import anatomy
+from hf_prune.recipe import gates
+from hf_prune.recipe.recipe import Recipe, evaluation_command_line
+from hf_prune.records import (
+    DECODER,
+    Anatomy,
+    Choices,
+    Perplexity,
+    Source,
+    Speed,
+    TaskScore,
+    Writing,
+    fingerprint,
+    to_json,
+)
+from hf_prune.stages.evaluate.stage import DENSE, Evaluated, ask_tasks, evaluate
+from hf_prune.stages.evaluate.tasks import folder_digest
+from hf_prune.stages.original import Located, Original, locate, open_original, shown_name, without_folders
+from hf_prune.stages.run import SCHEMA_VERSION, Evaluation
+from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.source import find as source
+from hf_prune.stages.work import Work
+
+MODEL, BASELINE = "model", "baseline"  # the variants
+
+OfVariant = TypeVar("OfVariant", Perplexity, Choices, Speed, TaskScore, Writing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedModel:
+    """What an evaluation leaves behind."""
+
+    evaluation: Evaluation
+    folder: Path
+    refused: tuple[str, ...]  # in what the model is worse than is let through
+
+
+def evaluate_model(
+    recipe: Recipe,
+    baseline: str | None = None,
+    output: Path | None = None,
+    *,
+    fresh: bool = False,
+    max_memory: int | None = None,
+    reporter: Reporter | None = None,
+) -> EvaluatedModel:
+    """Measure a model the way the card of a result does.
+
+    Args:
+        recipe: the model, and how it is measured; what it says of cutting and healing is not looked at.
+        baseline: a Hub id or a folder: the model is compared with it. `revision`, `gguf_file` and
+            `allow_pickle` of the recipe are not for this one.
+        output: the folder for evaluation.json; None: one named after the model.
+        fresh: replace what an earlier evaluation left in `output`.
+        max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
+            is free.
+        reporter: is told what happens.
+
+    Raises:
+        HfPruneError: whatever went wrong, in one line.
+    """
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    reporter = reporter or Reporter()
+    if recipe.max_loss is not None and baseline is None:
+        raise RecipeError("--max-loss is how far the loss may be above the baseline's: give --baseline too")
+    recipe = replace(recipe, heal="none")
+    located = _located(recipe, reporter)
+    other = _located(_recipe_of(baseline, recipe), reporter) if baseline else None
+    folder = RunFolder(output or Path(f"{located.found.name}-evaluation"))
+    folder.claim(fingerprint(recipe, baseline), fresh=fresh)
+    asked = ask_tasks(recipe, None, folder, reporter)
+    original = open_original(other or located, folder.checkpoints, max_memory=max_memory)
+    work = Work(original, folder, _inputs(located, other), reporter, ALONE, asked)
+    variants, model = {DENSE: original.folder}, original.source
+    if other:
+        model = source.fetch_weights(located.found, folder.checkpoints)
+        variants[MODEL] = Path(model.folder)
+        _refuse_other_tokens(original, Path(model.folder))
+    evaluation = _evaluation(work, evaluate(work, variants, None), recipe, model, baseline)
+    seconds = round(time.monotonic() - began, 1)
+    evaluation = replace(evaluation, name=located.found.name, started=started, seconds=seconds)
+    write_whole(folder.path / "evaluation.json", to_json(evaluation))
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    return EvaluatedModel(evaluation=evaluation, folder=folder.path, refused=_refusals(evaluation))
+
+
+def _located(recipe: Recipe, reporter: Reporter) -> Located:
+    located = locate(recipe, reporter)
+    if located.anatomy.kind != DECODER:
+        raise UnsupportedModel(
+            f"{recipe.model} is a {located.anatomy.kind}: hf-prune eval measures models that write text"
+        )
+    return located
+
+
+def _recipe_of(baseline: str, recipe: Recipe) -> Recipe:
+    return replace(recipe, model=baseline, revision=None, gguf_file=None, allow_pickle=False)
+
+
+def _inputs(located: Located, other: Located | None) -> str:
+    """Changes when something does that decides a figure."""
+    recipe, found = located.recipe, [one.found.identity for one in (located, other) if one]
+    return fingerprint(recipe, found, located.material.digests, folder_digest(recipe), version("hf-prune"))
+
+
+def _refuse_other_tokens(baseline: Original, folder: Path) -> None:
+    """Stop where two models do not read the held-out text as the same tokens: their losses say nothing."""
+    model = replace(baseline, source=replace(baseline.source, folder=str(folder)))
+    if model.heldout.record.sha256 != baseline.heldout.record.sha256:
+        raise RecipeError(
+            f"{folder.name} and the baseline {baseline.folder.name} make other tokens of the same text, so "
+            f"that their losses cannot be compared: leave --baseline out"
+        )
+
+
+def _evaluation(
+    work: Work, evaluated: Evaluated, recipe: Recipe, model: Source, baseline: str | None
+) -> Evaluation:
+    """The record, its name and times left open, for they are known at the end."""
+    shown, first = without_folders(recipe), BASELINE if baseline else MODEL
+
+    def named(records: tuple[OfVariant, ...]) -> tuple[OfVariant, ...]:
+        return tuple(
+            replace(record, variant=first if record.variant == DENSE else MODEL) for record in records
+        )
+
+    return Evaluation(
+        schema_version=SCHEMA_VERSION,
+        name="",
+        command=evaluation_command_line(shown, shown_name(baseline) if baseline else None),
+        recipe=shown,
+        environment=describe_environment(work.original.device),
+        source=_published(model),
+        anatomy=_anatomy(work, Path(model.folder)) if baseline else work.dense,
+        baseline=_published(work.original.source) if baseline else None,
+        baseline_anatomy=work.dense if baseline else None,
+        perplexities=named(evaluated.perplexities),
+        choices=named(evaluated.choices),
+        speeds=named(evaluated.speed.speeds),
+        speed_reason=evaluated.speed.reason,
+        scores=named(evaluated.tasks.scores),
+        scores_reason=evaluated.tasks.reason,
+        perplexities_elsewhere=named(evaluated.perplexities_elsewhere),
+        writings=named(evaluated.writing.writings),
+        writings_reason=evaluated.writing.reason,
+        started="",
+        seconds=0.0,
+    )
+
+
+def _anatomy(work: Work, folder: Path) -> Anatomy:
+    return anatomy.describe(work.original.open(folder).skeleton)
+
+
+def _published(model: Source) -> Source:
+    """A source as it may be published: of local folders the name alone."""
+    name = shown_name(model.model)
+    return replace(model, model=name, folder=Path(name).name)
+
+
+def _refusals(evaluation: Evaluation) -> tuple[str, ...]:
+    recipe = evaluation.recipe
+    return gates.refusals(
+        MODEL,
+        gates=gates.parse_gates(recipe.min_score),
+        scores=evaluation.scores,
+        scores_reason=evaluation.scores_reason,
+        max_loss=recipe.max_loss,
+        perplexities=evaluation.perplexities,
+    )

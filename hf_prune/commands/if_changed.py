@@ -1,0 +1,98 @@
+"""`--if-changed`: what is published already, where a run would come to the same again."""
+
+from importlib.metadata import version
+
+from hf_prune import hub
+from hf_prune.commands.unchanged import Ingredients, what_changed
+from hf_prune.errors import RecipeError, UnreadableRecord
+from hf_prune.machine.progress import Reporter
+from hf_prune.recipe.recipe import Publication, Recipe, check_recipe
+from hf_prune.records import DECODER, Citation, Presentation, Published
+from hf_prune.stages.choose.target import layers_to_remove
+from hf_prune.stages.original import find_original, without_folders
+from hf_prune.stages.publish.naming import result_name
+from hf_prune.stages.publish.published import Standing, standing
+from hf_prune.stages.publish.stage import check_publication
+from hf_prune.stages.recorded import read_record
+from hf_prune.stages.run import MARKER
+from hf_prune.stages.source import find as source
+from hf_prune.stages.source.licence import fitting_name
+from hf_prune.stages.texts.material import digests_of, read_material
+
+
+def still_published(
+    recipe: Recipe,
+    publication: Publication | None,
+    reporter: Reporter,
+    *,
+    cited: Citation | None = None,
+    presentation: Presentation | None = None,
+) -> Published | None:
+    """What is published and would be made again; None where there is a reason for the run.
+
+    No weights are fetched. With `create_pr`, an open pull request of this user counts too: what was proposed
+    last time is not proposed again while nobody has decided.
+
+    Args:
+        recipe: what the run would do.
+        publication: where it would publish.
+        reporter: is told the reason, or that there is none.
+        cited: the work whose recipe is followed.
+        presentation: what the user puts into the card.
+
+    Raises:
+        RecipeError: nothing is to be published, or the original is no model on the Hub.
+        HfPruneError: what the run itself would stop with before it fetches weights.
+    """
+    if publication is None:
+        raise RecipeError("--if-changed compares with what is published: add --push")
+    check_recipe(recipe)
+    found = find_original(recipe, Reporter())
+    repository = found.repository
+    if repository is None:
+        raise RecipeError(
+            f"--if-changed compares the commit of a model on the Hub, and {recipe.model} is a folder here, "
+            f"which has none: leave it out"
+        )
+    name, kind = _name_and_kind(recipe, publication, found)
+    terms, depths = found.terms, recipe.depths is not None
+    repo_id = check_publication(publication, fitting_name(terms, name), terms, depths=depths)
+    assert repo_id is not None
+    now = Ingredients(
+        repo_id=repository.repo_id,
+        commit=repository.commit,
+        recipe=without_folders(recipe),
+        digests=digests_of(recipe, read_material(recipe, kind)),
+        hf_prune=version("hf-prune"),
+        cited=cited,
+        presentation=presentation,
+    )
+    reasons = []
+    for stands in standing(repo_id, publication):
+        reason = _reason(stands, now)
+        if reason is None:
+            reporter.tell(
+                f"{stands.published.address} was made from {now.repo_id} at {now.commit[:7]} by the same "
+                f"recipe: nothing is to be done"
+            )
+            return stands.published
+        reasons.append(reason)
+    reporter.tell(f"{repo_id}: {reasons[0] if reasons else 'nothing is published there yet'}")
+    return None
+
+
+def _name_and_kind(recipe: Recipe, publication: Publication, found: source.Found) -> tuple[str, str]:
+    """How the result is called, and what kind of model it is."""
+    if recipe.gguf_file is not None and publication.repo_id is not None:
+        return found.name, DECODER  # to count its layers, the whole file would have to be fetched
+    anatomy = source.fetch_anatomy(found, exact=recipe.needs_sizes)
+    wanted = layers_to_remove(recipe, anatomy)
+    return result_name(found.name, recipe, anatomy.num_layers, wanted), anatomy.kind
+
+
+def _reason(found: Standing, now: Ingredients) -> str | None:
+    """Why what is published is no longer right; None: it is."""
+    try:
+        return what_changed(read_record(hub.read_held(found.held, MARKER)).run, now)
+    except UnreadableRecord:
+        return f"another version of hf-prune made it, and this is {now.hf_prune}"

@@ -1,0 +1,106 @@
+"""The scores of lm-evaluation-harness, measured again by the harness on the very same items."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hf_prune.commands.verify.claims import Claim, near, unchecked, within
+from hf_prune.commands.verify.figures import ITEMS_SHARE, Models
+from hf_prune.errors import HfPruneError, UnusableTask, UnusableText
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.records import AskedTasks, TaskScore
+from hf_prune.stages.evaluate.stage import DENSE
+from hf_prune.stages.evaluate.tasks import Measured, ask, score
+from hf_prune.stages.original import Original
+
+
+def score_claims(models: Models) -> Iterator[Claim]:
+    """Every score of the published model and of its original.
+
+    Those of other variants have no weights here. Nothing is taken from what was kept of earlier measurements.
+    """
+    claimed = models.run.scores
+    if not claimed:
+        return
+    try:
+        recipe = _recipe(models)
+        asked = ask(recipe, models.progress)
+    except HfPruneError as error:
+        yield from (unchecked(_name(one), one.value, str(error)) for one in claimed)
+        return
+    for variant, scores in groupby(claimed, key=lambda one: one.variant):
+        every = tuple(scores)
+        try:
+            found = _measured(models, variant, asked, recipe)
+        except HfPruneError as error:
+            yield from (unchecked(_name(one), one.value, str(error)) for one in every)
+        else:
+            yield from (_compared(one, found, models.leave) for one in every)
+
+
+def _recipe(models: Models) -> Recipe:
+    """As it was recorded, with its own tasks where they are here.
+
+    Raises:
+        UnusableTask: their folder is not.
+    """
+    recipe = replace(models.published.recipe, min_score=None)
+    if recipe.tasks_from is None:
+        return recipe
+    folder = models.data / Path(recipe.tasks_from).name  # a record that others wrote leads to no other folder
+    if not folder.is_dir():
+        raise UnusableTask(f"there is no {folder.name} in {models.data}: name its folder with --data")
+    return replace(recipe, tasks_from=str(folder))
+
+
+def _measured(models: Models, variant: str, asked: AskedTasks, recipe: Recipe) -> tuple[TaskScore, ...]:
+    """What a variant makes of the tasks now.
+
+    Raises:
+        HfPruneError: its weights cannot be had, or it cannot be run here.
+    """
+    model = _model(models, variant)
+    size_bytes = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
+    measured = Measured(variant=variant, folder=model.folder, size_bytes=size_bytes)
+    with TemporaryDirectory(prefix="hf-prune-") as nothing_kept:
+        trial = score(measured, asked, recipe, str(model.device), Path(nothing_kept), models.progress)
+    if trial.reason is not None:
+        raise UnusableTask(trial.reason)
+    return trial.scores
+
+
+def _model(models: Models, variant: str) -> Original:
+    if variant == models.run.result.variant:
+        return models.published
+    if variant != DENSE:
+        raise UnusableText(f"the weights of what was {variant} are not published")
+    if models.original is None:
+        raise UnusableText(models.reason)
+    return models.original
+
+
+def _name(one: TaskScore) -> str:
+    return f"{one.task} {one.metric} ({one.answer_filter}), {one.variant}"
+
+
+def _compared(claimed: TaskScore, found: tuple[TaskScore, ...], leave: float) -> Claim:
+    """A share of items may be off by a few of them, as multiple choice may; other figures as a perplexity."""
+    name = _name(claimed)
+    key = (claimed.task, claimed.metric, claimed.answer_filter)
+    same = next((one for one in found if (one.task, one.metric, one.answer_filter) == key), None)
+    if same is None:
+        return unchecked(name, claimed.value, f"lm-evaluation-harness {_harness(found)} gives no such figure")
+    if same.sha256 != claimed.sha256:
+        return unchecked(name, claimed.value, f"{claimed.task} asks other items here than it did")
+    if not 0 <= claimed.value <= 1:
+        return near(name, claimed.value, same.value, leave)
+    few = max(1, round(ITEMS_SHARE * claimed.num_items))
+    return within(
+        name, claimed.value, same.value, few / claimed.num_items, f"{few} of {claimed.num_items} items"
+    )
+
+
+def _harness(found: tuple[TaskScore, ...]) -> str:
+    return found[0].harness if found else "here"

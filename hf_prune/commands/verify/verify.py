@@ -1,0 +1,194 @@
+"""`hf-prune verify`: every claim of a published model, the cheapest to check first."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from hf_prune.commands.verify.card import CARD, card_claims
+from hf_prune.commands.verify.claims import Claim, Verification, broken, equal, listed, unchecked
+from hf_prune.commands.verify.figures import Models, figure_claims, not_measured
+from hf_prune.commands.verify.files import anatomy_claims, file_claims
+from hf_prune.commands.verify.origin import KEPT, origin_claims, original_claims
+from hf_prune.commands.verify.scores import score_claims
+from hf_prune.commands.verify.subject import (
+    Leave,
+    Subject,
+    fetch_original,
+    find_subject,
+    local_source,
+    opened,
+)
+from hf_prune.errors import HfPruneError, first_line
+from hf_prune.machine.disk import sha256_of
+from hf_prune.machine.environment import choose_device, describe_environment, free_memory
+from hf_prune.machine.progress import Progress, Reporter
+from hf_prune.model.activations import ActivationMemory
+from hf_prune.model.skeleton import Skeleton, build_skeleton
+from hf_prune.records.blocks import ranges
+from hf_prune.stages.original import MEMORY_SHARE, Original
+from hf_prune.stages.run import MARKER, SCHEMA_VERSION, Run
+
+
+def verify(
+    model: str,
+    *,
+    revision: str | None = None,
+    base: str | None = None,
+    data: Path | None = None,
+    measure: bool = True,
+    device: str = "auto",
+    max_memory: int | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    reporter: Reporter | None = None,
+) -> Verification:
+    """Check what the card of a published model claims.
+
+    Args:
+        model: a Hub id, a run folder, or a folder that holds what was published.
+        revision: branch, tag or commit of it on the Hub.
+        base: the model that it was made from, a folder or a Hub id; None: the commit that the record names.
+        data: a folder with the texts of its figures, where those did not come with hf-prune; None: this one.
+        measure: whether perplexities and choices are measured again.
+        device: to measure on: "auto", "cpu", "cuda".
+        max_memory: bytes that hidden states may take; None: half of what is free.
+        allow_pickle: whether pickled weights of the original may be read.
+        trust_remote_code: whether code that the models bring may be run.
+        reporter: is told what happens.
+
+    Returns:
+        Each claim with what was found; those that cannot be checked here say why.
+
+    Raises:
+        HfPruneError: the model cannot be had, or hf-prune did not make it.
+    """
+    began, reporter, place = time.monotonic(), reporter or Reporter(), choose_device(device)
+    leave = Leave(allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    subject = find_subject(model, revision, leave)
+    with TemporaryDirectory(prefix="hf-prune-") as workspace:
+        limit = int(MEMORY_SHARE * free_memory(place)) if max_memory is None else max_memory
+        bench = _Bench(
+            subject=subject,
+            base=base,
+            data=data or Path(),
+            device=place,
+            memory=ActivationMemory(limit=limit, folder=Path(workspace)),
+            workspace=Path(workspace),
+            leave=leave,
+            reporter=reporter,
+        )
+        claims = tuple(_claims(bench, measure=measure))
+    return Verification(
+        model=model,
+        commit=subject.commit,
+        name=subject.recorded.run.name,
+        schema_version=subject.recorded.schema_version,
+        claims=claims,
+        environment=describe_environment(place),
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """What is looked at, and with what."""
+
+    subject: Subject
+    base: str | None
+    data: Path
+    device: torch.device
+    memory: ActivationMemory
+    workspace: Path
+    leave: Leave
+    reporter: Reporter
+
+    @property
+    def run(self) -> Run:
+        """The record."""
+        return self.subject.recorded.run
+
+
+def _claims(bench: _Bench, *, measure: bool) -> Iterator[Claim]:
+    run, folder, progress = bench.run, bench.subject.folder, bench.reporter.progress
+    yield from _record_claims(bench.subject)
+    yield from file_claims(run, folder, progress)
+    yield from _card(bench.subject)
+    if run.before is not None:
+        reason = "its figures are those of the record that was published then, and are not measured again"
+        yield unchecked("version before", f"commit {run.before.commit[:12]}", reason)
+    try:
+        published = build_skeleton(folder, trust_remote_code=bench.leave.trust_remote_code)
+    except (HfPruneError, OSError, ValueError, KeyError) as error:
+        yield broken(
+            "model", run.result_anatomy.architecture, "none", f"it cannot be read: {first_line(error)}"
+        )
+        return
+    yield from anatomy_claims(run, published)
+    original, reason = _original(bench)
+    if original is None:
+        yield unchecked(KEPT, ranges(run.plan.kept), reason)
+    else:
+        yield from _origin_claims(run, published, original.decoder.skeleton, progress)
+    if not measure:
+        yield unchecked("figures", f"{len(run.perplexities)} variants", "--no-measure was given")
+        return
+    models = Models(
+        run=run,
+        published=opened(run, local_source(folder), bench.device, bench.memory, bench.leave),
+        original=original,
+        reason=reason,
+        data=bench.data,
+        progress=progress,
+    )
+    yield from figure_claims(models)
+    yield from score_claims(models)
+    yield from not_measured(run)
+
+
+def _record_claims(subject: Subject) -> Iterator[Claim]:
+    """That the record can be read, and is the same in both places of a run folder."""
+    recorded = subject.recorded
+    told = f"schema {recorded.schema_version}"
+    if recorded.left_out:
+        yield unchecked("record", told, f"older than {SCHEMA_VERSION}: {listed(recorded.left_out)} left out")
+    else:
+        yield equal("record", told, told)
+    if subject.own_record is not None:
+        here, there = sha256_of(subject.folder / MARKER), sha256_of(subject.own_record)
+        yield equal("record in model/ and beside it", here, there)
+
+
+def _card(subject: Subject) -> Iterator[Claim]:
+    run, recorded = subject.recorded.run, subject.recorded
+    if recorded.schema_version != SCHEMA_VERSION:
+        yield unchecked(CARD, "README.md", f"the record is of schema {recorded.schema_version}")
+        return
+    try:
+        yield from card_claims(run, subject.folder, version("hf-prune"))
+    except (LookupError, TypeError, ValueError) as error:  # the record of no run that ever was
+        yield broken(CARD, "README.md", "none", f"no card can be made of the record: {first_line(error)}")
+
+
+def _original(bench: _Bench) -> tuple[Original | None, str]:
+    """The model that was cut, opened; or why it is not here."""
+    try:
+        fetched = fetch_original(bench.run, bench.base, bench.workspace, bench.leave)
+        original = opened(bench.run, fetched, bench.device, bench.memory, bench.leave)
+        layers = original.decoder.num_layers  # opened here, where what is wrong with it is a reason
+        bench.reporter.tell(f"comparing with {fetched.model}, {layers} layers")
+    except HfPruneError as error:
+        return None, f"the original is not here: {error}"
+    return original, ""
+
+
+def _origin_claims(run: Run, published: Skeleton, original: Skeleton, progress: Progress) -> Iterator[Claim]:
+    yield from original_claims(run, original)
+    try:
+        yield from origin_claims(run, published, original, progress)
+    except HfPruneError as error:
+        yield broken(KEPT, ranges(run.plan.kept), "none", str(error))

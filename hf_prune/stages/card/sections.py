@@ -1,0 +1,113 @@
+"""What single sections of the card tell: on layers that went and came, on depths, on the licence."""
+
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hf_prune.records import Bridge, Growth, Perplexity, Source
+from hf_prune.records.blocks import all_but, ranges
+from hf_prune.stages.choose.criteria import CRITERIA, cornerstones
+from hf_prune.stages.run import Run
+from hf_prune.stages.source.companions import is_licence
+from hf_prune.stages.source.licence import notice_file, terms_of
+
+SHOWN_TRIALS = 8
+
+
+def by_variant(perplexities: Iterable[Perplexity]) -> dict[str, Perplexity]:
+    """What was measured, by what it was measured of."""
+    return {measured.variant: measured for measured in perplexities}
+
+
+def cut_section(run: Run) -> dict[str, Any]:
+    """Which layers went and why, of a run that removed some."""
+    similarity, best_blocks = run.similarity, run.plan.best_blocks
+    plotted = [s.criterion for s in similarity.layer_scores if s.criterion in CRITERIA]
+    return {
+        "criterion": CRITERIA.get(run.plan.method),
+        "tournament": run.plan.tournament,
+        "shown_trials": SHOWN_TRIALS,
+        "measured_criteria": [CRITERIA[name].title for name in plotted if name != "loss"],
+        "cornerstones": cornerstones(similarity) if similarity.scores("loss") is not None else (),
+        "nearest": best_blocks[len(run.plan.removed) - 1],
+        "smallest_size": best_blocks[0],
+        "largest_size": best_blocks[-1],
+        "largest_distance": max(value for row in similarity.angular_last_token for value in row),
+    }
+
+
+def change_section(run: Run) -> dict[str, Any]:
+    """Scores of the version that was published before, beside those of this one."""
+    published = {score.asked: score for score in run.scores if score.variant == run.result.variant}
+    before = run.before.scores if run.before else ()
+    return {"scores_before": [(old, published[old.asked]) for old in before if old.asked in published]}
+
+
+def growth_section(run: Run, growth: Growth) -> dict[str, Any]:
+    """Where new layers are and what was measured there; old ones are numbered as in the original."""
+    kept = run.plan.kept  # what was numbered before growing was numbered after cutting
+    inside = kept[growth.shallow.start : growth.shallow.end]
+    first, last = inside[0], inside[-1]
+    shallow = range(first, last + 1)
+    deep = all_but(shallow, run.plan.num_layers)
+    checks = [check for proof in run.proofs if proof.variant == "grown" for check in proof.checks]
+    return {
+        "growth": growth,
+        "followed": [kept[layer] for layer in growth.after],
+        "among": f"the first {last + 1}" if first == 0 else f"layers {first}-{last}",
+        "shallow": ranges(shallow),
+        "deep": ranges(deep),
+        "rises": {
+            layers_of: (_mean(growth.removal_losses, layers), _mean(growth.expansion_losses, layers))
+            for layers_of, layers in (("shallow", shallow), ("deep", deep))
+        },
+        "same_logits": [check for check in checks if check.name.startswith("logits")],
+    }
+
+
+def _mean(losses: Sequence[float], layers: Sequence[int]) -> float | None:
+    return statistics.fmean(losses[layer] for layer in layers) if layers else None
+
+
+def depths_section(run: Run) -> dict[str, Any]:
+    """The depths of a sorted model that are shorter than the whole."""
+    return {
+        "shorter": [depth for depth in run.depths if depth.layers < run.dense.num_layers],
+        "speed_by_depth": any(depth.speed for depth in run.depths),
+        "losses_by_depth": {
+            loss.layers: loss for loss in run.healing.depths if None not in (loss.before, loss.after)
+        },
+    }
+
+
+def published_bridge(run: Run) -> Bridge:
+    """The bridge that the published checkpoint carries, if it carries one."""
+    return run.bridge if carries_bridge(run) else replace(run.bridge, folded=())
+
+
+def carries_bridge(run: Run) -> bool:
+    """Whether the published checkpoint is the bridged one, or was trained from it."""
+    measured = {p.variant for p in run.perplexities} | {a.variant for a in run.agreements}
+    return run.result.variant != "cut" and "bridged" in measured
+
+
+def licence_section(source: Source) -> dict[str, Any]:
+    """Under which terms this model goes, and what they demand of who publishes it."""
+    terms = terms_of(source.license, source.license_name)
+    notice = notice_file(terms, source.legal_files)
+    return {
+        "terms": terms,
+        "license_url": license_url(source),
+        "legal_files": list(dict.fromkeys([*source.legal_files, *filter(None, [notice])])),
+        "lacks_licence": terms.copy and not any(map(is_licence, source.legal_files)),
+    }
+
+
+def license_url(source: Source) -> str | None:
+    """Where the licence can be read; a path is one in the original's repository."""
+    link = source.license_link
+    if link is None or re.match(r"https?://", link):
+        return link
+    return f"https://huggingface.co/{source.repo_id}/blob/main/{link}" if source.repo_id else None

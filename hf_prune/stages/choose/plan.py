@@ -1,0 +1,49 @@
+"""The plan: which layers go, and by whose word."""
+
+from hf_prune.records import CutAgreement, Plan, Similarity, Tournament
+from hf_prune.records.blocks import all_but, best_blocks, blocks_of
+from hf_prune.stages.choose.criteria import AUTO, NAMED, title_of
+
+TITLES = {
+    AUTO: "lowest loss of all cuts that were tried",
+    NAMED: "named by the user",
+}
+NEAREST = "final states nearest to the original's of all cuts that were tried"
+
+
+def plan_for(
+    similarity: Similarity,
+    removed: tuple[int, ...],
+    method: str,
+    tournament: Tournament | None = None,
+    agreements: tuple[CutAgreement, ...] = (),
+) -> Plan:
+    """The plan that removes these layers.
+
+    Args:
+        similarity: of the original.
+        removed: the layers, in order.
+        method: who chose them.
+        tournament: how, where there was one.
+        agreements: the cuts that were tried where there is no loss, best first.
+    """
+    blocks = blocks_of(removed)
+    only = blocks[0] if len(blocks) == 1 else None
+    return Plan(
+        num_layers=similarity.num_layers,
+        removed=removed,
+        kept=all_but(removed, similarity.num_layers),
+        blocks=blocks,
+        method=method,
+        criterion=_criterion(method, similarity, removed, nearest=bool(agreements)),
+        distance=similarity.angular_last_token[only.start][only.end] if only else None,
+        best_blocks=best_blocks(similarity.angular_last_token),
+        tournament=tournament,
+        agreements=agreements,
+    )
+
+
+def _criterion(method: str, similarity: Similarity, removed: tuple[int, ...], *, nearest: bool) -> str:
+    if not removed:
+        return "none was to go"
+    return NEAREST if nearest else TITLES.get(method) or title_of(method, similarity)

@@ -1,0 +1,214 @@
+"""Tasks of lm-evaluation-harness, prepared and measured; imported in a process of its own alone.
+
+`python -m hf_prune.stages.evaluate.harness REQUEST` prints one JSON object for each task in the request.
+Without a model in the request it only checks that the harness knows the tasks and can load their items.
+The harness does everything else: it reads the tasks, builds the prompts, runs the model and computes the
+figures, as its own command does with the same settings.
+"""
+
+import difflib
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hf_prune.errors import first_line
+
+NEAR = 3  # names that are proposed for one that is not known
+NO_FIGURES = ("name", "alias", "sample_len", "sample_count")  # of what the harness says of a task
+
+
+def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of each name, what the harness makes of it; or what is wrong with it.
+
+    Args:
+        asked: `tasks`, the names; `tasks_from`, `limit` and `fewshot`, as the recipe has them; `passages`,
+            whether what the items consist of is wanted.
+    """
+    from importlib.metadata import version
+
+    manager = _manager(asked["tasks"], asked["tasks_from"])
+    unknown = [name for name in asked["tasks"] if name not in manager.task_index]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], manager.all_tasks, NEAR)
+        yield {"unknown": unknown[0], "near": near}
+        return
+    for name in asked["tasks"]:
+        try:
+            loaded = manager.load([name])
+            tasks, groups = loaded["tasks"], loaded.get("groups", {})
+            if reason := _reason_against(tasks.values()):
+                yield {"name": name, "reason": reason}
+                return
+            sha256 = _digest(tasks, asked["limit"], asked["fewshot"])
+            passages = list(_passages(tasks, asked["limit"])) if asked["passages"] else []
+        except Exception as error:  # whatever a task's own code, its settings or the way to its items raise
+            yield {"name": name, "reason": f"{type(error).__name__}: {first_line(error)}"}
+            return
+        yield {
+            "name": name,
+            "figures_of": _figures_of(name, tasks, groups),
+            "sha256": sha256,
+            "passages": passages,
+            "harness": version("lm_eval"),
+        }
+
+
+def _manager(names: list[str], folder: str | None) -> Any:
+    """What knows the tasks: of the folder, and of the harness, whose own take seconds to look through."""
+    from lm_eval.tasks import TaskManager
+
+    if folder is not None:
+        manager = TaskManager(include_path=folder, include_defaults=False)
+        if set(names) <= set(manager.all_subtasks):
+            return manager
+    return TaskManager(include_path=folder)
+
+
+def _reason_against(tasks: Any) -> str | None:
+    for task in tasks:
+        if getattr(task, "UNSAFE_CODE", False):
+            return "it runs code that the model writes, which hf-prune does not"
+        if getattr(task, "MULTIMODAL", False):
+            return "it shows the model more than text"
+    return None
+
+
+def _figures_of(name: str, tasks: Mapping[str, Any], groups: Mapping[str, Any]) -> list[str]:
+    return [name] if name in groups and groups[name].has_aggregation else list(tasks)
+
+
+def _digest(tasks: Mapping[str, Any], limit: int | None, fewshot: int | None) -> str:
+    """Of what decides the prompts: the tasks' settings, the items that are asked, and those shown before."""
+    digest = hashlib.sha256()
+    for name, task in tasks.items():
+        own = task.get_config("num_fewshot")
+        shown = own if own == 0 or fewshot is None else fewshot  # a task that says 0 stays at 0
+        examples = task.fewshot_docs() if shown else ()
+        for part in (name, task.dump_config(), *islice(task.eval_docs, limit), *examples):
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def _passages(tasks: Mapping[str, Any], limit: int | None) -> Iterator[str]:
+    """The texts that the items consist of, without what a prompt adds to them."""
+    for task in tasks.values():
+        for document in islice(task.eval_docs, limit):
+            yield from (value for value in document.values() if isinstance(value, str))
+
+
+def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of each name, the figures of one model.
+
+    Args:
+        asked: as of `prepared`; and `folder`, `device` and `trust_remote_code`, of the model.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
+
+    from hf_prune.machine.own_process import load_whole
+
+    folder, device, trusted = Path(asked["folder"]), asked["device"], asked["trust_remote_code"]
+    # On a GPU as many at once as fit; elsewhere nothing says what fits before the memory is gone.
+    batch_size = "auto" if device.startswith("cuda") else 1
+    model = HFLM(
+        pretrained=load_whole(folder, device, trust_remote_code=trusted),
+        tokenizer=AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted),
+        batch_size=batch_size,
+    )
+    manager = _manager(asked["tasks"], asked["tasks_from"])
+    for name in asked["tasks"]:
+        found = simple_evaluate(
+            model=model,
+            tasks=[name],
+            task_manager=manager,
+            limit=asked["limit"],
+            num_fewshot=asked["fewshot"],
+            batch_size=batch_size,
+            device=device,
+        )
+        yield {"name": name, "scores": list(figures(name, found))}
+
+
+def figures(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The fields of a `TaskScore` for each figure, without the variant; those that are no number left out.
+
+    Args:
+        name: what was asked for: a task, a group or a tag.
+        found: what the harness's `simple_evaluate` returns.
+    """
+    subtasks = found["group_subtasks"]
+    own = [name] if name in found.get("groups", {}) or name in found["configs"] else list(found["configs"])
+    for task in own:
+        parts = _tasks_below(task, subtasks)
+        about = {
+            "task": task,
+            "version": str(found["versions"].get(task)),
+            "generates": any(found["configs"][part]["output_type"] == "generate_until" for part in parts),
+            "num_fewshot": max(found["n-shot"].get(part) or 0 for part in parts),
+            "num_items": sum(found["n-samples"][part]["effective"] for part in parts),
+            "sha256": _items_digest(parts, found["samples"]),
+            "harness": found["lm_eval_version"],
+        }
+        for key, value in found["results"][task].items():
+            metric, _, answer_filter = key.partition(",")
+            if key in NO_FIGURES or metric.endswith("_stderr") or not _is_number(value):
+                continue
+            stderr = found["results"][task].get(f"{metric}_stderr,{answer_filter}")
+            yield about | {
+                "metric": metric,
+                "answer_filter": answer_filter,
+                "value": float(value),
+                "stderr": float(stderr) if _is_number(stderr) else None,
+                # Where the tasks of a group disagree the harness says nothing; most figures rise.
+                "higher_is_better": found["higher_is_better"].get(task, {}).get(metric) is not False,
+            }
+
+
+def _tasks_below(name: str, subtasks: Mapping[str, list[str]]) -> list[str]:
+    """The tasks of a group and of the groups in it, in order; of a task itself that alone."""
+    if name not in subtasks:
+        return [name]
+    return [task for part in subtasks[name] for task in _tasks_below(part, subtasks)]
+
+
+def _items_digest(tasks: list[str], samples: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Of items, prompts and targets: of one task what the harness itself writes into `task_hashes`."""
+
+    def digest(parts: list[str]) -> str:
+        return hashlib.sha256("".join(parts).encode("utf-8")).hexdigest()
+
+    each = [
+        digest([s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples[task]]) for task in tasks
+    ]
+    return each[0] if len(each) == 1 else digest(each)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, str) and math.isfinite(value)
+    except TypeError:
+        return False
+
+
+def _main() -> None:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    asked = json.loads(sys.argv[1])
+    results = measured(asked) if "folder" in asked else prepared(asked)
+    out = sys.stdout
+    with redirect_stdout(sys.stderr):  # the harness prints, too
+        for found in results:
+            print(json.dumps(found), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    _main()

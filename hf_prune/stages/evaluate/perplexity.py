@@ -1,0 +1,75 @@
+"""Perplexity on held-out text, layer by layer, so that any model that can be cut can be measured."""
+
+import math
+import statistics
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hf_prune.machine.progress import Progress
+from hf_prune.model.activations import Activations
+from hf_prune.model.decoder import POSITIONS_AT_ONCE, StreamedDecoder, run_layers
+from hf_prune.records import Perplexity
+from hf_prune.stages.measure.standard_error import standard_error
+from hf_prune.stages.texts.text import Windows
+
+
+def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress) -> Perplexity:
+    """The mean loss of predicting every token but the first of each window, and its exponential.
+
+    Args:
+        decoder: the model to measure.
+        windows: held-out tokens.
+        variant: "dense", "cut" or "bridged".
+        progress: shows the layers going by.
+    """
+    count = decoder.num_layers
+    layers = progress(range(count), f"perplexity, {variant}", count, "layer")
+    hidden = run_layers(decoder, decoder.enter(windows.ids), layers)
+    return of_losses(sequence_losses(decoder, hidden, windows.ids), windows, variant)
+
+
+def of_losses(losses: list[float], windows: Windows, variant: str) -> Perplexity:
+    """The record of a variant from its mean loss on each window, in nats."""
+    loss = statistics.fmean(losses)
+    return Perplexity(
+        variant=variant,
+        perplexity=math.exp(loss),
+        loss=loss,
+        loss_stderr=standard_error(losses),
+        num_predictions=windows.ids.shape[0] * (windows.ids.shape[1] - 1),
+        text=windows.record,
+    )
+
+
+@torch.no_grad()
+def sequence_losses(decoder: StreamedDecoder, hidden: Activations, ids: Tensor) -> list[float]:
+    """Mean loss of each sequence in nats, from the hidden states after the last layer."""
+    losses = []
+    with decoder.head() as logits_of:
+        sequences = (sequence for batch in hidden for sequence in batch.split(1))
+        for sequence, tokens in zip(sequences, ids, strict=True):
+            following = tokens[1:].to(sequence.device)
+            of_tokens = token_losses(logits_of, sequence[:, :-1], following, POSITIONS_AT_ONCE)
+            losses.append(of_tokens.mean().item())
+    return losses
+
+
+def token_losses(
+    logits_of: Callable[[Tensor], Tensor], states: Tensor, following: Tensor, at_once: int
+) -> Tensor:
+    """The loss of each token that follows a state, in nats: (positions,), float64.
+
+    Args:
+        logits_of: the head of a decoder.
+        states: after its last layer, (1, positions, hidden).
+        following: ids, (positions,).
+        at_once: positions that go through the head in one call.
+    """
+    losses = [
+        functional.cross_entropy(logits_of(part)[0].float(), wanted, reduction="none").double()
+        for part, wanted in zip(states.split(at_once, dim=1), following.split(at_once), strict=True)
+    ]
+    return torch.cat(losses)

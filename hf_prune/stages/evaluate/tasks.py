@@ -1,0 +1,183 @@
+"""What models make of tasks of lm-evaluation-harness, each measured once and kept by content.
+
+What is kept depends on the files of the model, the settings and items of the task, the version of the
+harness and of what computes, and nothing else: so the original is measured once for all its cuts.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hf_prune.errors import RecipeError, UnusableTask
+from hf_prune.machine.disk import sha256_of, write_whole
+from hf_prune.machine.environment import device_name, reason_not_to_load
+from hf_prune.machine.own_process import figures_from
+from hf_prune.machine.progress import Progress
+from hf_prune.recipe.gates import parse_gates
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.records import AskedTask, AskedTasks, TaskScore, TaskTrial, fingerprint, from_data, to_json
+from hf_prune.stages.source.companions import companion_files
+from hf_prune.stages.texts.overlap import Part, check_questions
+from hf_prune.stages.texts.text import Text
+
+MODULE = "hf_prune.stages.evaluate.harness"
+COMPUTE = ("hf-prune", "torch", "transformers")  # packages whose versions may change a figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One model whose tasks are measured."""
+
+    variant: str
+    folder: Path
+    size_bytes: int  # of its weights
+
+
+def folder_digest(recipe: Recipe) -> str | None:
+    """Changes when a file in the folder of local tasks does; None where there is no such folder.
+
+    Raises:
+        RecipeError: what was given is no folder.
+    """
+    if recipe.tasks == "none" or recipe.tasks_from is None:
+        return None
+    folder = Path(recipe.tasks_from)
+    if not folder.is_dir():
+        raise RecipeError(
+            f"--tasks-from {folder}: there is no such folder; give one with .yaml files of tasks"
+        )
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    return _files_digest({path.relative_to(folder).as_posix(): path for path in paths})
+
+
+def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part] = ()) -> AskedTasks:
+    """Make sure that the tasks of a recipe can be measured, before anything that takes long is done.
+
+    Args:
+        recipe: what is asked for: `tasks` is not "none".
+        progress: shows the tasks going by; their items may have to be downloaded.
+        fitted: the texts that the model is fitted to, in which no item may stand.
+
+    Raises:
+        RecipeError: the harness knows no such task; or a gate is for one that was not asked for.
+        UnusableTask: a task's settings are wrong, or its items cannot be had.
+        OverlappingData: an item stands in what the model is fitted to.
+    """
+    request = _request(recipe) | {"passages": bool(fitted)}
+    names = request["tasks"]
+    found, reason = figures_from(MODULE, [json.dumps(request)], progress, "tasks", len(names))
+    if reason is not None:
+        raise UnusableTask(f"lm-evaluation-harness could not be asked about {recipe.tasks}: {reason}")
+    for each in found:
+        if "unknown" in each:
+            raise RecipeError(_unknown(each["unknown"], each["near"], recipe.tasks_from))
+        if "reason" in each:
+            raise UnusableTask(
+                f"the task {each['name']} cannot be measured here: {each['reason']}; leave it out of --eval, "
+                f"or where its items could not be had, give the same command again with a network"
+            )
+        items = Text(name=each["name"], dataset=None, documents=())
+        check_questions(fitted, each["passages"], Part("items of the task", "--eval", items))
+    tasks = tuple(
+        AskedTask(name=each["name"], figures_of=tuple(each["figures_of"]), sha256=each["sha256"])
+        for each in found
+    )
+    asked = AskedTasks(tasks=tasks, harness=found[0]["harness"])
+    for gate in parse_gates(recipe.min_score):
+        if gate.task not in asked.figures_of:
+            raise RecipeError(
+                f"--min-score {gate}: --eval {recipe.tasks} gives figures of {', '.join(asked.figures_of)}"
+            )
+    return asked
+
+
+def _unknown(name: str, near: list[str], folder: str | None) -> str:
+    meant = f"did you mean {' or '.join(near)}?" if near else "`lm_eval ls tasks` lists those it has"
+    where = f" or {folder}" if folder else ""
+    return f"--eval {name}: there is no such task in lm-evaluation-harness{where}: {meant}"
+
+
+def score(
+    model: Measured, asked: AskedTasks, recipe: Recipe, device: str, kept: Path, progress: Progress
+) -> TaskTrial:
+    """What one model makes of the tasks; those it was measured on before are read.
+
+    Args:
+        model: which.
+        asked: the tasks.
+        recipe: with their settings.
+        device: "cpu", "cuda" or the like.
+        kept: the folder of what was measured before; files in it may be deleted at any time.
+        progress: shows the tasks going by.
+    """
+    keys = _keys(model.folder, asked, recipe, device)
+    trials = {task: trial for task, key in keys.items() if (trial := _read(kept / f"{key}.json"))}
+    missing = [task for task in keys if task not in trials]
+    reason = None
+    if missing:
+        reason = reason_not_to_load(model.size_bytes, device)
+    if missing and reason is None:
+        request = _request(recipe) | {"tasks": missing, "folder": str(model.folder.resolve())}
+        request |= {"device": device, "trust_remote_code": recipe.trust_remote_code}
+        label = f"tasks, {model.variant}"
+        found, reason = figures_from(MODULE, [json.dumps(request)], progress, label, len(missing))
+        for each in found:
+            scores = tuple(TaskScore(variant=model.variant, **fields) for fields in each["scores"])
+            trials[each["name"]] = TaskTrial(scores=scores, reason=None)
+            write_whole(kept / f"{keys[each['name']]}.json", to_json(trials[each["name"]]))
+    return _together(model.variant, [trials[task] for task in keys if task in trials], reason)
+
+
+def _request(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "tasks": list(dict.fromkeys(recipe.tasks.split(","))),
+        "tasks_from": recipe.tasks_from,
+        "limit": recipe.limit,
+        "fewshot": recipe.fewshot,
+    }
+
+
+def _together(variant: str, trials: list[TaskTrial], reason: str | None) -> TaskTrial:
+    scores = tuple(replace(each, variant=variant) for trial in trials for each in trial.scores)
+    if reason is None and not scores:
+        reason = "none of the tasks gave a figure that is a number"
+    return TaskTrial(scores=scores, reason=reason)
+
+
+def _keys(folder: Path, asked: AskedTasks, recipe: Recipe, device: str) -> dict[str, str]:
+    """By task, what its figures of a model depend on."""
+    computed = [version(package) for package in COMPUTE]
+    trusted = recipe.trust_remote_code
+    model = (model_digest(folder, code=trusted), trusted)
+    settings = (recipe.limit, recipe.fewshot, asked.harness, device_name(device), computed)
+    return {task.name: fingerprint(*model, task.name, task.sha256, *settings) for task in asked.tasks}
+
+
+def model_digest(folder: Path, *, code: bool) -> str:
+    """Changes when a file that a model is loaded from does: weights, configuration, tokenizer.
+
+    Args:
+        folder: of the model.
+        code: whether Python files are among them.
+    """
+    weights = [path for path in folder.iterdir() if path.name.endswith((".safetensors", ".index.json"))]
+    paths = {path.name: path for path in (*weights, folder / "config.json")}
+    return _files_digest(paths | {path.name: path for path in companion_files(folder, code=code)})
+
+
+def _files_digest(paths: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(paths):
+        digest.update(f"{name}\0{sha256_of(paths[name])}\n".encode())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> TaskTrial | None:
+    try:
+        return from_data(TaskTrial, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # not there, or not whole: measured again
+        return None

@@ -1,0 +1,134 @@
+"""What a model writes on its own: how soon it parts from the original, and how much it repeats itself.
+
+Where layers are missing, writing breaks before multiple choice does: a model that still knows the likeliest
+of four options may say the same sentence over and over. Here every variant goes on from the same beginnings
+of held-out texts, always with the likeliest token, so that the same weights write the same.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_prune.errors import first_line
+from hf_prune.machine.environment import reason_not_to_load
+from hf_prune.machine.progress import Progress
+from hf_prune.model.anatomy import count_parameters
+from hf_prune.model.decoder import StreamedDecoder, load_whole
+from hf_prune.model.stream import UNLIKE
+from hf_prune.records import Continuations, Writing, WritingTrial
+from hf_prune.stages.measure.standard_error import standard_error
+from hf_prune.stages.texts.text import Text, Windows, windows_of
+
+TEXTS = 8
+BEGINNING = 32  # tokens
+NEW_TOKENS = 64
+NGRAM = 4
+
+
+def beginnings_of(windows: Windows) -> Windows:
+    """The first tokens of the first windows; what is written after them fits into a window too."""
+    length = min(BEGINNING, windows.ids.shape[1] // 2)
+    source = Text(name=windows.record.name, dataset=windows.record.dataset, documents=())
+    return windows_of(source, windows.ids[:TEXTS, :length])
+
+
+def new_tokens(windows: Windows) -> int:
+    """How many tokens are written after each beginning, at most."""
+    length = windows.ids.shape[1]
+    return min(NEW_TOKENS, length - min(BEGINNING, length // 2))
+
+
+def write(
+    folder: Path, decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress
+) -> Continuations:
+    """Let a model go on from all beginnings at once, as its users load it.
+
+    Args:
+        folder: of the model.
+        decoder: the same, which says where and in what it is computed.
+        windows: held-out tokens.
+        variant: "dense", "cut" or the like.
+        progress: shows that something is done.
+    """
+    size = count_parameters(decoder.skeleton) * decoder.dtype.itemsize
+    if reason := reason_not_to_load(size, decoder.device.type):
+        return Continuations(variant=variant, texts=(), reason=reason)
+    beginnings = beginnings_of(windows).ids.to(decoder.device)
+    try:
+        for model in progress([load_whole(folder, decoder)[0]], f"writing, {variant}", 1, "model"):
+            texts = _written(model, beginnings, new_tokens(windows))
+    except UNLIKE as error:
+        reason = f"transformers cannot let {variant} write: {first_line(error)}"
+        return Continuations(variant=variant, texts=(), reason=reason)
+    return Continuations(variant=variant, texts=texts, reason=None)
+
+
+@torch.inference_mode()
+def _written(model: Any, beginnings: torch.Tensor, most: int) -> tuple[tuple[int, ...], ...]:
+    """What follows each beginning, to the end of text, which is part of it, or to `most` tokens."""
+    from transformers import GenerationConfig
+
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    # In place of the model's own, which may ask for sampling or forbid repetition.
+    model.generation_config = GenerationConfig(
+        do_sample=False, max_new_tokens=most, eos_token_id=ends or None, pad_token_id=(ends or [0])[0]
+    )
+    ids = model.generate(beginnings, attention_mask=torch.ones_like(beginnings))
+    texts = ids[:, beginnings.shape[1] :].tolist()
+    stops = [next((n + 1 for n, token in enumerate(text) if token in ends), len(text)) for text in texts]
+    return tuple(tuple(text[:stop]) for text, stop in zip(texts, stops, strict=True))
+
+
+def compare_writings(
+    written: Sequence[Continuations], windows: Windows, decode: Callable[[Sequence[int]], str]
+) -> WritingTrial:
+    """What variants wrote in figures, or the reason why one of them wrote nothing.
+
+    Args:
+        written: of each variant, the original's first.
+        windows: held-out tokens, whose beginnings they went on from.
+        decode: tokens to text.
+    """
+    if reason := next((each.reason for each in written if each.reason), None):
+        return WritingTrial(writings=(), reason=reason)
+    original = written[0]
+    return WritingTrial(
+        writings=tuple(_figures(each, original, windows, decode) for each in written), reason=None
+    )
+
+
+def _figures(
+    written: Continuations,
+    original: Continuations,
+    windows: Windows,
+    decode: Callable[[Sequence[int]], str],
+) -> Writing:
+    repetitions = list(map(repetition, written.texts))
+    pairs = zip(written.texts, original.texts, strict=True)
+    return Writing(
+        variant=written.variant,
+        repetition=statistics.fmean(repetitions),
+        repetition_stderr=standard_error(repetitions),
+        same_tokens=None if written is original else statistics.fmean(same_tokens(*pair) for pair in pairs),
+        written_tokens=statistics.fmean(map(len, written.texts)),
+        num_texts=len(written.texts),
+        new_tokens=new_tokens(windows),
+        sample=decode(written.texts[0]),
+        text=beginnings_of(windows).record,
+    )
+
+
+def repetition(tokens: Sequence[int]) -> float:
+    """The share of 4-grams that were in the text before; 0 of a text that is too short to have any."""
+    ngrams = [tuple(tokens[start : start + NGRAM]) for start in range(len(tokens) - NGRAM + 1)]
+    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+
+
+def same_tokens(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(one), len(other)))

@@ -1,0 +1,143 @@
+"""What must agree between the model in PyTorch and another form of it before that counts.
+
+Both are driven through one signature, so that the same prompts, paddings and continuations reach both.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_prune.records import Check
+from hf_prune.stages.export.divergence import Array, mean_divergence
+
+Cache = Sequence[Array]  # the keys and values of each layer in turn, (batch, heads, tokens, head size)
+# The logits of some tokens, and the cache after them: of ids (batch, tokens), a mask over the cached and the
+# new tokens (batch, all tokens), and the cache before them, None where there is none.
+Runner = Callable[[Array, Array, Cache | None], tuple[Array, Cache]]
+
+SEQUENCES = 2
+LENGTH = 48  # tokens of each
+PADDING = 7  # of the shorter one of a batch
+NEW_TOKENS = 20
+# How far the logits of one position may be apart, as the root mean square over the vocabulary in standard
+# deviations of all logits: as of float32 in `prove`.
+TOLERANCE = 1e-3
+
+
+def load_in_float32(folder: Path, *, trust_remote_code: bool) -> Any:
+    """The model that a form is made from or compared with: its weights, computed in float32 on the CPU."""
+    from transformers import AutoModelForCausalLM
+
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=trust_remote_code
+    )
+    return loaded.eval()
+
+
+def model_runner(model: Any) -> Runner:
+    """A model in PyTorch, on the CPU."""
+    from transformers import DynamicCache
+
+    taken = inspect.signature(model.forward).parameters
+    numbered = "position_ids" in taken
+    # Until transformers 5.23, and in code that models bring: past_key_values.
+    cache_argument = "cache" if "cache" in taken else "past_key_values"
+
+    @torch.inference_mode()
+    def run(ids: Array, mask: Array, cache: Cache | None) -> tuple[Array, Cache]:
+        held: Any = DynamicCache(config=model.config)
+        for layer, start in enumerate(range(0, len(cache or ()), 2)):
+            keys, values = (torch.from_numpy(each) for each in (cache or ())[start : start + 2])
+            held.update(keys, values, layer)
+        positions = {"position_ids": torch.from_numpy(positions_of(ids, mask))} if numbered else {}
+        found = model(
+            torch.from_numpy(ids),
+            attention_mask=torch.from_numpy(mask),
+            use_cache=True,
+            **{cache_argument: held},
+            **positions,
+        )
+        after = [each.numpy() for layer in held.layers for each in (layer.keys, layer.values)]
+        return found.logits.numpy(), after
+
+    return run
+
+
+def positions_of(ids: Array, mask: Array) -> Array:
+    """The place of each new token in its text, padding not counted."""
+    return np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
+
+
+def compare(other: Runner, model: Runner, windows: Array) -> tuple[tuple[Check, ...], float]:
+    """What another form computes, against the model.
+
+    Args:
+        other: the form, under its own runtime or read back.
+        model: the published weights in PyTorch.
+        windows: held-out ids, (sequences, length).
+
+    Returns:
+        The checks, and the mean divergence of the form's predictions from the model's on the prompts.
+    """
+    tokens = windows[:SEQUENCES, :LENGTH]
+    whole = np.ones_like(tokens)
+    expected, _ = model(tokens, whole, None)
+    logits, _ = other(tokens, whole, None)
+    checks = (
+        _agreement("logits of a prompt", logits, expected),
+        _padded(other, model, tokens),
+        _continued(other, tokens, expected),
+        _same_tokens(other, model, tokens[:1]),
+    )
+    return checks, mean_divergence(expected, logits)
+
+
+def _padded(other: Runner, model: Runner, tokens: Array) -> Check:
+    """A batch whose first text is shorter, and so padded on the left."""
+    padding = min(PADDING, tokens.shape[1] // 2)
+    ids, mask = tokens.copy(), np.ones_like(tokens)
+    ids[0], mask[0, :padding] = np.roll(tokens[0], padding), 0
+    seen = mask.astype(bool)
+    logits, expected = (run(ids, mask, None)[0][seen] for run in (other, model))
+    return _agreement("logits of a padded batch", logits, expected)
+
+
+def _continued(other: Runner, tokens: Array, expected: Array) -> Check:
+    """The second part of a text after the cache of the first, against the text as a whole."""
+    start = tokens.shape[1] * 2 // 3
+    whole = np.ones_like(tokens)
+    _, cache = other(tokens[:, :start], whole[:, :start], None)
+    logits, _ = other(tokens[:, start:], whole, cache)
+    return _agreement("logits of a continuation", logits, expected[:, start:])
+
+
+def _same_tokens(other: Runner, model: Runner, prompt: Array) -> Check:
+    written, expected = (greedy(run, prompt) for run in (other, model))
+    same = next((n for n in range(NEW_TOKENS) if written[n] != expected[n]), NEW_TOKENS)
+    return Check(
+        name=f"{NEW_TOKENS} greedy tokens",
+        passed=same == NEW_TOKENS,
+        detail=f"the first {same} of {NEW_TOKENS} are the same",
+    )
+
+
+def greedy(run: Runner, prompt: Array) -> tuple[int, ...]:
+    """The likeliest token after a prompt of shape (1, tokens), and so on, with the cache."""
+    ids, mask, cache, written = prompt, np.ones_like(prompt), None, []
+    for _ in range(NEW_TOKENS):
+        logits, cache = run(ids, mask, cache)
+        ids = logits[:, -1:].argmax(axis=-1)
+        mask = np.ones((1, mask.shape[1] + 1), dtype=mask.dtype)
+        written.append(int(ids[0, 0]))
+    return tuple(written)
+
+
+def _agreement(what: str, logits: Array, expected: Array) -> Check:
+    apart = np.abs(logits - expected)
+    difference = float(np.sqrt(np.square(apart, dtype=np.float64).mean(axis=-1)).max() / expected.std())
+    found = f"at most {difference:.2g} standard deviations apart at any token, {apart.max():.2g} at any logit"
+    return Check(name=what, passed=difference <= TOLERANCE, detail=found)  # not so where one is no number

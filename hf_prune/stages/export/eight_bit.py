@@ -1,0 +1,65 @@
+"""The ONNX graph with its matrices in eight bits: a scale and a zero point for each 32 weights of a row."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from hf_prune.records import Check
+from hf_prune.stages.export.comparison import Runner
+from hf_prune.stages.export.divergence import Array, mean_divergence
+
+FILE = "onnx/model_quantized.onnx"  # transformers.js looks for it under dtype "q8"
+BLOCK = 32
+BITS = 8
+MOST_TOKENS = 4096  # held-out ones that the divergence is taken over
+LIMIT = 0.1  # nats; eight bits cost about 0.01, and what is beyond this is broken
+
+
+def write_eight_bit(source: Path, target: Path) -> None:
+    """Write the graph in `source` with its matrix products in eight bits, weights beside it.
+
+    Args:
+        source: a graph in float32.
+        target: the graph to write; its folder exists.
+    """
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), bits=BITS, block_size=BLOCK)
+    quantizer.process()
+    data = target.with_name(f"{target.name}_data")
+    onnx.save_model(
+        quantizer.model.model,
+        str(target),
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=data.name,
+    )
+    data.chmod(target.stat().st_mode)  # onnx lets nobody else read it
+
+
+def compare_quantized(quantized: Runner, whole: Runner, windows: Array) -> tuple[Check, float]:
+    """How far the predictions in eight bits are from those in float32, on held-out text.
+
+    Args:
+        quantized: the graph in eight bits.
+        whole: the graph in float32.
+        windows: held-out ids, (sequences, length).
+
+    Returns:
+        The check, and the mean divergence in nats.
+    """
+    count = max(1, math.ceil(MOST_TOKENS / windows.shape[1]))
+    found = []
+    for window in windows[:count]:
+        ids = window[None]
+        expected, logits = (run(ids, np.ones_like(ids), None)[0] for run in (whole, quantized))
+        found.append(mean_divergence(expected, logits))
+    divergence = float(np.mean(found))
+    check = Check(
+        name="predictions near those in float32",
+        passed=divergence <= LIMIT,  # not so where it is no number
+        detail=f"{divergence:.2g} nats of divergence over {len(found) * windows.shape[1]:,} held-out tokens",
+    )
+    return check, divergence

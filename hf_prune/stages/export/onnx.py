@@ -1,0 +1,141 @@
+"""A decoder as one ONNX graph that reads a prompt and goes on from its KV cache.
+
+transformers' own exporter traces the model. What it writes is renamed to what optimum and transformers.js
+look for: `onnx/model.onnx` with the inputs `past_key_values.N.key` and `.value` and the outputs
+`present.N.key` and `.value`. The weights lie beside it, in `onnx/model.onnx_data`.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_prune.errors import UnsupportedModel
+from hf_prune.stages.export.comparison import Cache, Runner, positions_of
+from hf_prune.stages.export.divergence import Array
+
+FILE = "onnx/model.onnx"
+SAMPLE_LENGTH = 6  # tokens; any lengths fit the graph later
+# The cache's argument is called past_key_values until transformers 5.23, and cache since.
+TRACED_CACHE = re.compile(r"(input|output)\.(?:cache|past_key_values)\.layers\.(\d+)\.(key|value)s")
+OTHER_INPUTS = ("input_ids", "attention_mask", "position_ids")
+CACHED_LENGTH = 2  # of the axes of a cached tensor: (batch, heads, tokens, head size)
+
+
+def write_onnx(model: Any, path: Path) -> None:
+    """Write a model as a graph, its weights beside it.
+
+    Args:
+        model: a decoder in float32.
+        path: of the graph; its folder exists.
+
+    Raises:
+        UnsupportedModel: its cache is not one of keys and values alone.
+    """
+    import onnx_ir
+
+    program = _traced(model)
+    names = {
+        value.name: optimum_name(value.name) for value in (*program.graph.inputs, *program.graph.outputs)
+    }
+    _name_dimensions(program.graph)
+    for value in (*program.graph.inputs, *program.graph.outputs):
+        value.name = names[value.name]
+    program.producer_name, program.producer_version = "hf-prune", None
+    onnx_ir.save(program, str(path), external_data=f"{path.name}_data")
+
+
+@torch.no_grad()
+def _traced(model: Any) -> Any:
+    """The graph of several tokens that follow a cache, which may be empty, as a model of `onnx_ir`."""
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
+    from transformers.exporters.utils import decompose_for_generation
+
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = model.config.get_text_config().vocab_size
+    tokens = torch.randint(vocabulary, (2, SAMPLE_LENGTH), generator=generator)
+    mask = torch.ones_like(tokens)
+    mask[0, :2] = 0  # without padding in the sample the graph would have no attention_mask
+    parts = decompose_for_generation(
+        model, {"input_ids": tokens, "attention_mask": mask}, multi_token_decode=True
+    )
+    traced: Any = parts["decode"][0]
+    return OnnxExporter().export(traced, parts["decode"][1], OnnxConfig(dynamic=True)).program
+
+
+def optimum_name(traced: str) -> str:
+    """What optimum calls an input or output that transformers' exporter has named.
+
+    Raises:
+        UnsupportedModel: it has no name for it.
+    """
+    if traced in (*OTHER_INPUTS, "logits"):
+        return traced
+    match = TRACED_CACHE.fullmatch(traced)
+    if match is None:
+        raise UnsupportedModel(
+            f"its graph has {traced}, which the ONNX layout of optimum has no name for: its cache holds more "
+            f"than keys and values (a window, a recurrent state)"
+        )
+    side, layer, what = match.groups()
+    return f"{'past_key_values' if side == 'input' else 'present'}.{layer}.{what}"
+
+
+def _name_dimensions(graph: Any) -> None:
+    """Give the axes that vary names that say what they are, in place of the tracer's symbols."""
+    import onnx_ir
+
+    inputs = {value.name: value for value in graph.inputs}
+    meanings = {
+        str(inputs["attention_mask"].shape[0]): "batch_size",
+        str(inputs["attention_mask"].shape[1]): "total_sequence_length",
+        str(inputs["input_ids"].shape[0]): "batch_size",
+        str(inputs["input_ids"].shape[1]): "sequence_length",
+    }
+    for name, value in inputs.items():
+        if TRACED_CACHE.fullmatch(name):
+            meanings.setdefault(str(value.shape[CACHED_LENGTH]), "past_sequence_length")
+    values = (
+        *graph.inputs,
+        *(output for node in graph.all_nodes() for output in node.outputs),
+    )
+    for value in values:
+        if value.shape is not None:
+            value.shape = onnx_ir.Shape([_named(dimension, meanings) for dimension in value.shape])
+
+
+def _named(dimension: Any, meanings: Mapping[str, str]) -> int | str | None:
+    if isinstance(dimension, int):
+        return dimension
+    symbols = dimension.value or ""
+    if symbols.isdigit():  # some sizes that never vary come as words
+        return int(symbols)
+    return re.sub(r"\bs\d+\b", lambda found: meanings.get(found[0], found[0]), symbols) or None
+
+
+def graph_runner(path: Path) -> Runner:
+    """An ONNX graph in optimum's layout, run by onnxruntime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    inputs = {each.name: each for each in session.get_inputs()}
+    cached = [name for name in inputs if name.startswith("past_key_values.")]
+    wanted = ["logits", *(name.replace("past_key_values", "present") for name in cached)]
+
+    def run(ids: Array, mask: Array, cache: Cache | None) -> tuple[Array, Cache]:
+        if cache is None:
+            heads = [inputs[name].shape for name in cached]
+            cache = [np.zeros((len(ids), shape[1], 0, shape[3]), dtype=np.float32) for shape in heads]
+        given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions_of(ids, mask)}
+        feed = {name: value for name, value in given.items() if name in inputs}
+        logits, *after = session.run(wanted, feed | dict(zip(cached, cache, strict=True)))
+        return logits, after
+
+    return run

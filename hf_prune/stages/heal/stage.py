@@ -1,0 +1,187 @@
+"""The heal stage: what is decided, made, trained, judged and written, each kept once it is finished.
+
+A run that was killed goes on from there; the training itself goes on from the last state it saved.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_prune.machine.disk import check_room, whole_folder
+from hf_prune.machine.environment import this_machine
+from hf_prune.machine.processes import Ranks
+from hf_prune.machine.progress import silent
+from hf_prune.model.anatomy import describe
+from hf_prune.model.decoder import StreamedDecoder
+from hf_prune.model.proof import proof_tokens, prove
+from hf_prune.records import DECODER, Block, Healing, HealingPlan, Plan, ProvedHealing
+from hf_prune.stages.grow.places import new_layers, number_after
+from hf_prune.stages.heal.material import healing_text, lessons_for, record_of
+from hf_prune.stages.heal.plan import HEALED, approximate_tokens, may_train, plan_healing
+from hf_prune.stages.heal.text import part_to_watch
+from hf_prune.stages.work import Work
+
+if TYPE_CHECKING:
+    from hf_prune.stages.heal.session import Verdict
+    from hf_prune.stages.heal.training import Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealStage:
+    """What the steps of the stage share."""
+
+    work: Work
+    plan: Plan
+    start: Path  # the folder of the checkpoint that is trained: the original's, cut, bridged or grown
+    after: tuple[int, ...]  # the layers of the shorter model that a new one follows
+    report_to: str  # an experiment tracker that transformers knows, or "none"
+    name: str  # of the result
+
+    @property
+    def folder(self) -> Path:
+        """Of what is kept between a kill and the next start."""
+        return self.work.folder.checkpoints / f"healing-{self.work.inputs}"
+
+    @property
+    def target(self) -> Path:
+        """The folder of the healed checkpoint."""
+        return self.work.folder.checkpoints / HEALED
+
+    @cached_property
+    def decoder(self) -> StreamedDecoder:
+        """The checkpoint that is trained, ready to be run layer by layer."""
+        return self.work.original.open(self.start)
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        """What the healed checkpoint is proved on."""
+        return proof_tokens(self.work.original.calibration[0])
+
+    @property
+    def carried(self) -> list[Block]:
+        """The gaps that have a layer before them."""
+        return [block for block in self.plan.blocks if block.start > 0]
+
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """Those layers, numbered as in the checkpoint that is trained."""
+        before = (self.plan.kept.index(block.start - 1) for block in self.carried)
+        return tuple(number_after(layer, self.after) for layer in before)
+
+
+def heal(stage: HealStage) -> ProvedHealing:
+    """Train the shorter model, if that is asked for or fits, and keep what is better than before."""
+    work = stage.work
+    plan = work.folder.stage("healing-plan", HealingPlan, work.inputs, lambda: _decide(stage))
+    if plan.reason:
+        work.reporter.tell(f"healing: {plan.reason}")
+    if plan.method == "none":
+        return ProvedHealing(healing=Healing(plan=plan), checkpoint=None, proof=None)
+
+    def left(record: ProvedHealing) -> Path | None:
+        return stage.target if record.checkpoint else None
+
+    finished = work.folder.stage("heal", ProvedHealing, work.inputs, lambda: _heal(stage, plan), left)
+    if finished.healing.reason:
+        work.reporter.tell(f"healing: {finished.healing.reason}")
+    return finished
+
+
+def follow(ranks: Ranks) -> None:
+    """Take part in what the first process trains, until it has nothing more to do."""
+    while (session := ranks.tell(None)) is not None:
+        from hf_prune.stages.heal.session import train_together
+
+        train_together(session, silent)
+
+
+def _decide(stage: HealStage) -> HealingPlan:
+    """What to train; the text is only made where something will be."""
+    work, original = stage.work, stage.work.original
+    recipe, device, dense = original.recipe, original.device, original.dense
+    machine = this_machine(device, dense, work.folder.path, work.ranks.count)
+    if dense.kind == DECODER and may_train(recipe, device.type):
+        tokens = part_to_watch(healing_text(original, stage.folder, work.reporter.progress))[0].ids.numel()
+    else:
+        tokens = approximate_tokens(original.material.healing_text)
+    fitted = replace(recipe, sequence_length=original.window_length)
+    left, gaps = describe(stage.decoder.skeleton), len(stage.carried)
+    return plan_healing(fitted, dense, left, gaps, tokens, machine, len(stage.after))
+
+
+def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
+    from hf_prune.stages.heal.session import Session, judge, train_together  # peft takes seconds to import
+    from hf_prune.stages.heal.training import what_was_trained
+
+    began, original, progress = time.monotonic(), stage.work.original, stage.work.reporter.progress
+    learnt, watched = part_to_watch(healing_text(original, stage.folder, progress))
+    boundaries = tuple(block.end for block in stage.carried)
+    session = Session(
+        plan=plan,
+        checkpoint=str(stage.start),
+        carriers=stage.carriers,
+        new_layers=new_layers(stage.after),
+        folder=str(stage.folder),
+        lessons=lessons_for(original, plan, learnt, boundaries, stage.folder, progress),
+        device=original.device.type,
+        seed=original.recipe.seed,
+        trust_remote_code=original.recipe.trust_remote_code,
+        report_to=stage.report_to,
+        name=stage.name,
+    )
+    train_together(stage.work.ranks.tell(session), progress)
+    trained = what_was_trained(stage.folder)
+    verdict = judge(session, trained, watched, stage.tokens, stage.decoder)
+    healing = Healing(
+        plan=plan,
+        text=record_of(learnt, original),
+        watched=record_of(watched, original),
+        trained_parameters=sum(value.numel() for value in trained.weights.values()),
+        tensors=len(verdict.folded),
+        curve=trained.curve,
+        depths=verdict.depths if plan.depths else (),
+        loss_before=verdict.loss_before,
+        loss_after=verdict.loss_after,
+        best_step=trained.best_step,
+        kept=verdict.better,
+        reason=_told_outcome(trained, verdict),
+        seconds=round(time.monotonic() - began, 1),
+    )
+    if not verdict.better:
+        return ProvedHealing(healing=healing, checkpoint=None, proof=None)
+    return _written(stage, healing, verdict)
+
+
+def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHealing:
+    from hf_prune.stages.heal.folding import write_healed
+
+    skeleton, progress = stage.decoder.skeleton, stage.work.reporter.progress
+    new = [name for name in verdict.folded if name not in skeleton.index.tensors]  # an untied head
+    needed = skeleton.index.size_bytes + sum(verdict.folded[name].nbytes for name in new)
+    check_room(stage.target.parent, needed, f"writing the {HEALED} checkpoint")
+    with whole_folder(stage.target) as partial:
+        checkpoint = write_healed(skeleton, partial, verdict.folded, progress)
+    proof = prove(stage.target, HEALED, stage.tokens, verdict.logits, stage.decoder, progress)
+    return ProvedHealing(healing=healing, checkpoint=checkpoint, proof=proof)
+
+
+def _told_outcome(trained: "Trained", verdict: "Verdict") -> str | None:
+    """What went wrong; None where nothing did."""
+    diverged = None
+    if trained.diverged_at is not None:
+        diverged = f"the training diverged: its loss was no number after step {trained.diverged_at}"
+    if verdict.better:
+        return diverged and f"{diverged}; what is kept is step {trained.best_step}"
+    why = diverged or f"the loss on the watched text was {_told_losses(verdict)}"
+    return f"what was trained was left out, and the model is as before: {why}"
+
+
+def _told_losses(verdict: "Verdict") -> str:
+    before, after = (
+        "no number" if loss is None else f"{loss:.4f}" for loss in (verdict.loss_before, verdict.loss_after)
+    )
+    return f"{before} before and is {after} after"

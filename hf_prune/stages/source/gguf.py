@@ -1,0 +1,85 @@
+"""A GGUF file as a model in transformers' form, which is what layers are cut from."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+
+from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.machine.disk import check_room, whole_folder, write_whole
+from hf_prune.stages.source.companions import legal_files
+
+
+def read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
+    """The configuration that the header of a GGUF file amounts to.
+
+    Raises:
+        UnsupportedModel: transformers cannot read this file.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise _unreadable(gguf_file, error) from error
+
+
+def _unreadable(gguf_file: str, error: Exception) -> UnsupportedModel:
+    return UnsupportedModel(f"transformers cannot read {gguf_file}: {first_line(error)}")
+
+
+def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
+    """Write a GGUF file as a model in transformers' form, in bfloat16.
+
+    transformers reads a GGUF file whole, so this step alone needs memory for the whole model. The model
+    is saved and read again rather than cast, which would round the rotary frequencies too.
+
+    Raises:
+        UnsupportedModel: transformers cannot read this file.
+    """
+    if target.is_dir():
+        return target
+    size = (folder / gguf_file).stat().st_size
+    check_room(target.parent, 4 * size, f"converting {gguf_file}")
+    try:
+        told: dict[str, Any] = {"gguf_file": gguf_file, "trust_remote_code": False}
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **told)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **told)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise _unreadable(gguf_file, error) from error
+    for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
+        if hasattr(model, attribute):  # else save_pretrained writes the packed form
+            delattr(model, attribute)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    with whole_folder(target) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        _make_portable(partial)
+        for name in legal_files(folder):
+            shutil.copyfile(folder / name, partial / name)
+    return target
+
+
+def _make_portable(folder: Path) -> None:
+    """What transformers 5 writes, in words that transformers 4 reads too.
+
+    Version 4 takes no notice of `rope_parameters` and would compute with a base of 10000 instead, without a
+    word; and it knows no tokenizer class "TokenizersBackend".
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for name in ("_name_or_path", "_model_name_or_path"):  # of whoever made the GGUF file
+        config.pop(name, None)
+    rope = dict(config.get("rope_parameters") or {})
+    if "rope_theta" in rope:
+        config["rope_theta"] = rope.pop("rope_theta")
+        if rope.get("rope_type", "default") != "default":
+            config["rope_scaling"] = rope
+    config["torch_dtype"] = config.get("dtype", "bfloat16")
+    write_whole(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    path = folder / "tokenizer_config.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+        write_whole(path, json.dumps(tokenizer, indent=2, ensure_ascii=False) + "\n")
