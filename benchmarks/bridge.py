@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from hf_prune.machine.progress import silent
 from hf_prune.model.decoder import open_decoder
-from hf_prune.recipe.recipe import parse_layers
+from hf_prune.recipe.parse import parse_layers
 from hf_prune.records.blocks import all_but, blocks_of
 from hf_prune.stages.bridge.forms import FORMS
 from hf_prune.stages.bridge.gaps import fit_bridges
@@ -28,6 +28,7 @@ from hf_prune.stages.measure.ablation import Cut, try_cuts
 from hf_prune.stages.source.demo import demo_model
 from hf_prune.stages.source.gguf import convert_gguf
 from hf_prune.stages.texts import text as calibration
+from hf_prune.stages.texts.windows import to_windows
 
 
 def main() -> None:
@@ -46,10 +47,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = convert_gguf(*demo_model(), Path(name) / "model")
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        windows = calibration.to_windows(
-            text, tokenizer, num_sequences=options.samples, length=512, shuffle_seed=0
-        )
-        heldout = calibration.to_windows(
+        windows = to_windows(text, tokenizer, num_sequences=options.samples, length=512, shuffle_seed=0)
+        heldout = to_windows(
             calibration.built_in_text(calibration.BUILT_IN_HELDOUT), tokenizer, num_sequences=16, length=512
         )
         decoder = open_decoder(folder, torch.device("cpu"))

@@ -33,6 +33,7 @@ from hf_prune.machine.progress import silent
 from hf_prune.model.decoder import open_decoder
 from hf_prune.stages.evaluate.perplexity import perplexity
 from hf_prune.stages.texts import text as calibration
+from hf_prune.stages.texts.windows import to_windows
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WINDOWS, LENGTH = 16, 512
@@ -128,7 +129,7 @@ def perplexities(folder: Path, tokenizer: PreTrainedTokenizerBase, data: Path) -
     }
     decoder, found = open_decoder(folder, torch.device("cpu")), {}
     for name, text in texts.items():
-        windows = calibration.to_windows(text, tokenizer, num_sequences=WINDOWS, length=LENGTH)
+        windows = to_windows(text, tokenizer, num_sequences=WINDOWS, length=LENGTH)
         measured = asdict(perplexity(decoder, windows, "", silent))
         found[name] = {key: measured[key] for key in ("perplexity", "loss", "loss_stderr", "num_predictions")}
     return found

@@ -23,6 +23,7 @@ from hf_prune.machine.progress import silent
 from hf_prune.model.decoder import open_decoder
 from hf_prune.stages.evaluate.perplexity import perplexity
 from hf_prune.stages.texts import text as calibration
+from hf_prune.stages.texts.windows import to_windows
 
 LENGTH, HELDOUT_WINDOWS = 512, 32
 CHARACTERS_A_TOKEN = 5  # more than there are: every token that is asked for is there
@@ -73,7 +74,7 @@ def worth(folder: Path, heldout: Path) -> dict[str, Any]:
         "c4": calibration.built_in_text(calibration.BUILT_IN_HELDOUT),
     }
     for name, text in texts.items():
-        windows = calibration.to_windows(text, tokenizer, num_sequences=HELDOUT_WINDOWS, length=LENGTH)
+        windows = to_windows(text, tokenizer, num_sequences=HELDOUT_WINDOWS, length=LENGTH)
         measured = perplexity(decoder, windows, name, silent)
         found[name] = {"loss": measured.loss, "stderr": measured.loss_stderr}
     return found

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hf_prune.recipe.recipe import parse_quantity
+from hf_prune.recipe.parse import parse_quantity
 
 SEQUENCES, LENGTH = 4, 512
 CONTROL_GROUP = Path("/sys/fs/cgroup/memory/hf-prune-benchmark")
@@ -92,7 +92,8 @@ def measure_here(folder: Path, limit: int | None) -> None:
     from hf_prune.model.anatomy import describe
     from hf_prune.model.decoder import open_decoder
     from hf_prune.stages.measure.similarity import measure
-    from hf_prune.stages.texts.text import Text, windows_of
+    from hf_prune.stages.texts.text import Text
+    from hf_prune.stages.texts.windows import windows_of
 
     ids = torch.randint(32000, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(0))
     decoder = open_decoder(folder, torch.device("cpu"))

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from hf_prune.cli.main import cli
+from hf_prune.recipe.criteria import CRITERIA
 from hf_prune.recipe.files import parse_recipe_file
 from hf_prune.records import Healing, HealingPlan, Presentation
 from hf_prune.stages.card.card import render_card
 from hf_prune.stages.card.own_words import check_template
-from hf_prune.stages.choose.criteria import CRITERIA
 from hf_prune.stages.run import Analysis, Evaluation, Run
 from tests.support.checkout import ROOT
 from tests.support.plain import plain_logits

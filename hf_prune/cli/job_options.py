@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from hf_prune.commands.jobs.spec import TIMEOUT, Given
+from hf_prune.commands.jobs.spec import Given
 from hf_prune.errors import RecipeError
+from hf_prune.records.jobs import TIMEOUT
 
 if TYPE_CHECKING:
     from hf_prune.commands.jobs.handover import Place

@@ -44,11 +44,8 @@ from hf_prune.cli.options import (
 )
 from hf_prune.errors import GateRefused, HfPruneError
 from hf_prune.machine.progress import Reporter
-from hf_prune.recipe.recipe import (
-    Publication,
-    Recipe,
-    overridden,
-)
+from hf_prune.recipe.recipe import Publication, Recipe
+from hf_prune.recipe.words import overridden
 from hf_prune.records import Citation
 
 if TYPE_CHECKING:
@@ -468,7 +465,7 @@ def _prune(
         _hand_over(recipe, publication, place, reporter, as_json=as_json, dry_run=dry_run, detach=detach)
         return
     if dry_run:
-        from hf_prune.commands.dry_run import estimate_run
+        from hf_prune.commands.estimate import estimate_run
 
         console.show_estimate(estimate_run(recipe, reporter, places["output"]), as_json=as_json)
         return

@@ -6,16 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
-from hf_prune.recipe.recipe import (
-    BRIDGES,
-    DEFAULT_RATIO,
-    DEFAULTS,
-    HEAL_TARGETS,
-    HEALS,
-    METHODS,
-    parse_quantity,
-)
-from hf_prune.stages.export.possible import FORMATS
+from hf_prune.recipe.formats import FORMATS
+from hf_prune.recipe.parse import parse_quantity
+from hf_prune.recipe.recipe import BRIDGES, DEFAULT_RATIO, DEFAULTS, HEAL_TARGETS, HEALS, METHODS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

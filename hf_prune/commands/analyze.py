@@ -12,15 +12,16 @@ from hf_prune.machine.disk import write_whole
 from hf_prune.machine.environment import describe_environment
 from hf_prune.machine.processes import join
 from hf_prune.machine.progress import Reporter
-from hf_prune.recipe.recipe import Recipe, analysis_command_line
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.recipe.words import analysis_command_line, without_folders
 from hf_prune.records import DECODER, Similarity, fingerprint, to_json
 from hf_prune.records.blocks import best_blocks
 from hf_prune.stages.card import plots
 from hf_prune.stages.choose.criteria import cornerstones
 from hf_prune.stages.measure.measurements import Scores, measured_together, with_scores
-from hf_prune.stages.original import Original, locate, open_original, without_folders
+from hf_prune.stages.original import Original, locate, open_original
 from hf_prune.stages.run import SCHEMA_VERSION, Analysis
-from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.work import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,28 @@
 """What a run would take, from the headers of the weights and a moment's trial of this machine."""
 
 from dataclasses import replace
+from pathlib import Path
 
-from hf_prune.machine.environment import Machine
+from hf_prune.machine.environment import Machine, this_machine
+from hf_prune.machine.progress import Reporter
+from hf_prune.model.anatomy import torch_dtype
+from hf_prune.recipe.criteria import AUTO, CRITERIA
+from hf_prune.recipe.formats import parse_formats
 from hf_prune.recipe.recipe import BRIDGES, Recipe
 from hf_prune.records import Anatomy, Estimate, HealingPlan
 from hf_prune.records.blocks import blocks_of
-from hf_prune.stages.choose.criteria import AUTO, CRITERIA, probe_passes
+from hf_prune.stages.choose.criteria import probe_passes
+from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.evaluate.items import OPTIONS, STRETCH, item_lengths
 from hf_prune.stages.evaluate.speed import TIMED_TOKENS
 from hf_prune.stages.evaluate.writing import BEGINNING, NEW_TOKENS, TEXTS
+from hf_prune.stages.export.possible import check_exportable
 from hf_prune.stages.grow.places import places_for
 from hf_prune.stages.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
-from hf_prune.stages.heal.plan import lessons_bytes, plan_healing
+from hf_prune.stages.heal.plan import approximate_tokens, lessons_bytes, plan_healing
 from hf_prune.stages.measure.similarity import SAMPLED_TOKENS
-from hf_prune.stages.original import ELSEWHERE_SEQUENCES, PROBE_TOKENS, SELECTION_SEQUENCES
+from hf_prune.stages.original import ELSEWHERE_SEQUENCES, PROBE_TOKENS, SELECTION_SEQUENCES, locate
+from hf_prune.stages.source import find as source
 
 BRIDGE_PASSES = {"none": 0.0, "auto": 4.0}  # of the calibration text; two for any other
 
@@ -140,3 +148,30 @@ def _memory(recipe: Recipe, dense: Anatomy) -> int:
     remembered = (dense.num_layers + 1) * (min(tokens, SAMPLED_TOKENS) + recipe.samples)
     weights = dense.vocabulary_size * dense.hidden_size + 2 * max(dense.parameters_per_layer)
     return element * (weights + (tokens + remembered) * dense.hidden_size)
+
+
+def estimate_run(recipe: Recipe, reporter: Reporter | None = None, output: Path | None = None) -> Estimate:
+    """What `prune` would do with this recipe, from the configuration and the headers of the weights.
+
+    Args:
+        recipe: what would be done.
+        reporter: is told where the model was found.
+        output: where the run folder would be; None: here.
+
+    Raises:
+        HfPruneError: what `prune` would stop with before it fetches the weights.
+    """
+    located = locate(recipe, reporter, exact=True)
+    check_exportable(parse_formats(recipe.formats), located.anatomy)
+    dense = located.anatomy
+    return estimate(
+        recipe,
+        dense,
+        layers_to_remove(recipe, dense),
+        model=located.found.name,
+        download_bytes=source.download_size(located.found),
+        healing_tokens=approximate_tokens(located.material.healing_text),
+        machine=this_machine(
+            located.device, torch_dtype(dense.dtype, located.device), dense.hidden_size, output or Path()
+        ),
+    )

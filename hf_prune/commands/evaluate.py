@@ -15,7 +15,8 @@ from hf_prune.machine.processes import ALONE
 from hf_prune.machine.progress import Reporter
 from hf_prune.model import anatomy
 from hf_prune.recipe import gates
-from hf_prune.recipe.recipe import Recipe, evaluation_command_line
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.recipe.words import evaluation_command_line, shown_name, without_folders
 from hf_prune.records import (
     DECODER,
     Anatomy,
@@ -29,12 +30,11 @@ from hf_prune.records import (
     to_json,
 )
 from hf_prune.stages.evaluate.stage import DENSE, Evaluated, ask_tasks, evaluate
-from hf_prune.stages.evaluate.tasks import folder_digest
-from hf_prune.stages.original import Located, Original, locate, open_original, shown_name, without_folders
+from hf_prune.stages.original import Located, Original, locate, open_original
 from hf_prune.stages.run import SCHEMA_VERSION, Evaluation
-from hf_prune.stages.run_folder import RunFolder
 from hf_prune.stages.source import find as source
-from hf_prune.stages.work import Work
+from hf_prune.stages.texts.material import folder_digest
+from hf_prune.stages.work import RunFolder, Work
 
 MODEL, BASELINE = "model", "baseline"  # the variants
 

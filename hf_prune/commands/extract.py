@@ -13,8 +13,7 @@ from hf_prune.records import Checkpoint
 from hf_prune.stages.card.card import render_depth_card
 from hf_prune.stages.cut.checkpoint import depth_name, write_depth
 from hf_prune.stages.publish.stage import publish_depth, refuse_foreign
-from hf_prune.stages.recorded import read_record
-from hf_prune.stages.run import MARKER, Run
+from hf_prune.stages.run import MARKER, Run, read_record
 from hf_prune.stages.source import find as source
 from hf_prune.stages.source.licence import refuse_by_licence
 

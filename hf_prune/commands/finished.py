@@ -15,10 +15,9 @@ from hf_prune.stages.cut.checkpoint import depth_name
 from hf_prune.stages.publish.folder import CARD, card_of, present, with_sections_of
 from hf_prune.stages.publish.own_sections import without_own
 from hf_prune.stages.publish.stage import check_publication, publish
-from hf_prune.stages.recorded import Recorded, read_record
-from hf_prune.stages.run import MARKER, SCHEMA_VERSION
-from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.run import MARKER, SCHEMA_VERSION, Recorded, read_record
 from hf_prune.stages.source.licence import fitting_name, terms_of
+from hf_prune.stages.work import RunFolder
 
 PLOTS = "plots"  # in the published folder
 OWN_ADDRESS = re.compile(r'^model_id = "(.*)"$', re.MULTILINE)

@@ -24,7 +24,9 @@ from hf_prune.model import anatomy
 from hf_prune.model.proof import expected_logits, proof_tokens, prove
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.recipe.files import built_in_options
-from hf_prune.recipe.recipe import Publication, Recipe, command_line
+from hf_prune.recipe.formats import parse_formats
+from hf_prune.recipe.recipe import Publication, Recipe
+from hf_prune.recipe.words import command_line, without_folders
 from hf_prune.records import (
     Bridge,
     Checkpoint,
@@ -47,21 +49,21 @@ from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.cut.checkpoint import write_checkpoint
 from hf_prune.stages.cut.shards import sharded
 from hf_prune.stages.evaluate.stage import ask_tasks, evaluate
+from hf_prune.stages.export.possible import check_exportable
 from hf_prune.stages.export.stage import export
 from hf_prune.stages.grow.stage import grow
 from hf_prune.stages.grow.surgery import GROWN
 from hf_prune.stages.heal.stage import HealStage, follow, heal
 from hf_prune.stages.measure.measurements import Scores, measured_together
-from hf_prune.stages.original import Original, locate, open_original, without_folders
+from hf_prune.stages.original import Original, locate, open_original
 from hf_prune.stages.publish.folder import CARD, assemble, present, with_sections_of
 from hf_prune.stages.publish.naming import result_name
 from hf_prune.stages.publish.stage import check_publication, publish
 from hf_prune.stages.run import SCHEMA_VERSION, Run
-from hf_prune.stages.run_folder import RunFolder
 from hf_prune.stages.source.companions import has_chat_template
 from hf_prune.stages.source.licence import cautions, fitting_name
 from hf_prune.stages.texts.material import digests_of
-from hf_prune.stages.work import Work
+from hf_prune.stages.work import RunFolder, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,7 @@ def prune(
     reporter = reporter or Reporter()
     check_tracker(report_to)
     located = locate(recipe, reporter, exact=recipe.needs_sizes)
+    check_exportable(parse_formats(recipe.formats), located.anatomy)
     ranks = join(located.device)
     wanted = layers_to_remove(recipe, located.anatomy)
     terms = located.found.terms
@@ -319,6 +322,6 @@ def _write(work: Work, plan: Plan, target: Path, replacements: dict[str, torch.T
 
 
 def _prove(work: Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Proof:
-    tokens, decoder = proof_tokens(work.original.calibration[0]), work.original.decoder
+    tokens, decoder = proof_tokens(work.original.calibration[0].ids), work.original.decoder
     expected = expected_logits(decoder, tokens, plan.kept, replacements)
     return prove(target, target.name, tokens, expected, decoder, work.reporter.progress)

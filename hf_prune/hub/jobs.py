@@ -11,9 +11,11 @@ from typing import Any
 from huggingface_hub import HfApi, WebhookInfo, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from hf_prune.commands.jobs.spec import PUBLISHES, Job, JobSpec, Machine, Schedule, per_hour
 from hf_prune.errors import AccessDenied
 from hf_prune.hub.plain_errors import plain_hub_errors
+from hf_prune.records.jobs import PUBLISHES, Job, JobSpec, Machine, Schedule
+
+HOURS = {"second": 3600.0, "minute": 60.0, "hour": 1.0}  # units of a price in an hour
 
 SERVICE = "Hugging Face Jobs"
 NO_CREDIT = 402
@@ -164,3 +166,8 @@ def end_schedule(schedule: Schedule) -> None:
             HfApi().delete_webhook(schedule.id)
         else:
             HfApi().delete_scheduled_job(scheduled_job_id=schedule.id, namespace=schedule.namespace)
+
+
+def per_hour(cost: float, unit: str) -> float | None:
+    """A price by the unit that the Hub names, in an hour."""
+    return cost * HOURS[unit] if unit in HOURS else None

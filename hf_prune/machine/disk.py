@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,3 +117,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
             partial.unlink(missing_ok=True)
             raise
         partial.rename(path)
+
+
+def _files_digest(paths: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(paths):
+        digest.update(f"{name}\0{sha256_of(paths[name])}\n".encode())
+    return digest.hexdigest()

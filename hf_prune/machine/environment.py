@@ -12,8 +12,7 @@ import torch
 
 from hf_prune.errors import RecipeError, first_line
 from hf_prune.machine.disk import free_disk, gigabytes
-from hf_prune.model.anatomy import torch_dtype
-from hf_prune.records import Anatomy, Environment
+from hf_prune.records import Environment
 
 MEMORY_HEADROOM = 1.3  # of the weights' size: activations, cache and the loader's own copies
 
@@ -29,21 +28,23 @@ class Machine:
     processes: int = 1
 
 
-def this_machine(device: torch.device, dense: Anatomy, folder: Path, processes: int = 1) -> Machine:
-    """What there is at this moment.
+def this_machine(
+    device: torch.device, dtype: torch.dtype, hidden_size: int, folder: Path, processes: int = 1
+) -> Machine:
+    """What this machine has free now, and how fast it multiplies matrices of the model's width.
 
     Args:
-        device: where the model would be.
-        dense: the model.
-        folder: of the run; it need not be there yet.
-        processes: that work together.
+        device: where the model will be.
+        dtype: what its layers compute in.
+        hidden_size: the model's width.
+        folder: the run folder; it need not exist yet.
+        processes: how many work together.
     """
-    dtype = torch_dtype(dense.dtype, device)
     return Machine(
         device=device.type,
         free_memory=free_memory(device),
         free_disk=free_disk(folder),
-        operations_per_second=operations_per_second(device, dtype, dense.hidden_size),
+        operations_per_second=operations_per_second(device, dtype, hidden_size),
         processes=processes,
     )
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from hf_prune.machine.progress import Progress
@@ -43,22 +42,3 @@ def _objects(printed: Iterator[str]) -> Iterator[dict[str, Any]]:
     for line in printed:
         if line.startswith("{"):
             yield json.loads(line)
-
-
-def load_whole(folder: Path, device: str, *, trust_remote_code: bool) -> Any:
-    """A model as its users load it, ready to generate.
-
-    Args:
-        folder: of the model.
-        device: where to.
-        trust_remote_code: whether code that the model brings may be run.
-    """
-    from transformers import AutoConfig
-
-    from hf_prune.model.model_class import auto_class
-
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    loaded: Any = auto_class(config).from_pretrained(
-        folder, dtype="auto", trust_remote_code=trust_remote_code
-    )
-    return loaded.to(device).eval()

@@ -12,8 +12,7 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor
 
-from hf_prune.errors import HfPruneError, RecipeError
-from hf_prune.stages.texts.text import Windows, windows_part
+from hf_prune.errors import HfPruneError
 
 PATIENCE = timedelta(days=2)  # how long the others wait while the first one downloads, cuts and writes
 
@@ -29,21 +28,6 @@ class Ranks:
     def leads(self) -> bool:
         """Whether this process writes files and talks to the user."""
         return self.rank == 0
-
-    def share(self, windows: Windows) -> tuple[Windows, int]:
-        """This process's part of the windows, and how many sequences come before it.
-
-        Raises:
-            RecipeError: there are fewer windows than processes.
-        """
-        sequences = windows.ids.shape[0]
-        if sequences < self.count:
-            raise RecipeError(
-                f"{sequences} calibration windows cannot be shared by {self.count} processes: give more "
-                f"--samples or start fewer"
-            )
-        first, end = (sequences * rank // self.count for rank in (self.rank, self.rank + 1))
-        return (windows if self.count == 1 else windows_part(windows, first, end)), first
 
     def total(self, sums: Tensor) -> Tensor:
         """The sum of every process's `sums`, the same in all of them."""

@@ -21,7 +21,6 @@ from hf_prune.model.model_class import answer_of, named_inputs
 from hf_prune.model.stream import UNLIKE
 from hf_prune.model.weights import TORCH_DTYPES, read_index
 from hf_prune.records import DECODER, Check, Proof
-from hf_prune.stages.texts.text import Windows
 
 PROOF_SEQUENCES = 2
 PROOF_LENGTH = 48  # tokens
@@ -53,12 +52,12 @@ def expected_logits(
     return torch.cat(list(logits_by_sequence(decoder, tokens, kept, stored)))
 
 
-def proof_tokens(windows: Windows) -> Tensor:
+def proof_tokens(ids: Tensor) -> Tensor:
     """The tokens that a model is proved on: the beginnings of the first windows, (sequences, length).
 
     Images are taken whole: (images, channels, height, width).
     """
-    first = windows.ids[:PROOF_SEQUENCES]
+    first = ids[:PROOF_SEQUENCES]
     return first[:, :PROOF_LENGTH] if first.dim() == 2 else first
 
 

@@ -23,16 +23,10 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from hf_prune.errors import RecipeError, first_line
-from hf_prune.recipe.recipe import (
-    QUANTITIES,
-    Recipe,
-    check_recipe,
-    option_name,
-    option_words,
-    overridden,
-    parse_quantity,
-    unlike,
-)
+from hf_prune.recipe.faults import check_recipe
+from hf_prune.recipe.parse import parse_quantity
+from hf_prune.recipe.recipe import QUANTITIES, Recipe
+from hf_prune.recipe.words import option_name, option_words, overridden, unlike
 from hf_prune.records import Citation
 
 NOT_A_RECIPES = (  # which model, and where

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,15 @@ from hf_prune.model import anatomy
 from hf_prune.model.activations import ActivationMemory
 from hf_prune.model.decoder import StreamedDecoder, open_decoder
 from hf_prune.model.layer_config import reason_against
-from hf_prune.recipe.recipe import Recipe, check_recipe
-from hf_prune.recipe.without_loss import refuse_what_needs_a_loss
+from hf_prune.recipe.faults import check_recipe, refuse_what_needs_a_loss
+from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import DECODER, TEXT_ENCODER, Anatomy, Source
-from hf_prune.stages.evaluate.items import STRETCH, Items, items_from_text, to_items
-from hf_prune.stages.export.possible import check_exportable, parse_formats
 from hf_prune.stages.source import find as source
 from hf_prune.stages.texts import images
-from hf_prune.stages.texts import text as calibration
 from hf_prune.stages.texts.images import Images
 from hf_prune.stages.texts.material import Material, read_material
-from hf_prune.stages.texts.text import Text, Windows
+from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.windows import Windows, longest_window, set_aside, to_windows, windows_part
 
 SELECTION_SEQUENCES = 16  # calibration windows that nothing is fitted on
 ELSEWHERE_SEQUENCES = 16  # held-out windows of another domain, at most
@@ -84,7 +82,7 @@ class Original:
         windows = self._windows(
             self.material.texts[0], self.recipe.samples + SELECTION_SEQUENCES, seed=self.recipe.seed
         )
-        fitted, aside = calibration.set_aside(windows, SELECTION_SEQUENCES)
+        fitted, aside = set_aside(windows, SELECTION_SEQUENCES)
         return fitted, aside if len(aside.ids) else fitted
 
     @cached_property
@@ -92,7 +90,7 @@ class Original:
         """The first of the windows to fit on, for what takes many passes."""
         fitted = self.calibration[0]
         count = -(-PROBE_TOKENS // fitted.ids.shape[1])
-        return calibration.windows_part(fitted, 0, min(count, len(fitted.ids)))
+        return windows_part(fitted, 0, min(count, len(fitted.ids)))
 
     @cached_property
     def heldout(self) -> Windows:
@@ -105,18 +103,6 @@ class Original:
         assert self.material.elsewhere is not None  # an encoder has none
         count = min(self.recipe.eval_samples, ELSEWHERE_SEQUENCES)
         return self._windows(self.material.elsewhere, count, seed=None)
-
-    @cached_property
-    def items(self) -> Items:
-        """Multiple-choice items: those of the file, or of the held-out text."""
-        if self.material.questions is not None:
-            return to_items(self.material.questions, self.tokenizer, self._most_tokens)
-        length = min(STRETCH, self.window_length)
-        text, count = self.material.texts[1], self.recipe.choice_items
-        assert isinstance(text, Text)  # an encoder is asked nothing
-        return items_from_text(
-            calibration.to_windows(text, self.tokenizer, num_sequences=count, length=length)
-        )
 
     def healing_windows(self, count: int) -> Windows:
         """So many windows of the text to train on, or as many as it has."""
@@ -131,14 +117,14 @@ class Original:
     @cached_property
     def window_length(self) -> int:
         """Tokens of a window: as many as asked for, or as the model was made for."""
-        limits = [self._most_tokens]
+        limits = [self.most_tokens]
         if self.decoder.skeleton.kind == TEXT_ENCODER:
             # RoBERTa and its kin count positions that no text can use; what is left their tokenizers know.
             limits.append(self.tokenizer.model_max_length)
-        return calibration.longest_window(self.recipe.sequence_length, limits)
+        return longest_window(self.recipe.sequence_length, limits)
 
     @property
-    def _most_tokens(self) -> int | None:
+    def most_tokens(self) -> int | None:
         """That the model was made for, where its configuration says so."""
         return getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None) or None
 
@@ -169,7 +155,7 @@ class Original:
             pixels = images.pixel_values(material, processor, num_images=count, shuffle_seed=seed)
             tokens = self.decoder.enter(pixels[:1])[0].shape[1]
             return images.to_windows(material, pixels, tokens)
-        return calibration.to_windows(
+        return to_windows(
             material,
             self.tokenizer,
             num_sequences=count,
@@ -201,7 +187,6 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     described = source.fetch_anatomy(found, exact=exact)
     if described.kind != DECODER:
         refuse_what_needs_a_loss(recipe, described)
-    check_exportable(parse_formats(recipe.formats), described)
     material = read_material(recipe, described.kind)
     return Located(
         recipe=recipe,
@@ -255,25 +240,4 @@ def open_original(
         material=located.material,
         device=located.device,
         memory=ActivationMemory(limit=max_memory, folder=workspace),
-    )
-
-
-def shown_name(path: str) -> str:
-    """A model or a file as it may be published: of what is on this disk the name alone."""
-    return Path(path).resolve().name if Path(path).exists() else path
-
-
-def without_folders(recipe: Recipe) -> Recipe:
-    """The recipe as it may be published: of local files and folders the name alone."""
-    shown = shown_name
-    return replace(
-        recipe,
-        model=shown(recipe.model),
-        calibration=shown(recipe.calibration) if recipe.calibration else None,
-        heal_data=shown(recipe.heal_data) if recipe.heal_data else None,
-        prompts=shown(recipe.prompts) if recipe.prompts else None,
-        eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
-        eval_elsewhere=shown(recipe.eval_elsewhere) if recipe.eval_elsewhere else None,
-        choices=shown(recipe.choices) if recipe.choices else None,
-        tasks_from=shown(recipe.tasks_from) if recipe.tasks_from else None,
     )

@@ -8,8 +8,7 @@ import pytest
 from hf_prune.commands.finished import address_on, read_finished
 from hf_prune.errors import UnreadableRecord
 from hf_prune.records import to_json
-from hf_prune.stages.recorded import read_record
-from hf_prune.stages.run import SCHEMA_VERSION
+from hf_prune.stages.run import SCHEMA_VERSION, read_record
 from tests.support.sample_run import sample_run, sample_sorted_run
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hf_prune.commands.unchanged import Ingredients, what_changed
+from hf_prune.commands.if_changed import Ingredients, what_changed
+from hf_prune.recipe.words import without_folders
 from hf_prune.records import Citation, Presentation
-from hf_prune.stages.original import without_folders
 from hf_prune.stages.run import Run
 from tests.support.sample_run import sample_run
 

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from hf_prune.errors import UnsupportedModel
 from hf_prune.model.model_class import auto_class
 from hf_prune.model.skeleton import build_skeleton
-from hf_prune.recipe.recipe import Recipe, analysis_command_line
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.recipe.words import analysis_command_line
 from hf_prune.stages.original import locate, open_original
 from hf_prune.stages.source.companions import companion_files
 from hf_prune.stages.source.find import fetch_weights, find

@@ -12,6 +12,7 @@ import yaml
 from hf_prune.cli.main import cli
 from hf_prune.cli.options import Quantity
 from hf_prune.errors import RecipeError
+from hf_prune.recipe.faults import check_recipe
 from hf_prune.recipe.files import (
     FIELDS,
     NOT_A_RECIPES,
@@ -22,16 +23,8 @@ from hf_prune.recipe.files import (
     read_recipe_file,
     recipe_text,
 )
-from hf_prune.recipe.recipe import (
-    GOES_WITH,
-    QUANTITIES,
-    TARGETS,
-    Recipe,
-    check_recipe,
-    command_line,
-    option_name,
-    overridden,
-)
+from hf_prune.recipe.recipe import QUANTITIES, TARGETS, Recipe
+from hf_prune.recipe.words import GOES_WITH, command_line, option_name, overridden
 from hf_prune.records import Citation
 from hf_prune.stages.card.card import render_card
 from tests.support.checkout import ROOT

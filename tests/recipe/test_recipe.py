@@ -8,25 +8,17 @@ import pytest
 
 from hf_prune.cli.main import cli
 from hf_prune.errors import RecipeError
-from hf_prune.recipe.recipe import (
+from hf_prune.recipe.faults import check_recipe
+from hf_prune.recipe.parse import parse_layers, parse_protected, parse_quantity
+from hf_prune.recipe.recipe import BRIDGES, HEAL_TARGETS, HEALS, METHODS, SIZES, TARGETS, Recipe
+from hf_prune.recipe.words import (
     ANALYSED,
-    BRIDGES,
     EVALUATED,
-    HEAL_TARGETS,
-    HEALS,
-    METHODS,
-    SIZES,
     SWITCHES,
-    TARGETS,
-    Recipe,
     analysis_command_line,
-    check_recipe,
     command_line,
     evaluation_command_line,
     option_name,
-    parse_layers,
-    parse_protected,
-    parse_quantity,
 )
 
 OTHER_VALUES = {

@@ -6,7 +6,7 @@ import pytest
 
 from hf_prune.errors import OutputOccupied
 from hf_prune.records import Check
-from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.work import RunFolder
 
 
 def record(detail="1"):

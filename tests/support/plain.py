@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from hf_prune.records import TextTokens
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 from tests.support.models import VOCABULARY
 
 LAYER_PATHS = (

@@ -15,9 +15,8 @@ from hf_prune.stages.card.pictures import picture_paths
 from hf_prune.stages.cut.checkpoint import depth_name
 from hf_prune.stages.publish.folder import card_of, present
 from hf_prune.stages.publish.own_sections import without_own
-from hf_prune.stages.recorded import read_record
-from hf_prune.stages.run import Run
-from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.run import Run, read_record
+from hf_prune.stages.work import RunFolder
 from tests.loopback import LoopbackHub
 from tests.loopback.repository import MAIN, Blob, Commit, Repository
 from tests.support.sample_run import sample_run

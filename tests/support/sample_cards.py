@@ -4,9 +4,8 @@ from dataclasses import replace
 
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import Anatomy, HealingStep, Presentation, RemovalOrder
-from hf_prune.stages.publish.version_before import previous_version
-from hf_prune.stages.recorded import Recorded
-from hf_prune.stages.run import Run
+from hf_prune.stages.publish.replaced import previous_version
+from hf_prune.stages.run import Recorded, Run
 from tests.support.sample_run import (
     sample_anatomy,
     sample_checkpoint,

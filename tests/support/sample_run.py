@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hf_prune.recipe.recipe import Recipe, parse_layers
-from hf_prune.recipe.without_loss import UNHEALED
+from hf_prune.recipe.criteria import AUTO, CRITERIA, NAMED
+from hf_prune.recipe.faults import UNHEALED
+from hf_prune.recipe.parse import parse_layers
+from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import (
     IMAGE_ENCODER,
     Agreement,
@@ -46,7 +48,7 @@ from hf_prune.records import (
     WeightFile,
     Writing,
 )
-from hf_prune.stages.choose.criteria import AUTO, CRITERIA, NAMED, propose
+from hf_prune.stages.choose.criteria import propose
 from hf_prune.stages.choose.plan import plan_for
 from hf_prune.stages.run import SCHEMA_VERSION, Run
 

@@ -12,8 +12,8 @@ from hf_prune.machine.progress import silent
 from hf_prune.model import anatomy
 from hf_prune.model.decoder import open_decoder
 from hf_prune.model.skeleton import build_skeleton
+from hf_prune.recipe.criteria import NAMED
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.stages.choose.criteria import NAMED
 from hf_prune.stages.choose.plan import plan_for
 from hf_prune.stages.cut.checkpoint import write_checkpoint
 from hf_prune.stages.evaluate.choices import answer
@@ -21,8 +21,9 @@ from hf_prune.stages.evaluate.items import items_from_text
 from hf_prune.stages.evaluate.perplexity import perplexity
 from hf_prune.stages.evaluate.stability import compare
 from hf_prune.stages.publish.folder import assemble
-from hf_prune.stages.run_folder import RunFolder
-from hf_prune.stages.texts.text import BUILT_IN_HELDOUT, built_in_text, to_windows
+from hf_prune.stages.texts.text import BUILT_IN_HELDOUT, built_in_text
+from hf_prune.stages.texts.windows import to_windows
+from hf_prune.stages.work import RunFolder
 from tests.support.sample_run import sample_bridge, sample_run, sample_similarity
 
 KEPT = (0, 1, 2, 5)

@@ -21,7 +21,7 @@ from hf_prune.commands.action.workflow import add_summary, annotate, only_printe
 from hf_prune.errors import HfPruneError
 from hf_prune.records import Published, from_data
 from hf_prune.stages.card.job_summary import elsewhere_summary, failed_summary, run_summary, unchanged_summary
-from hf_prune.stages.recorded import read_record
+from hf_prune.stages.run import read_record
 
 OWN = re.compile("(?:hf-prune|Error): (.*)")  # on stderr: what went wrong; the second where usage was wrong
 

@@ -14,10 +14,6 @@ from hf_prune.commands.jobs.cron import check_cron
 from hf_prune.commands.jobs.spec import (
     PACKAGE,
     Given,
-    Job,
-    JobSpec,
-    Machine,
-    Schedule,
     Told,
     check_timeout,
     failure,
@@ -29,9 +25,11 @@ from hf_prune.commands.jobs.spec import (
 )
 from hf_prune.errors import AlreadyScheduled, JobFailed, JobGoesOn, RecipeError, SourceError
 from hf_prune.machine.progress import Reporter
+from hf_prune.recipe.faults import check_recipe
 from hf_prune.recipe.files import built_in_names
-from hf_prune.recipe.recipe import Publication, Recipe, check_recipe
+from hf_prune.recipe.recipe import Publication, Recipe
 from hf_prune.records import Published
+from hf_prune.records.jobs import Job, JobSpec, Machine, Schedule
 from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.original import find_original
 from hf_prune.stages.publish.naming import result_name

@@ -2,18 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from hf_prune.errors import GateRefused, HfPruneError, JobFailed, RecipeError
+from hf_prune.recipe.formats import PACKAGES, parse_formats
 from hf_prune.recipe.recipe import SELF
-from hf_prune.stages.export.possible import PACKAGES, parse_formats
+from hf_prune.records.jobs import PUBLISHES, TIMEOUT, Job, JobSpec, Machine
 
-IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Python, uv and git, as `hf jobs uv run` has it
-TIMEOUT = "6h"  # the Hub's own 30 minutes end most runs
 PACKAGE = "HF_PRUNE_PACKAGE"  # the environment variable that says what a job installs
-PUBLISHES = "publishes"  # the label by which a schedule is found again
 ON_THIS_DISK = (  # fields whose value is a file or a folder
     "calibration",
     "heal_data",
@@ -26,7 +24,6 @@ ON_THIS_DISK = (  # fields whose value is a file or a folder
     "template",
     "notes",
 )
-HOURS = {"second": 3600.0, "minute": 60.0, "hour": 1.0}  # units of a price in an hour
 EXIT_CODE = re.compile(r"exit code:? (\d+)", re.IGNORECASE)
 OWN_ERROR = re.compile(r"^hf-prune: (.+)$")
 REFUSED_BY_A_GATE = ": nothing was pushed; see "  # in the last line of a run with exit code 3
@@ -39,69 +36,6 @@ class Given:
     field: str
     value: Any
     words: tuple[str, ...]  # that say it again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A flavor of Hugging Face Jobs."""
-
-    flavor: str
-    parts: str  # "4 vCPU, 15 GB, 1 x Nvidia A10G (24 GB)"
-    gpus: int
-    price: float | None  # dollars an hour; None: in a unit that is not known here
-
-    def __str__(self) -> str:
-        """As it is told before it is paid for."""
-        price = "price unknown" if self.price is None else f"${self.price:.2f} an hour"
-        return f"{self.flavor}: {self.parts}, {price}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
-    """Everything that a job is started with but its secrets."""
-
-    command: tuple[str, ...]
-    flavor: str
-    timeout: str
-    name: str
-    labels: Mapping[str, str]
-    image: str = IMAGE
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job that was started."""
-
-    id: str
-    owner: str  # user or organisation
-    url: str
-
-    @property
-    def full_id(self) -> str:
-        """As the commands of `hf jobs` take it."""
-        return f"{self.owner}/{self.id}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """What makes a run again: by the clock, or when the original changes."""
-
-    id: str
-    by: str  # "0 3 * * 1", or "changes of acme/base"
-    webhook: bool
-    namespace: str | None = None  # that a schedule by the clock is in; None: the user's own
-
-    @property
-    def removal(self) -> str:
-        """The command of the Hub's own tool that ends it."""
-        where = f" --namespace {self.namespace}" if self.namespace else ""
-        return f"hf {'webhooks' if self.webhook else 'jobs scheduled'} delete {self.id}{where}"
-
-
-def per_hour(cost: float, unit: str) -> float | None:
-    """A price by the unit that the Hub names, in an hour."""
-    return cost * HOURS[unit] if unit in HOURS else None
 
 
 def machine_called(flavor: str, machines: Sequence[Machine]) -> Machine:

@@ -15,7 +15,7 @@ from hf_prune.model.decoder import StreamedDecoder, run_layers
 from hf_prune.records import DECODER, IMAGE_ENCODER, Choices, Perplexity, TextTokens
 from hf_prune.stages.evaluate.choices import answer
 from hf_prune.stages.evaluate.depths import perplexities_by_depth
-from hf_prune.stages.evaluate.items import Items, read_questions
+from hf_prune.stages.evaluate.items import Items, items_of
 from hf_prune.stages.evaluate.perplexity import of_losses, perplexity, sequence_losses
 from hf_prune.stages.evaluate.stability import compare
 from hf_prune.stages.evaluate.stage import DENSE
@@ -25,7 +25,9 @@ from hf_prune.stages.run import Run
 from hf_prune.stages.texts import images
 from hf_prune.stages.texts import text as calibration
 from hf_prune.stages.texts.images import Images
-from hf_prune.stages.texts.text import Text, Windows
+from hf_prune.stages.texts.questions import read_questions
+from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.windows import Windows
 
 # How far the same weights may come out on another machine: docs/verify.md has what was measured.
 PERPLEXITY_SHARE = {"float32": 0.0005}  # of what is stored in full precision
@@ -259,12 +261,14 @@ def _items(models: Models, claimed: Choices) -> Items:
     recipe = models.published.recipe
     if recipe.choices is not None:
         path = models.data / Path(recipe.choices).name
-        items = reading(models.published, NOTHING, recipe, read_questions(path, recipe.choice_items)).items
+        questions = read_questions(path, recipe.choice_items)
+        items = items_of(reading(models.published, NOTHING, recipe, questions))
     else:
         text = next((one.text for one in models.run.perplexities), None)
         if text is None:
             raise UnusableText("no text is recorded that they were made from")
-        items = reading(models.published, find_material(text, DECODER, models.data), recipe).items
+        material = find_material(text, DECODER, models.data)
+        items = items_of(reading(models.published, material, recipe))
     if items.sha256 != claimed.sha256:
         raise UnusableText(f"{claimed.name} gives other items here than it did")
     return items

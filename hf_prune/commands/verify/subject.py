@@ -12,14 +12,13 @@ from hf_prune.errors import RecipeError, UnreadableRecord
 from hf_prune.model.activations import ActivationMemory
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import Source
-from hf_prune.stages.evaluate.items import Questions
 from hf_prune.stages.original import Original
-from hf_prune.stages.recorded import Recorded, read_record
-from hf_prune.stages.run import MARKER, Run
+from hf_prune.stages.run import MARKER, Recorded, Run, read_record
 from hf_prune.stages.source import find as source
 from hf_prune.stages.source.demo import GGUF_FILE, demo_model
 from hf_prune.stages.texts.images import Images
 from hf_prune.stages.texts.material import Material
+from hf_prune.stages.texts.questions import Questions
 from hf_prune.stages.texts.text import Text
 
 BESIDE = (MARKER, "README.md")  # what is read first

@@ -14,7 +14,7 @@ from hf_prune.stages.bridge.gaps import fit_bridges
 from hf_prune.stages.bridge.scale import fit_scale
 from hf_prune.stages.measure.ablation import Cut, try_cuts
 from hf_prune.stages.measure.agreement import try_agreements
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 NO_BRIDGE = "none"
 SCALE = "scale"

@@ -23,7 +23,7 @@ from hf_prune.records import DECODER, Block, Bridge, FoldedBridge
 from hf_prune.stages.bridge.closing_norm import before_norm, closing_norm, targets_before
 from hf_prune.stages.bridge.equations import Passage
 from hf_prune.stages.bridge.forms import Form
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 
 @dataclass

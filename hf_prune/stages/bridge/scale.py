@@ -19,7 +19,7 @@ from hf_prune.model.activations import Activations
 from hf_prune.model.decoder import StreamedDecoder, states_after
 from hf_prune.model.projections import additive_projections
 from hf_prune.records import Block, Bridge, FoldedBridge
-from hf_prune.stages.texts.text import Windows, windows_part
+from hf_prune.stages.texts.windows import Windows, windows_part
 
 MOST_SEQUENCES = 16  # a mean of ratios needs no more
 TOLERANCE = 0.05  # of what a layer adds; halving loses nothing, not even in bfloat16

@@ -17,7 +17,7 @@ from hf_prune.stages.bridge.gaps import fit_bridges
 from hf_prune.stages.choose.tournament import Removed
 from hf_prune.stages.measure.ablation import Cut, try_cuts
 from hf_prune.stages.measure.agreement import try_agreements
-from hf_prune.stages.texts.text import Windows, windows_part
+from hf_prune.stages.texts.windows import Windows, windows_part
 
 NO_BRIDGE: Mapping[str, Tensor] = {}
 

@@ -14,16 +14,18 @@ from hf_prune.stages.card.losses import damage_section, effect
 from hf_prune.stages.card.metadata import HARNESS, card_metadata, perplexity_results
 from hf_prune.stages.card.numbers import code
 from hf_prune.stages.card.pictures import picture_paths
-from hf_prune.stages.card.score_tables import by_text, first_of_each_task, score_tables
 from hf_prune.stages.card.sections import (
+    by_text,
     by_variant,
     carries_bridge,
     change_section,
     cut_section,
     depths_section,
+    first_of_each_task,
     growth_section,
     licence_section,
     published_bridge,
+    score_tables,
 )
 from hf_prune.stages.card.templates import BASE, rendered
 from hf_prune.stages.run import Run

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hf_prune.records import Choices, Perplexity, TaskScore
-from hf_prune.stages.card.benchmarks import QUESTIONS, leaderboard_of
+from hf_prune.stages.card.leaderboards import QUESTIONS, leaderboard_of
 from hf_prune.stages.run import Run
 
 if TYPE_CHECKING:

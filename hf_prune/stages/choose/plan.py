@@ -1,8 +1,9 @@
 """The plan: which layers go, and by whose word."""
 
+from hf_prune.recipe.criteria import AUTO, NAMED
 from hf_prune.records import CutAgreement, Plan, Similarity, Tournament
 from hf_prune.records.blocks import all_but, best_blocks, blocks_of
-from hf_prune.stages.choose.criteria import AUTO, NAMED, title_of
+from hf_prune.stages.choose.criteria import title_of
 
 TITLES = {
     AUTO: "lowest loss of all cuts that were tried",

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 
 from hf_prune.errors import RecipeError
 from hf_prune.machine.progress import Reporter
-from hf_prune.recipe.recipe import Recipe, parse_protected
-from hf_prune.records import DECODER, CutAgreement, Selected, Similarity, Tournament
+from hf_prune.recipe.criteria import AUTO, CRITERIA, NAMED
+from hf_prune.recipe.parse import parse_protected
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.records import DECODER, CutAgreement, RemovalOrder, Selected, Similarity, Tournament
 from hf_prune.records.blocks import all_but, ranges
 from hf_prune.stages.bridge.trials import Trials
 from hf_prune.stages.choose import tournament
-from hf_prune.stages.choose.criteria import AUTO, CRITERIA, NAMED, NEVER_PROPOSED, probe_passes, propose
+from hf_prune.stages.choose.criteria import NEVER_PROPOSED, allowed_layers, probe_passes, propose
 from hf_prune.stages.choose.plan import plan_for
 from hf_prune.stages.choose.tournament import Field, Removed
 from hf_prune.stages.measure.measurements import Scores, with_scores
 from hf_prune.stages.original import Original
-from hf_prune.stages.texts.text import Windows, windows_part
+from hf_prune.stages.texts.windows import Windows, windows_part
 
 TRIAL_SEQUENCES = 16  # windows that the bridges of a tournament are fitted on
 GREEDY_SHARE = 0.5  # of a tournament's budget
@@ -51,7 +53,7 @@ class Selection:
         if self.recipe.method == AUTO:
             return self._tournament(similarity, wanted)
         method = self.recipe.method
-        similarity = self.scores.for_method(similarity, method, wanted, self.protected)
+        similarity = self._measured_for(similarity, method, wanted)
         plan = plan_for(similarity, self._propose(method, similarity, wanted), method)
         return Selected(similarity=similarity, plan=plan)
 
@@ -94,8 +96,21 @@ class Selection:
         if self.recipe.contiguous:
             return similarity
         width = self._greedy_width(similarity.num_layers, count)
-        order = self.scores.removal_order(similarity, count, self.protected, width)
-        return replace(similarity, removal_order=order)
+        return replace(similarity, removal_order=self._removal_order(similarity, count, width))
+
+    def _removal_order(self, similarity: Similarity, count: int, width: int | None) -> RemovalOrder:
+        candidates = allowed_layers("greedy", similarity.num_layers, self.protected)
+        return self.scores.removal_order(similarity, count, candidates, width)
+
+    def _measured_for(self, similarity: Similarity, method: str, count: int) -> Similarity:
+        """The similarity with the scores that one criterion needs to choose `count` layers."""
+        needs = CRITERIA[method].needs
+        if needs in ("loss", "greedy", "taylor"):
+            scores = self.scores.of_layers("loss" if needs == "greedy" else needs)
+            similarity = with_scores(similarity, scores)
+        if needs == "greedy":
+            similarity = replace(similarity, removal_order=self._removal_order(similarity, count, None))
+        return similarity
 
     def _greedy_width(self, num_layers: int, count: int) -> int:
         """A step of width w costs about 1 + w / 2 passes over the probe."""
@@ -203,7 +218,7 @@ class Selection:
             depths = range(first, min(first + DEPTHS_AT_ONCE, similarity.num_layers))
             cuts: dict[Removed, str] = {}
             for method in methods:
-                measured = self.scores.for_method(similarity, method, depths[-1], self.protected)
+                measured = self._measured_for(similarity, method, depths[-1])
                 for count in depths:
                     try:
                         cuts.setdefault(self._propose(method, measured, count), method)

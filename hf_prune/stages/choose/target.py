@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable
 
 from hf_prune.errors import RecipeError
-from hf_prune.recipe.recipe import DEFAULT_RATIO, Recipe, keeps_all, parse_layers, parse_protected
+from hf_prune.recipe.faults import keeps_all
+from hf_prune.recipe.parse import parse_layers, parse_protected
+from hf_prune.recipe.recipe import DEFAULT_RATIO, Recipe
 from hf_prune.records import Anatomy
 from hf_prune.stages.choose.criteria import allowed_layers
 

@@ -7,7 +7,7 @@ from hf_prune.model.decoder import StreamedDecoder, run_layers
 from hf_prune.records import Perplexity
 from hf_prune.stages.cut.checkpoint import depth_name
 from hf_prune.stages.evaluate.perplexity import of_losses, sequence_losses
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 
 def perplexities_by_depth(

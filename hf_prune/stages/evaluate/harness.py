@@ -112,7 +112,7 @@ def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoTokenizer
 
-    from hf_prune.machine.own_process import load_whole
+    from hf_prune.model.whole import load_whole
 
     folder, device, trusted = Path(asked["folder"]), asked["device"], asked["trust_remote_code"]
     # On a GPU as many at once as fit; elsewhere nothing says what fits before the memory is gone.

@@ -13,7 +13,7 @@ from hf_prune.model.activations import Activations
 from hf_prune.model.decoder import POSITIONS_AT_ONCE, StreamedDecoder, run_layers
 from hf_prune.records import Perplexity
 from hf_prune.stages.measure.standard_error import standard_error
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 
 def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress) -> Perplexity:

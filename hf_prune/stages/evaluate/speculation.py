@@ -22,10 +22,11 @@ from torch import nn
 
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.machine.environment import reason_not_to_load
-from hf_prune.machine.own_process import figures_from, load_whole
+from hf_prune.machine.own_process import figures_from
 from hf_prune.machine.progress import Progress
+from hf_prune.model.whole import load_whole
 from hf_prune.records import Speculation, SpeculationTrial
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 PROMPTS = 4
 PROMPT_TOKENS = 32

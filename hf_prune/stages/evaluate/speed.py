@@ -22,8 +22,9 @@ from typing import Any
 
 from hf_prune.errors import first_line
 from hf_prune.machine.environment import reason_not_to_load
-from hf_prune.machine.own_process import figures_from, load_whole
+from hf_prune.machine.own_process import figures_from
 from hf_prune.machine.progress import Progress
+from hf_prune.model.whole import load_whole
 from hf_prune.records import Speed, SpeedTrial, SpeedUp
 
 PROMPT_TOKENS = 128

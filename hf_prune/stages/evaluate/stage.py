@@ -31,17 +31,17 @@ from hf_prune.records import (
 from hf_prune.stages.cut.checkpoint import depth_name, write_depth
 from hf_prune.stages.evaluate.choices import answer
 from hf_prune.stages.evaluate.depths import perplexities_by_depth
+from hf_prune.stages.evaluate.items import Items, items_of
 from hf_prune.stages.evaluate.perplexity import perplexity
 from hf_prune.stages.evaluate.speculation import beginnings, measure_depths, measure_speculation
 from hf_prune.stages.evaluate.speed import measure_speeds
 from hf_prune.stages.evaluate.stability import compare
-from hf_prune.stages.evaluate.tasks import Measured, ask, folder_digest, score
+from hf_prune.stages.evaluate.tasks import Measured, ask, score
 from hf_prune.stages.evaluate.writing import compare_writings, write
 from hf_prune.stages.measure.agreement import agreement
-from hf_prune.stages.run_folder import RunFolder
-from hf_prune.stages.texts.material import Material, fitted_parts
-from hf_prune.stages.texts.text import Windows
-from hf_prune.stages.work import Work
+from hf_prune.stages.texts.material import Material, fitted_parts, folder_digest
+from hf_prune.stages.texts.windows import Windows
+from hf_prune.stages.work import RunFolder, Work
 
 DENSE = "dense"  # the variant that is the original
 
@@ -118,14 +118,15 @@ def _choices(work: Work, folders: Mapping[str, Path]) -> tuple[Choices, ...]:
     """What every variant makes of multiple choice, the original first."""
     if work.recipe.choice_items == 0 or work.dense.kind != DECODER:
         return ()
-    answers = [_answer(work, variant, folder) for variant, folder in folders.items()]
-    return tuple(compare(work.original.items, each, answers[0]) for each in answers)
+    items = items_of(work.original)
+    answers = [_answer(work, items, variant, folder) for variant, folder in folders.items()]
+    return tuple(compare(items, each, answers[0]) for each in answers)
 
 
-def _answer(work: Work, variant: str, folder: Path) -> Answers:
+def _answer(work: Work, items: Items, variant: str, folder: Path) -> Answers:
     def compute() -> Answers:
         decoder = _decoder(work, variant, folder)
-        return answer(decoder, work.original.items, variant, work.reporter.progress)
+        return answer(decoder, items, variant, work.reporter.progress)
 
     return work.folder.stage(f"choices-{variant}", Answers, work.inputs, compute)
 

@@ -4,16 +4,15 @@ What is kept depends on the files of the model, the settings and items of the ta
 harness and of what computes, and nothing else: so the original is measured once for all its cuts.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hf_prune.errors import RecipeError, UnusableTask
-from hf_prune.machine.disk import sha256_of, write_whole
+from hf_prune.machine.disk import _files_digest, write_whole
 from hf_prune.machine.environment import device_name, reason_not_to_load
 from hf_prune.machine.own_process import figures_from
 from hf_prune.machine.progress import Progress
@@ -35,23 +34,6 @@ class Measured:
     variant: str
     folder: Path
     size_bytes: int  # of its weights
-
-
-def folder_digest(recipe: Recipe) -> str | None:
-    """Changes when a file in the folder of local tasks does; None where there is no such folder.
-
-    Raises:
-        RecipeError: what was given is no folder.
-    """
-    if recipe.tasks == "none" or recipe.tasks_from is None:
-        return None
-    folder = Path(recipe.tasks_from)
-    if not folder.is_dir():
-        raise RecipeError(
-            f"--tasks-from {folder}: there is no such folder; give one with .yaml files of tasks"
-        )
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-    return _files_digest({path.relative_to(folder).as_posix(): path for path in paths})
 
 
 def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part] = ()) -> AskedTasks:
@@ -167,13 +149,6 @@ def model_digest(folder: Path, *, code: bool) -> str:
     weights = [path for path in folder.iterdir() if path.name.endswith((".safetensors", ".index.json"))]
     paths = {path.name: path for path in (*weights, folder / "config.json")}
     return _files_digest(paths | {path.name: path for path in companion_files(folder, code=code)})
-
-
-def _files_digest(paths: Mapping[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(paths):
-        digest.update(f"{name}\0{sha256_of(paths[name])}\n".encode())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> TaskTrial | None:

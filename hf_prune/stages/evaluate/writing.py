@@ -20,7 +20,8 @@ from hf_prune.model.decoder import StreamedDecoder, load_whole
 from hf_prune.model.stream import UNLIKE
 from hf_prune.records import Continuations, Writing, WritingTrial
 from hf_prune.stages.measure.standard_error import standard_error
-from hf_prune.stages.texts.text import Text, Windows, windows_of
+from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.windows import Windows, windows_of
 
 TEXTS = 8
 BEGINNING = 32  # tokens

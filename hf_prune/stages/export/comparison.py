@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from hf_prune.records import Check
-from hf_prune.stages.export.divergence import Array, mean_divergence
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 Cache = Sequence[Array]  # the keys and values of each layer in turn, (batch, heads, tokens, head size)
 # The logits of some tokens, and the cache after them: of ids (batch, tokens), a mask over the cached and the
@@ -141,3 +142,20 @@ def _agreement(what: str, logits: Array, expected: Array) -> Check:
     difference = float(np.sqrt(np.square(apart, dtype=np.float64).mean(axis=-1)).max() / expected.std())
     found = f"at most {difference:.2g} standard deviations apart at any token, {apart.max():.2g} at any logit"
     return Check(name=what, passed=difference <= TOLERANCE, detail=found)  # not so where one is no number
+
+
+def mean_divergence(expected: Array, found: Array) -> float:
+    """The mean Kullback-Leibler divergence over tokens, in nats: of `found` from `expected`.
+
+    Args:
+        expected: logits, (..., vocabulary).
+        found: the same of another form.
+    """
+    reference, other = _log_probabilities(expected), _log_probabilities(found)
+    return float((np.exp(reference) * (reference - other)).sum(axis=-1).mean())
+
+
+def _log_probabilities(logits: Array) -> Array:
+    above = logits.astype(np.float64)
+    above -= above.max(axis=-1, keepdims=True)
+    return above - np.log(np.exp(above).sum(axis=-1, keepdims=True))

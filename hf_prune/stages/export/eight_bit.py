@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_prune.records import Check
-from hf_prune.stages.export.comparison import Runner
-from hf_prune.stages.export.divergence import Array, mean_divergence
+from hf_prune.stages.export.comparison import Array, Runner, mean_divergence
 
 FILE = "onnx/model_quantized.onnx"  # transformers.js looks for it under dtype "q8"
 BLOCK = 32

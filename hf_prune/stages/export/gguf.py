@@ -16,7 +16,7 @@ import torch
 from hf_prune.errors import UnsupportedModel
 from hf_prune.model.weights import StoredTensor, WeightIndex, read_index
 from hf_prune.records import Check
-from hf_prune.stages.export.divergence import Array
+from hf_prune.stages.export.comparison import Array
 
 FILE = "model.gguf"
 ARCHITECTURES = {  # by model type, llama.cpp's name

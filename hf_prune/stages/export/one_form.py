@@ -16,9 +16,9 @@ import numpy as np
 
 from hf_prune.errors import first_line
 from hf_prune.machine.disk import sha256_of
+from hf_prune.recipe.formats import GGUF, ONNX, ONNX_8BIT
 from hf_prune.records import Check, Export, ExportTrial
-from hf_prune.stages.export.divergence import Array
-from hf_prune.stages.export.possible import GGUF, ONNX, ONNX_8BIT
+from hf_prune.stages.export.comparison import Array
 
 TRUST = "--trust-remote-code"
 Written = tuple[

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from hf_prune.errors import UnsupportedModel
-from hf_prune.stages.export.comparison import Cache, Runner, positions_of
-from hf_prune.stages.export.divergence import Array
+from hf_prune.stages.export.comparison import Array, Cache, Runner, positions_of
 
 FILE = "onnx/model.onnx"
 SAMPLE_LENGTH = 6  # tokens; any lengths fit the graph later

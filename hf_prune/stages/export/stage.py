@@ -9,11 +9,10 @@ import numpy as np
 from hf_prune.machine.disk import check_room, whole_folder
 from hf_prune.machine.environment import reason_not_to_load
 from hf_prune.machine.own_process import figures_from
+from hf_prune.recipe.formats import GGUF, ONNX, ONNX_8BIT, parse_formats
 from hf_prune.records import Checkpoint, Export, ExportTrial, from_data
 from hf_prune.stages.export.one_form import TRUST
-from hf_prune.stages.export.possible import GGUF, ONNX, ONNX_8BIT, parse_formats
-from hf_prune.stages.run_folder import RunFolder
-from hf_prune.stages.work import Work
+from hf_prune.stages.work import RunFolder, Work
 
 BYTES_PER_PARAMETER = {ONNX: 4, ONNX_8BIT: 4, GGUF: 4}  # at most; embeddings stay in float32
 COPIES_IN_MEMORY = 2  # of the weights in float32, while a graph is written or compared

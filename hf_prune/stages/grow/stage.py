@@ -39,7 +39,7 @@ def _grow(work: Work, scores: Scores, start: Path, target: Path) -> ProvedGrowth
     check_room(target.parent, int(share * skeleton.index.size_bytes), f"writing the {GROWN} checkpoint")
     with whole_folder(target) as partial:
         checkpoint = write_grown(skeleton, partial, after=after, silenced=silenced, progress=progress)
-    tokens = proof_tokens(original.calibration[0])
+    tokens = proof_tokens(original.calibration[0].ids)
     expected = expected_logits(decoder, tokens, tuple(range(decoder.num_layers)), {})
     removal, expansion = scores.of_layers("loss"), scores.of_layers("expansion")
     assert removal.text is not None

@@ -11,7 +11,8 @@ from hf_prune.stages.heal.responses import answer, prompts_from
 from hf_prune.stages.heal.text import HealingText, of_windows, pack, read_text, save_text, watched_beside
 from hf_prune.stages.original import Original
 from hf_prune.stages.texts.conversations import tokenised
-from hf_prune.stages.texts.text import Text, windows_of
+from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.windows import windows_of
 
 TEXT_FILE, LESSONS_FILE = "text.safetensors", "lessons"
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from hf_prune.errors import RecipeError
 from hf_prune.machine.disk import gigabytes
 from hf_prune.machine.environment import Machine
-from hf_prune.recipe.recipe import Recipe, parse_depths
-from hf_prune.recipe.without_loss import UNHEALED
+from hf_prune.recipe.faults import UNHEALED
+from hf_prune.recipe.parse import parse_depths
+from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import DECODER, Anatomy, HealingPlan
 from hf_prune.stages.heal.cost import (
     ELEMENT_BYTES,

@@ -15,7 +15,7 @@ from hf_prune.machine.disk import check_room, whole_folder
 from hf_prune.machine.environment import this_machine
 from hf_prune.machine.processes import Ranks
 from hf_prune.machine.progress import silent
-from hf_prune.model.anatomy import describe
+from hf_prune.model.anatomy import describe, torch_dtype
 from hf_prune.model.decoder import StreamedDecoder
 from hf_prune.model.proof import proof_tokens, prove
 from hf_prune.records import DECODER, Block, Healing, HealingPlan, Plan, ProvedHealing
@@ -59,7 +59,7 @@ class HealStage:
     @cached_property
     def tokens(self) -> Tensor:
         """What the healed checkpoint is proved on."""
-        return proof_tokens(self.work.original.calibration[0])
+        return proof_tokens(self.work.original.calibration[0].ids)
 
     @property
     def carried(self) -> list[Block]:
@@ -103,7 +103,9 @@ def _decide(stage: HealStage) -> HealingPlan:
     """What to train; the text is only made where something will be."""
     work, original = stage.work, stage.work.original
     recipe, device, dense = original.recipe, original.device, original.dense
-    machine = this_machine(device, dense, work.folder.path, work.ranks.count)
+    machine = this_machine(
+        device, torch_dtype(dense.dtype, device), dense.hidden_size, work.folder.path, work.ranks.count
+    )
     if dense.kind == DECODER and may_train(recipe, device.type):
         tokens = part_to_watch(healing_text(original, stage.folder, work.reporter.progress))[0].ids.numel()
     else:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hf_prune.errors import UnusableText
 from hf_prune.machine.disk import write_whole
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 WATCHED_WINDOWS = 16  # set aside to watch the training by
 

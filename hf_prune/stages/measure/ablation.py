@@ -15,7 +15,7 @@ from hf_prune.machine.progress import Progress
 from hf_prune.model.activations import Activations
 from hf_prune.model.decoder import POSITIONS_AT_ONCE, RunLayer, StreamedDecoder, states_after
 from hf_prune.records import CutLosses
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 Logits = Callable[[Tensor], Tensor]
 

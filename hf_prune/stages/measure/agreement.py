@@ -13,7 +13,7 @@ from hf_prune.records import Agreement
 from hf_prune.stages.measure.ablation import Cut, through_all_layers
 from hf_prune.stages.measure.similarity import token_cosines
 from hf_prune.stages.measure.standard_error import standard_error
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 
 @torch.no_grad()

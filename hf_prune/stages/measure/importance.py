@@ -13,7 +13,7 @@ from hf_prune.model.decoder import StreamedDecoder
 from hf_prune.records import LayerScores, RemovalOrder
 from hf_prune.records.blocks import all_but
 from hf_prune.stages.measure.ablation import Cut, try_cuts
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 COALITION = 4  # layers are removed one after the other in groups of this size
 

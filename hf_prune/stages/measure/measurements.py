@@ -5,7 +5,7 @@ the kind of device, and nothing else: another cut of the same model reads it and
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,6 @@ from hf_prune.machine.processes import ALONE, Ranks
 from hf_prune.machine.progress import Reporter
 from hf_prune.model.proof import check_streaming, proof_tokens
 from hf_prune.records import LayerScores, Record, RemovalOrder, Similarity, fingerprint, from_data, to_json
-from hf_prune.stages.choose.criteria import CRITERIA, allowed_layers
 from hf_prune.stages.measure.importance import drop_one, expand_one, greedy_removal, shapley
 from hf_prune.stages.measure.similarity import measure
 from hf_prune.stages.measure.taylor import taylor
@@ -40,7 +39,7 @@ class Scores:
             self.reporter.tell("measured before on the same text: no pass needed")
 
         def compute() -> Similarity:
-            check_streaming(self.original.decoder, proof_tokens(windows))
+            check_streaming(self.original.decoder, proof_tokens(windows.ids))
             return measure(self.original.decoder, windows, self.reporter.progress, self.ranks)
 
         return self._kept(key, Similarity, compute)
@@ -66,7 +65,7 @@ class Scores:
         )
 
     def removal_order(
-        self, similarity: Similarity, count: int, protected: frozenset[int], width: int | None
+        self, similarity: Similarity, count: int, candidates: Sequence[int], width: int | None
     ) -> RemovalOrder:
         """The order in which a greedy search removes `count` layers.
 
@@ -75,16 +74,15 @@ class Scores:
         Args:
             similarity: with the scores of "loss", which say who is tried first.
             count: how many layers.
-            protected: those that stay.
+            candidates: the layers that may go.
             width: how many candidates each step tries; None: all.
         """
         windows, scores = self.original.probe, similarity.scores("loss")
         assert scores is not None
-        allowed = allowed_layers("greedy", similarity.num_layers, protected)
-        if width is not None and width >= len(allowed):
+        if width is not None and width >= len(candidates):
             width = None
         depth = "" if width is None else f" {count} {width}"
-        key = self._key(f"greedy{depth} {sorted(protected)}", windows.record.sha256)
+        key = self._key(f"greedy{depth} of {sorted(candidates)}", windows.record.sha256)
         begun = self._read(key, RemovalOrder)
         if begun is None or len(begun.layers) < count:
             begun = greedy_removal(
@@ -92,24 +90,12 @@ class Scores:
                 windows,
                 count,
                 self.reporter.progress,
-                candidates=sorted(allowed, key=lambda layer: (scores[layer], layer)),
+                candidates=sorted(candidates, key=lambda layer: (scores[layer], layer)),
                 width=width,
                 begun=begun,
             )
             self._keep(key, begun)
         return replace(begun, layers=begun.layers[:count], losses=begun.losses[:count])
-
-    def for_method(
-        self, similarity: Similarity, method: str, count: int, protected: frozenset[int]
-    ) -> Similarity:
-        """The similarity with what one criterion needs to choose `count` layers."""
-        needs = CRITERIA[method].needs
-        if needs in ("loss", "greedy", "taylor"):
-            similarity = with_scores(similarity, self.of_layers("loss" if needs == "greedy" else needs))
-        if needs == "greedy":
-            order = self.removal_order(similarity, count, protected, None)
-            similarity = replace(similarity, removal_order=order)
-        return similarity
 
     def _key(self, what: str, tokens: str) -> str:
         decoder = self.original.decoder

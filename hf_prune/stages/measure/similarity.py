@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hf_prune.errors import RecipeError
 from hf_prune.machine.processes import ALONE, Ranks
 from hf_prune.machine.progress import Progress
 from hf_prune.model.activations import Activations
 from hf_prune.model.decoder import StreamedDecoder
 from hf_prune.records import DECODER, LayerScores, Matrix, Similarity
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows, windows_part
 
 SAMPLED_TOKENS = 4096  # remembered at every boundary for the all-token matrices
 ROWS_AT_ONCE = 1024  # of hidden states raised to float32 together
@@ -66,7 +67,7 @@ def measure(
         progress: shows the layers going by.
         ranks: the processes that share the windows.
     """
-    part, sequences_before = ranks.share(windows)
+    part, sequences_before = share_of_process(windows, ranks)
     record = windows.record
     positions = _sampled_positions(record.num_tokens, decoder.device)
     before = sequences_before * record.sequence_length
@@ -171,3 +172,19 @@ def _compare(states: Activations, num_tokens: int, ranks: Ranks) -> tuple[Matrix
     angular = ((angular + angular.T) / 2).fill_diagonal_(0)
     cosine = ((cosine + cosine.T) / 2).fill_diagonal_(1)
     return tuple(map(tuple, angular.tolist())), tuple(map(tuple, cosine.tolist()))
+
+
+def share_of_process(windows: Windows, ranks: Ranks) -> tuple[Windows, int]:
+    """The windows that this process measures, and how many sequences the processes before it measure.
+
+    Raises:
+        RecipeError: there are fewer windows than processes.
+    """
+    sequences = windows.ids.shape[0]
+    if sequences < ranks.count:
+        raise RecipeError(
+            f"{sequences} calibration windows cannot be shared by {ranks.count} processes: give more "
+            f"--samples or start fewer"
+        )
+    first, end = (sequences * rank // ranks.count for rank in (ranks.rank, ranks.rank + 1))
+    return (windows if ranks.count == 1 else windows_part(windows, first, end)), first

@@ -14,7 +14,7 @@ from hf_prune.model.activations import Activations
 from hf_prune.model.decoder import POSITIONS_AT_ONCE, RunLayer, StreamedDecoder, run_layers
 from hf_prune.records import LayerScores
 from hf_prune.stages.measure.similarity import weights_of
-from hf_prune.stages.texts.text import Windows
+from hf_prune.stages.texts.windows import Windows
 
 
 def taylor(decoder: StreamedDecoder, windows: Windows, progress: Progress) -> LayerScores:

@@ -4,17 +4,17 @@ from pathlib import Path
 
 from hf_prune.machine.disk import link, whole_folder, write_whole
 from hf_prune.recipe.files import recipe_text
-from hf_prune.records import DECODER, to_json
+from hf_prune.records import DECODER, Source, to_json
 from hf_prune.stages.card.card import render_card, render_depth_card
 from hf_prune.stages.card.encoder_card import render_encoder_card
 from hf_prune.stages.card.metadata import leaderboard_files
 from hf_prune.stages.card.pictures import render_pictures
 from hf_prune.stages.cut.checkpoint import depth_name
 from hf_prune.stages.export.stage import export_folder
-from hf_prune.stages.publish.notice import write_notice
 from hf_prune.stages.publish.own_sections import own_sections, with_own
 from hf_prune.stages.run import MARKER, Run
-from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.source.licence import notice_file, terms_of
+from hf_prune.stages.work import RunFolder
 
 CARD = "README.md"
 RECIPE = "hf_prune_recipe.yaml"  # in a published repository: what makes the same of another model
@@ -107,3 +107,21 @@ def _add(exported: Path, target: Path) -> None:
 def card_of(run: Run, repo_id: str | None) -> str:
     """The text of README.md, of a decoder or an encoder."""
     return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
+
+
+def write_notice(source: Source, folder: Path) -> None:
+    """Put into a folder the line that the original's licence wants in its "Notice" file, if it is not there.
+
+    Args:
+        source: the original.
+        folder: with what was copied from it; a notice that is there is kept, and the line put below.
+    """
+    terms = terms_of(source.license, source.license_name)
+    name = notice_file(terms, source.legal_files)
+    if terms.notice is None or name is None:
+        return
+    there = (folder / name).read_bytes() if (folder / name).is_file() else b""
+    if " ".join(terms.notice.split()) in " ".join(there.decode(errors="replace").split()):
+        return
+    changed = "The files of this model differ from those of the original: README.md says how.\n"
+    write_whole(folder / name, b"\n".join(filter(None, (there, f"{terms.notice}\n\n{changed}".encode()))))

@@ -27,10 +27,9 @@ from hf_prune.stages.publish.replaced import (
     stale_files,
     version_in,
 )
-from hf_prune.stages.recorded import read_record
-from hf_prune.stages.run import MARKER, Run
-from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.run import MARKER, Run, read_record
 from hf_prune.stages.source.licence import Terms, refuse_by_licence
+from hf_prune.stages.work import RunFolder
 
 HUBS_OWN = ".gitattributes"
 BRANCH = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w][\w.-]*)*")  # of the names that git allows

@@ -19,7 +19,8 @@ from PIL import Image, ImageDraw
 
 from hf_prune.errors import OverlappingData, UnusableImages
 from hf_prune.machine.disk import sha256_of
-from hf_prune.stages.texts.text import Text, Windows, windows_of
+from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.windows import Windows, windows_of
 
 DRAWN_CALIBRATION = range(1024)  # seeds
 DRAWN_HELDOUT = range(1024, 2048)

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hf_prune.errors import RecipeError
+from hf_prune.machine.disk import _files_digest
 from hf_prune.recipe.recipe import SELF, Recipe
 from hf_prune.records import DECODER, IMAGE_ENCODER
-from hf_prune.stages.evaluate.items import Questions, read_questions
-from hf_prune.stages.evaluate.tasks import folder_digest
 from hf_prune.stages.texts import conversations as instructions
 from hf_prune.stages.texts import images
 from hf_prune.stages.texts import text as calibration
 from hf_prune.stages.texts.images import Images
 from hf_prune.stages.texts.overlap import Part, check_apart, check_questions, leave_out
+from hf_prune.stages.texts.questions import Questions, read_questions
 from hf_prune.stages.texts.text import Text
 
 FittedAndHeldout = tuple[Text, Text] | tuple[Images, Images]
@@ -119,3 +120,20 @@ def _read_images(recipe: Recipe) -> tuple[Images, Images]:
     heldout = read(recipe.eval_data, "drawn_heldout", images.DRAWN_HELDOUT)
     images.check_disjoint(fitted, heldout)
     return fitted, heldout
+
+
+def folder_digest(recipe: Recipe) -> str | None:
+    """Changes when a file in the folder of local tasks does; None where there is no such folder.
+
+    Raises:
+        RecipeError: what was given is no folder.
+    """
+    if recipe.tasks == "none" or recipe.tasks_from is None:
+        return None
+    folder = Path(recipe.tasks_from)
+    if not folder.is_dir():
+        raise RecipeError(
+            f"--tasks-from {folder}: there is no such folder; give one with .yaml files of tasks"
+        )
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    return _files_digest({path.relative_to(folder).as_posix(): path for path in paths})

@@ -10,19 +10,18 @@ from hf_prune.cli.job_options import OF_THE_JOB_ALONE, given_options
 from hf_prune.cli.main import cli
 from hf_prune.commands.jobs.spec import (
     Given,
-    Job,
-    Machine,
     Told,
     check_timeout,
     failure,
     job_spec,
     machine_called,
-    per_hour,
     publishes_label,
     refuse_what_is_only_here,
     requirement_for,
 )
 from hf_prune.errors import GateRefused, JobFailed, RecipeError
+from hf_prune.hub.jobs import per_hour
+from hf_prune.records.jobs import Job, Machine
 
 SMALL = Machine(flavor="a10g-small", parts="4 vCPU, 15 GB", gpus=1, price=1.0)
 FOUR = Machine(flavor="a10g-largex4", parts="48 vCPU, 184 GB", gpus=4, price=5.0)

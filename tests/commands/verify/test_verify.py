@@ -16,7 +16,7 @@ from hf_prune.commands.verify.card import CARD, PICTURES
 from hf_prune.commands.verify.figures import find_material
 from hf_prune.commands.verify.origin import KEPT
 from hf_prune.stages.card.card import render_card
-from hf_prune.stages.recorded import read_record
+from hf_prune.stages.run import read_record
 from tests.support.sample_run import sample_text
 from tests.support.tool import FEW, bytes_of, hf_prune, nothing_changes
 from tests.support.verified_runs import make_run

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from PIL import Image, ImageChops
 
-from hf_prune.recipe.recipe import parse_layers
+from hf_prune.recipe.parse import parse_layers
 from hf_prune.records import (
     Block,
     Depth,

@@ -10,9 +10,10 @@ import torch
 from hf_prune.errors import RecipeError
 from hf_prune.machine.progress import silent
 from hf_prune.model.decoder import open_decoder
+from hf_prune.recipe.criteria import CRITERIA
 from hf_prune.recipe.recipe import METHODS
 from hf_prune.records import LayerScores, RemovalOrder, Similarity
-from hf_prune.stages.choose.criteria import CRITERIA, allowed_layers, layer_scores, propose, ranked_blocks
+from hf_prune.stages.choose.criteria import allowed_layers, layer_scores, propose, ranked_blocks
 from hf_prune.stages.measure.importance import drop_one, greedy_removal
 from hf_prune.stages.measure.similarity import measure
 from hf_prune.stages.measure.taylor import taylor

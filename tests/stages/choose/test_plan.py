@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from hf_prune.recipe.criteria import AUTO, CRITERIA, NAMED
 from hf_prune.records import Block, Tournament
 from hf_prune.records.blocks import best_blocks
-from hf_prune.stages.choose.criteria import AUTO, CRITERIA, NAMED
 from hf_prune.stages.choose.plan import plan_for
 from tests.support.sample_run import sample_similarity, sample_text
 

@@ -10,15 +10,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from hf_prune.errors import UnusableText
-from hf_prune.stages.evaluate.items import (
-    Question,
-    Questions,
-    item_lengths,
-    items_from_text,
-    read_questions,
-    to_items,
-)
-from hf_prune.stages.texts.text import BUILT_IN_HELDOUT, built_in_text, to_windows
+from hf_prune.stages.evaluate.items import item_lengths, items_from_text, to_items
+from hf_prune.stages.texts.questions import Question, Questions, read_questions
+from hf_prune.stages.texts.text import BUILT_IN_HELDOUT, built_in_text
+from hf_prune.stages.texts.windows import to_windows
 from tests.support.models import small_tokenizer
 from tests.support.plain import some_tokens, windows_of
 

@@ -20,7 +20,8 @@ from hf_prune.machine.progress import silent
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import AskedTasks, TaskTrial
 from hf_prune.stages.evaluate import harness
-from hf_prune.stages.evaluate.tasks import Measured, ask, folder_digest, model_digest, score
+from hf_prune.stages.evaluate.tasks import Measured, ask, model_digest, score
+from hf_prune.stages.texts.material import folder_digest
 from hf_prune.stages.texts.overlap import Part
 from hf_prune.stages.texts.text import Text
 from tests.support.checkout import ROOT

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from hf_prune.stages.export.comparison import NEW_TOKENS, compare, greedy, load_in_float32, model_runner
-from hf_prune.stages.export.divergence import mean_divergence
+from hf_prune.stages.export.comparison import (
+    NEW_TOKENS,
+    compare,
+    greedy,
+    load_in_float32,
+    mean_divergence,
+    model_runner,
+)
 
 TOKENS = np.random.default_rng(0).integers(2, 320, (3, 64))
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from hf_prune.errors import MissingPackage, RecipeError, UnsupportedModel
-from hf_prune.recipe.recipe import Recipe, check_recipe
+from hf_prune.recipe.faults import check_recipe
+from hf_prune.recipe.formats import parse_formats
+from hf_prune.recipe.recipe import Recipe
 from hf_prune.stages.export import possible as formats
-from hf_prune.stages.export.possible import check_exportable, parse_formats
+from hf_prune.stages.export.possible import check_exportable
 from tests.support.sample_run import sample_run
 
 

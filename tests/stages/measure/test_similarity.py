@@ -19,8 +19,9 @@ from hf_prune.model.decoder import open_decoder
 from hf_prune.records import Block, Similarity, from_data
 from hf_prune.records.blocks import best_blocks
 from hf_prune.stages.measure import similarity as measuring
-from hf_prune.stages.measure.similarity import measure, token_cosines
-from hf_prune.stages.texts.text import BUILT_IN_CALIBRATION, built_in_text, to_windows
+from hf_prune.stages.measure.similarity import measure, share_of_process, token_cosines
+from hf_prune.stages.texts.text import BUILT_IN_CALIBRATION, built_in_text
+from hf_prune.stages.texts.windows import to_windows
 from tests.support.checkout import ROOT
 from tests.support.plain import boundaries, layers_of, plain_model, some_tokens, windows_of
 
@@ -335,7 +336,7 @@ def test_what_the_first_process_found_is_told_to_all(by_two_processes):
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_processes_share_out_every_window_once_and_in_order(count):
     windows = windows_of(some_tokens(7, 8))
-    parts = [Ranks(rank=rank, count=count).share(windows) for rank in range(count)]
+    parts = [share_of_process(windows, Ranks(rank=rank, count=count)) for rank in range(count)]
     assert torch.equal(torch.cat([part.ids for part, _ in parts]), windows.ids)
     sizes = [len(part.ids) for part, _ in parts]
     assert max(sizes) - min(sizes) <= 1
@@ -345,4 +346,4 @@ def test_processes_share_out_every_window_once_and_in_order(count):
 def test_fewer_windows_than_processes_are_refused():
     told = "2 calibration windows cannot be shared by 3 processes: give more --samples or start fewer"
     with pytest.raises(RecipeError, match=told):
-        Ranks(rank=0, count=3).share(windows_of(some_tokens(2, 8)))
+        share_of_process(windows_of(some_tokens(2, 8)), Ranks(rank=0, count=3))

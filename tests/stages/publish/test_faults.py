@@ -21,7 +21,7 @@ from hf_prune.recipe.recipe import Publication
 from hf_prune.records import Published
 from hf_prune.stages.publish.stage import publish
 from hf_prune.stages.run import Run
-from hf_prune.stages.run_folder import RunFolder
+from hf_prune.stages.work import RunFolder
 from tests.loopback import Fault, LoopbackHub
 from tests.support.published_runs import (
     EXPORTS,

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 from hf_prune.records import Presentation, from_data, to_json
 from hf_prune.stages.card.card import render_card
-from hf_prune.stages.publish.version_before import is_same_run, previous_version, unreadable_version
-from hf_prune.stages.recorded import Recorded
-from hf_prune.stages.run import SCHEMA_VERSION, Run
+from hf_prune.stages.publish.replaced import is_same_run, previous_version, unreadable_version
+from hf_prune.stages.run import SCHEMA_VERSION, Recorded, Run
 from tests.support.sample_cards import healed_run, replacing_run
 from tests.support.sample_run import sample_encoder_run, sample_run, sample_scores_of_tasks
 

@@ -9,7 +9,7 @@ from hf_prune.errors import LicenceForbids
 from hf_prune.records import Source
 from hf_prune.stages.card.card import render_card, render_depth_card
 from hf_prune.stages.card.encoder_card import render_encoder_card
-from hf_prune.stages.publish.notice import write_notice
+from hf_prune.stages.publish.folder import write_notice
 from hf_prune.stages.source.licence import TERMS, cautions, fitting_name, refuse_by_licence, terms_of
 from tests.support.checkout import ROOT
 from tests.support.sample_run import sample_encoder_run, sample_run, sample_sorted_run

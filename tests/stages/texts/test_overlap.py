@@ -6,8 +6,8 @@ from itertools import combinations
 import pytest
 
 from hf_prune.errors import OverlappingData
-from hf_prune.stages.evaluate.items import read_questions
 from hf_prune.stages.texts.overlap import Part, check_apart, check_questions, leave_out
+from hf_prune.stages.texts.questions import read_questions
 from hf_prune.stages.texts.text import BUILT_IN_TEXTS, Conversation, Text, Turn, built_in_text
 from tests.support.tool import hf_prune
 

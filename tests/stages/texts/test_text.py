@@ -15,11 +15,9 @@ from hf_prune.stages.texts.text import (
     Text,
     built_in_text,
     digest,
-    longest_window,
     read_text,
-    set_aside,
-    to_windows,
 )
+from hf_prune.stages.texts.windows import longest_window, set_aside, to_windows
 from tests.support.encoders import encoder_tokenizer
 from tests.support.models import small_tokenizer
 

@@ -1,0 +1,23 @@
+"""A whole model in memory, for what a model does only as a whole: write, be timed, be scored."""
+
+from pathlib import Path
+from typing import Any
+
+
+def load_whole(folder: Path, device: str, *, trust_remote_code: bool) -> Any:
+    """A model as its users load it, ready to generate.
+
+    Args:
+        folder: of the model.
+        device: where to.
+        trust_remote_code: whether code that the model brings may be run.
+    """
+    from transformers import AutoConfig
+
+    from hf_prune.model.model_class import auto_class
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    loaded: Any = auto_class(config).from_pretrained(
+        folder, dtype="auto", trust_remote_code=trust_remote_code
+    )
+    return loaded.to(device).eval()
