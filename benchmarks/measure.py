@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM
 from hf_prune.machine.progress import Reporter, silent
 from hf_prune.recipe.recipe import METHODS, Recipe
 from hf_prune.records.blocks import all_but
+from hf_prune.stages.bridge.trials import trials_of
 from hf_prune.stages.choose.selection import Selection
 from hf_prune.stages.choose.tournament import Removed
 from hf_prune.stages.measure.ablation import Cut, try_cuts
@@ -91,7 +92,11 @@ def choice(folder: Path, kept_scores: Path, depths: list[int], peers: Path | Non
             original = opened(folder, kept_scores, drop_layers=depth, method=method)
             scores = Scores(original, kept_scores, Reporter())
             took = time.perf_counter()
-            plan = Selection(original, scores, Reporter()).select(scores.similarity(), depth).plan
+            plan = (
+                Selection(original, scores, Reporter(), trials_of(original, silent))
+                .select(scores.similarity(), depth)
+                .plan
+            )
             columns[depth][method] = plan.removed
             tell(f"{depth} {method}: {plan.removed} in {time.perf_counter() - took:.0f} s")
             if plan.tournament is not None:

@@ -44,6 +44,7 @@ from hf_prune.records import (
 )
 from hf_prune.records.blocks import ranges
 from hf_prune.stages.bridge.choose import make_bridge
+from hf_prune.stages.bridge.trials import trials_of
 from hf_prune.stages.choose.selection import Selection
 from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.cut.checkpoint import write_checkpoint
@@ -260,7 +261,8 @@ def _select(work: Work, scores: Scores, wanted: tuple[int, ...] | int | None) ->
     similarity = work.folder.stage("measure", Similarity, work.inputs, measure)
 
     def compute() -> Selected:
-        return Selection(work.original, scores, work.reporter).select(similarity, wanted)
+        trials = trials_of(work.original, work.reporter.progress)
+        return Selection(work.original, scores, work.reporter, trials).select(similarity, wanted)
 
     selected = work.folder.stage("choose", Selected, work.inputs, compute)
     write_whole(work.folder.path / "similarity.json", to_json(selected.similarity))

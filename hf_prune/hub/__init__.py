@@ -4,7 +4,7 @@ Every failure leaves here as an error of ours that names the repository and the 
 the one of `hf auth login` or HF_TOKEN; it is never an argument.
 """
 
-from hf_prune.hub.cache import kept_scores, kept_task_scores
+from hf_prune.hub.cache import kept_demo, kept_scores, kept_task_scores
 from hf_prune.hub.collection import add_to_collection, check_collection
 from hf_prune.hub.jobs import (
     end_of,
@@ -18,9 +18,11 @@ from hf_prune.hub.jobs import (
     start_on_change,
     start_on_schedule,
 )
+from hf_prune.hub.logs import quieten
 from hf_prune.hub.permission import check_may_publish, keep_gate
 from hf_prune.hub.repository import (
     Repository,
+    card_data,
     download,
     exists,
     look_up,
@@ -53,6 +55,7 @@ __all__ = [
     "Wait",
     "add_to_collection",
     "address_of",
+    "card_data",
     "check_collection",
     "check_may_publish",
     "commit",
@@ -62,6 +65,7 @@ __all__ = [
     "exists",
     "job_log",
     "keep_gate",
+    "kept_demo",
     "kept_scores",
     "kept_task_scores",
     "last_change",
@@ -75,6 +79,7 @@ __all__ = [
     "other_endpoint",
     "outgoing",
     "page_of",
+    "quieten",
     "read_held",
     "schedules_for",
     "send_large_files",

@@ -27,6 +27,11 @@ def kept_task_scores() -> Path:
     return _kept("tasks")
 
 
+def kept_demo(name: str) -> Path:
+    """Where the Hub's own cache keeps the model of `hf-prune demo`."""
+    return cached_assets_path("hf-prune", namespace="demo", subfolder=name)
+
+
 def _kept(what: str) -> Path:
     cache = Path(constants.HF_ASSETS_CACHE)
     with plain_cache_errors(cache):

@@ -183,3 +183,9 @@ def weight_headers(repository: Repository) -> WeightIndex:
         for name, tensor in header.tensors.items()
     }
     return WeightIndex(folder=Path(repository.repo_id), tensors=tensors, metadata={})
+
+
+def card_data(card: Path) -> dict[str, Any]:
+    """What a model card says in its metadata."""
+    data: dict[str, Any] = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
+    return data

@@ -1,11 +1,10 @@
-"""The command line from outside: its help, what it imports, and which way imports point."""
+"""The command line from outside: its help, and what that loads."""
 
-import ast
 import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,42 +18,6 @@ from tests.support.tool import hf_prune, hf_prune_apart
 
 PACKAGE = ROOT / "hf_prune"
 HEAVY = {"torch", "transformers", "lm_eval", "huggingface_hub", "numpy", "matplotlib", "rich", "jinja2"}
-LIGHT = (
-    "cli",
-    "options",
-    "gates",
-    "recipe",
-    "recipe_files",
-    "errors",
-    "report",
-    "progress",
-    "__init__",
-    "__main__",
-)
-LIGHT_FOLDERS = ("choose", "records")
-HEAVY_HOMES = {
-    "measure",
-    "decoder",
-    "activations",
-    "original",
-    "trials",
-    "weights",
-    "anatomy",
-    "skeleton",
-    "bridge",
-    "loading",
-    "stream",
-    "in_place",
-}
-OUTSIDE = {"cli", "pipeline", "analysis", "evaluation", "console"}
-MAY_IMPORT_THE_HUB = {
-    "skeleton",
-    "hub",
-    "front_matter",
-    "source",
-    "demo",
-    "console/terminal",
-}  # the others: cards, logging, a folder
 
 
 def installed(*words: str) -> str:
@@ -127,33 +90,3 @@ def test_a_word_that_is_no_command_is_a_model(
     outcome = hf_prune(*words)
     assert outcome.code == 1
     assert "there is no model acme/missing" in outcome.error()
-
-
-# Which way imports point
-
-
-def imported_by(path: Path) -> Iterator[str]:
-    """Every module that a file imports anywhere, dotted; of `from hf_prune import x` both."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-MODULES = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
-
-
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_dependencies_point_inwards(module: str) -> None:
-    names = set(imported_by(PACKAGE / f"{module}.py"))
-    roots = {name.split(".")[0] for name in names}
-    inner = {name.split(".")[1] for name in names if name.startswith("hf_prune.")}
-    if not {module, module.split("/")[0]} & MAY_IMPORT_THE_HUB:
-        assert "huggingface_hub" not in roots
-    if module in LIGHT or module.split("/")[0] in LIGHT_FOLDERS:
-        assert inner & HEAVY_HOMES == set()
-        assert "torch" not in roots
-    if module.split("/")[0] not in {*OUTSIDE, "__init__", "__main__"}:
-        assert inner & OUTSIDE == set()

@@ -49,17 +49,15 @@ def quieten_libraries(*, quiet: bool) -> None:
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is first imported
 
     import transformers
-    from huggingface_hub.utils import logging as hub_logging
-    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    from hf_prune import hub
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    hub_logging.set_verbosity_error()
+    hub.quieten(bars=watched)
     _tell_of_waiting(quiet=quiet)
     warnings.filterwarnings("ignore")
-    if not watched:
-        disable_progress_bars()
 
 
 def _tell_of_waiting(*, quiet: bool) -> None:

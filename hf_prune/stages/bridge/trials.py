@@ -17,8 +17,10 @@ from hf_prune.stages.bridge.gaps import fit_bridges
 from hf_prune.stages.choose.tournament import Removed
 from hf_prune.stages.measure.ablation import Cut, try_cuts
 from hf_prune.stages.measure.agreement import try_agreements
+from hf_prune.stages.original import Original
 from hf_prune.stages.texts.windows import Windows, windows_part
 
+TRIAL_SEQUENCES = 16  # windows that the bridges of a tournament are fitted on
 NO_BRIDGE: Mapping[str, Tensor] = {}
 
 
@@ -39,6 +41,11 @@ class Trials:
     tried_on: Windows
     progress: Progress
     _bridges: dict[Removed, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def bridge_tokens(self) -> int:
+        """Tokens that each bridge is fitted on; 0: no bridges."""
+        return 0 if self.fitted_on is None else self.fitted_on.ids.numel()
 
     def __call__(self, cuts: Sequence[Removed], first: int, end: int) -> list[CutLosses]:
         """The losses of cuts on the windows from `first` to `end`.
@@ -70,3 +77,15 @@ class Trials:
                 self._bridges[cut] = _shelved(self.decoder, solved)
         layers = self.decoder.num_layers
         return [Cut(all_but(cut, layers), self._bridges.get(cut, NO_BRIDGE)) for cut in cuts]
+
+
+def trials_of(original: Original, progress: Progress) -> Trials:
+    """Trials of an original's cuts as its recipe asks for them: bridged unless `--bridge none`."""
+    fitted, tried_on = original.calibration
+    bridged = original.recipe.bridge != "none"
+    return Trials(
+        decoder=original.decoder,
+        fitted_on=windows_part(fitted, 0, min(TRIAL_SEQUENCES, len(fitted.ids))) if bridged else None,
+        tried_on=tried_on,
+        progress=progress,
+    )

@@ -3,27 +3,40 @@
 The decisions themselves are in `choose`; this module only brings them what they ask for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from hf_prune.errors import RecipeError
 from hf_prune.machine.progress import Reporter
 from hf_prune.recipe.criteria import AUTO, CRITERIA, NAMED
 from hf_prune.recipe.parse import parse_protected
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.records import DECODER, CutAgreement, RemovalOrder, Selected, Similarity, Tournament
+from hf_prune.records import DECODER, CutAgreement, CutLosses, RemovalOrder, Selected, Similarity, Tournament
 from hf_prune.records.blocks import all_but, ranges
-from hf_prune.stages.bridge.trials import Trials
 from hf_prune.stages.choose import tournament
 from hf_prune.stages.choose.criteria import NEVER_PROPOSED, allowed_layers, probe_passes, propose
 from hf_prune.stages.choose.plan import plan_for
 from hf_prune.stages.choose.tournament import Field, Removed
 from hf_prune.stages.measure.measurements import Scores, with_scores
 from hf_prune.stages.original import Original
-from hf_prune.stages.texts.windows import Windows, windows_part
 
-TRIAL_SEQUENCES = 16  # windows that the bridges of a tournament are fitted on
 GREEDY_SHARE = 0.5  # of a tournament's budget
 DEPTHS_AT_ONCE = 4  # tried together in search of the deepest cut
+
+
+class CutTrials(Protocol):
+    """What tries cuts of the original on text, each with its bridge: see `bridge.trials`."""
+
+    @property
+    def bridge_tokens(self) -> int:
+        """Tokens that each bridge is fitted on; 0: no bridges."""
+
+    def __call__(self, cuts: Sequence[Removed], first: int, end: int) -> list[CutLosses]:
+        """The losses of cuts on the windows from `first` to `end`."""
+
+    def agreements(self, cuts: Sequence[Removed]) -> list[tuple[float, bool]]:
+        """The cosine of each cut's final states to the original's, and whether the cut has a bridge."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ class Selection:
     original: Original
     scores: Scores
     reporter: Reporter
+    trials: CutTrials
 
     def select(self, similarity: Similarity, wanted: Removed | int | None) -> Selected:
         """The plan, and the similarity with the scores it rests on.
@@ -84,7 +98,7 @@ class Selection:
     def _tournament(self, similarity: Similarity, count: int) -> Selected:
         similarity = self._all_scores(similarity, count)
         field = self._field(similarity, count)
-        held = tournament.hold(field, self._trials())
+        held = tournament.hold(field, self.trials)
         self.reporter.tell(_told(held))
         plan = plan_for(similarity, held.trials[0].removed, AUTO, held)
         return Selected(similarity=similarity, plan=plan)
@@ -148,7 +162,7 @@ class Selection:
         An encoder has no loss on a plain text, so no tournament can be held.
         """
         proposals = self._proposals(similarity, count)
-        found = self._trials().agreements(list(proposals))
+        found = self.trials.agreements(list(proposals))
         tried = [
             CutAgreement(removed=removed, proposed_by=names, cosine=cosine, bridged=bridged)
             for (removed, names), (cosine, bridged) in zip(proposals.items(), found, strict=True)
@@ -166,7 +180,6 @@ class Selection:
         proposals = self._proposals(similarity, count)
         promise = similarity.scores("loss")
         assert promise is not None
-        bridging = self._bridge_text()
         return Field(
             num_layers=similarity.num_layers,
             proposals=proposals,
@@ -176,7 +189,7 @@ class Selection:
             text=self.original.calibration[1].record,
             budget=self.recipe.budget,
             pass_tokens=self._pass_tokens,
-            bridge_tokens=0 if bridging is None else bridging.ids.numel(),
+            bridge_tokens=self.trials.bridge_tokens,
             spent=self._spent(similarity, count),
             possible=self._possible,
         )
@@ -188,20 +201,6 @@ class Selection:
         passes = probe_passes("taylor", layers, count) + probe_passes(by_loss, layers, count, width)
         return passes * self.original.probe.ids.numel() / self._pass_tokens
 
-    def _bridge_text(self) -> Windows | None:
-        if self.recipe.bridge == "none":
-            return None
-        fitted = self.original.calibration[0]
-        return windows_part(fitted, 0, min(TRIAL_SEQUENCES, len(fitted.ids)))
-
-    def _trials(self) -> Trials:
-        return Trials(
-            decoder=self.original.decoder,
-            fitted_on=self._bridge_text(),
-            tried_on=self.original.calibration[1],
-            progress=self.reporter.progress,
-        )
-
     def _deepest(self, similarity: Similarity) -> Selected:
         """The deepest cut whose loss, after its bridge, stays within --max-loss of the original's.
 
@@ -211,7 +210,7 @@ class Selection:
         limit = self.recipe.max_loss
         assert limit is not None
         methods = ("angular", "bi", "loss") if self.recipe.method == AUTO else (self.recipe.method,)
-        trials, windows = self._trials(), len(self.original.calibration[1].ids)
+        trials, windows = self.trials, len(self.original.calibration[1].ids)
         allowed = trials([()], 0, windows)[0].loss + limit
         found: Selected | None = None
         for first in range(1, similarity.num_layers, DEPTHS_AT_ONCE):

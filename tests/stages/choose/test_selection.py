@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from hf_prune.errors import RecipeError
 from hf_prune.machine.progress import Reporter, silent
 from hf_prune.recipe.recipe import METHODS, Recipe
+from hf_prune.stages.bridge.trials import trials_of
 from hf_prune.stages.choose.criteria import NEVER_PROPOSED
 from hf_prune.stages.choose.selection import Selection
 from hf_prune.stages.measure.ablation import Cut, try_cuts
@@ -30,7 +31,8 @@ def select(tmp_path):
         original = open_original(locate(recipe), tmp_path / "work")
         reporter = Reporter(tell=told.append)
         scores = Scores(original, tmp_path / cache, reporter)
-        selected = Selection(original, scores, reporter).select(scores.similarity(), wanted)
+        trials = trials_of(original, reporter.progress)
+        selected = Selection(original, scores, reporter, trials).select(scores.similarity(), wanted)
         return selected, original, told
 
     return get
