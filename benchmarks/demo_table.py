@@ -17,13 +17,13 @@ NAMES = {"dense": "original", "cut": "6 layers cut", "bridged": "cut and bridged
 def main() -> None:
     """Print a Markdown table, a column for each variant."""
     run = from_data(Run, json.loads(Path(sys.argv[1]).read_text()))
-    variants = [perplexity.variant for perplexity in run.perplexities]
-    speeds = {speed.variant: speed for speed in run.speeds}
+    variants = [perplexity.variant for perplexity in run.evaluated.perplexities]
+    speeds = {speed.variant: speed for speed in run.evaluated.speeds.found}
     parameters = {v: (run.dense if v == "dense" else run.result_anatomy).parameters for v in variants}
     rows = {
         "layers": [str(run.plan.num_layers if v == "dense" else len(run.plan.kept)) for v in variants],
         "parameters": [f"{parameters[v] / 1e6:.1f} M" for v in variants],
-        "perplexity, held-out C4": [f"{p.perplexity:.1f}" for p in run.perplexities],
+        "perplexity, held-out C4": [f"{p.perplexity:.1f}" for p in run.evaluated.perplexities],
         "tokens/s, batch 1": [
             f"{speeds[v].decode_tokens_per_second:.1f}" if v in speeds else "" for v in variants
         ],

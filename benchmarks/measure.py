@@ -29,7 +29,7 @@ from hf_prune.stages.bridge.trials import trials_of
 from hf_prune.stages.choose.selection import Selection
 from hf_prune.stages.choose.tournament import Removed
 from hf_prune.stages.measure.ablation import Cut, try_cuts
-from hf_prune.stages.measure.measurements import Scores
+from hf_prune.stages.measure.measurements import Measurements
 from hf_prune.stages.measure.similarity import measure
 from hf_prune.stages.original import Original, locate, open_original
 from hf_prune.stages.source.demo import demo_model
@@ -90,7 +90,7 @@ def choice(folder: Path, kept_scores: Path, depths: list[int], peers: Path | Non
         columns[depth] = {}
         for method in ("auto", *(method for method in METHODS if method != "auto")):
             original = opened(folder, kept_scores, drop_layers=depth, method=method)
-            scores = Scores(original, kept_scores, Reporter())
+            scores = Measurements(original, kept_scores, Reporter())
             took = time.perf_counter()
             plan = (
                 Selection(original, scores, Reporter(), trials_of(original, silent))

@@ -18,7 +18,7 @@ from hf_prune.records import DECODER, Similarity, fingerprint, to_json
 from hf_prune.records.blocks import best_blocks
 from hf_prune.stages.card import plots
 from hf_prune.stages.choose.criteria import cornerstones
-from hf_prune.stages.measure.measurements import Scores, measured_together, with_scores
+from hf_prune.stages.measure.measurements import Measurements, measure_together, with_scores
 from hf_prune.stages.original import Original, locate, open_original
 from hf_prune.stages.run import SCHEMA_VERSION, Analysis
 from hf_prune.stages.work import RunFolder
@@ -69,7 +69,7 @@ def analyze(
         folder.claim(fingerprint(recipe, permutations), fresh=fresh)
     original = open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
     if ranks.count > 1:
-        measured_together(original, hub.kept_scores(), ranks, reporter)
+        measure_together(original, hub.kept_scores(), ranks, reporter)
     if not ranks.leads:
         return None
     similarity = _measure(original, permutations, reporter)
@@ -92,11 +92,11 @@ def analyze(
 
 
 def _measure(original: Original, permutations: int, reporter: Reporter) -> Similarity:
-    scores = Scores(original, hub.kept_scores(), reporter)
-    similarity = scores.similarity()
+    measurements = Measurements(original, hub.kept_scores(), reporter)
+    similarity = measurements.similarity()
     decodes = original.dense.kind == DECODER
     for criterion in ("taylor", "loss", *(("shapley",) if permutations else ())) if decodes else ():
-        similarity = with_scores(similarity, scores.of_layers(criterion, permutations=permutations))
+        similarity = with_scores(similarity, measurements.layer_scores(criterion, permutations=permutations))
     return similarity
 
 

@@ -9,7 +9,7 @@ from hf_prune.model.anatomy import torch_dtype
 from hf_prune.recipe.criteria import AUTO, CRITERIA
 from hf_prune.recipe.formats import parse_formats
 from hf_prune.recipe.recipe import BRIDGES, Recipe
-from hf_prune.records import Anatomy, Estimate, HealingPlan
+from hf_prune.records import Anatomy, Estimate, HealingPlan, LayerCount, NamedLayers, Removal, WithinLoss
 from hf_prune.records.blocks import blocks_of
 from hf_prune.stages.choose.criteria import probe_passes
 from hf_prune.stages.choose.target import layers_to_remove
@@ -17,7 +17,7 @@ from hf_prune.stages.evaluate.items import OPTIONS, STRETCH, item_lengths
 from hf_prune.stages.evaluate.speed import TIMED_TOKENS
 from hf_prune.stages.evaluate.writing import BEGINNING, NEW_TOKENS, TEXTS
 from hf_prune.stages.export.possible import check_exportable
-from hf_prune.stages.grow.places import places_for
+from hf_prune.stages.grow.positions import positions_for
 from hf_prune.stages.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.stages.heal.plan import approximate_tokens, lessons_bytes, plan_healing
 from hf_prune.stages.measure.similarity import SAMPLED_TOKENS
@@ -30,7 +30,7 @@ BRIDGE_PASSES = {"none": 0.0, "auto": 4.0}  # of the calibration text; two for a
 def estimate(
     recipe: Recipe,
     dense: Anatomy,
-    wanted: tuple[int, ...] | int | None,
+    removal: Removal,
     *,
     model: str,
     download_bytes: int,
@@ -42,7 +42,7 @@ def estimate(
     Args:
         recipe: what is asked for.
         dense: the original.
-        wanted: the layers that go, or how many, or None where a loss decides.
+        removal: what is to be removed.
         model: its name.
         download_bytes: what the Hub would send.
         healing_tokens: of the text to train on.
@@ -51,9 +51,15 @@ def estimate(
     Raises:
         RecipeError: the cut cannot be healed in the way that is asked for.
     """
-    count = len(wanted) if isinstance(wanted, tuple) else wanted
-    left = _left(recipe, dense, wanted)
-    gaps = sum(block.start > 0 for block in blocks_of(wanted)) if isinstance(wanted, tuple) else 1
+    count: int | None
+    match removal:
+        case NamedLayers(layers):
+            count, gaps = len(layers), sum(block.start > 0 for block in blocks_of(layers))
+        case LayerCount(count):
+            gaps = 1
+        case WithinLoss():
+            count, gaps = None, 1
+    left = _left(recipe, dense, removal)
     grown = left.num_layers - (dense.num_layers - (count or 0))
     healing = plan_healing(recipe, dense, left, gaps, healing_tokens, machine, grown)
     tokens = recipe.samples * recipe.sequence_length
@@ -111,19 +117,21 @@ def choosing_passes(recipe: Recipe, num_layers: int, count: int | None) -> float
     return share * probe_passes(CRITERIA[recipe.method].needs, num_layers, steps) + searched
 
 
-def _left(recipe: Recipe, dense: Anatomy, wanted: tuple[int, ...] | int | None) -> Anatomy:
+def _left(recipe: Recipe, dense: Anatomy, removal: Removal) -> Anatomy:
     """The shorter model: without the layers that are named, or the smallest, which is the least it can be.
 
     Where a loss decides how many go, it is the original: none may. New layers are as large as the largest.
     """
     sizes = dense.parameters_per_layer
-    gone = (
-        wanted
-        if isinstance(wanted, tuple)
-        else sorted(range(len(sizes)), key=sizes.__getitem__)[: wanted or 0]
-    )
-    kept = [size for layer, size in enumerate(sizes) if layer not in gone]
-    kept += [max(sizes)] * len(places_for(recipe.grow, len(kept)) if recipe.grow else ())
+    match removal:
+        case NamedLayers(layers):
+            removed = layers
+        case LayerCount(count):
+            removed = tuple(sorted(range(len(sizes)), key=sizes.__getitem__)[:count])
+        case WithinLoss():
+            removed = ()
+    kept = [size for layer, size in enumerate(sizes) if layer not in removed]
+    kept += [max(sizes)] * len(positions_for(recipe.grow, len(kept)) if recipe.grow else ())
     parameters = dense.parameters - sum(sizes) + sum(kept)
     return replace(
         dense,

@@ -21,6 +21,7 @@ from hf_prune.records import (
     DECODER,
     Anatomy,
     Choices,
+    Evaluated,
     Perplexity,
     Source,
     Speed,
@@ -29,7 +30,7 @@ from hf_prune.records import (
     fingerprint,
     to_json,
 )
-from hf_prune.stages.evaluate.stage import DENSE, Evaluated, ask_tasks, evaluate
+from hf_prune.stages.evaluate.stage import DENSE, ask_tasks, evaluate
 from hf_prune.stages.original import Located, Original, locate, open_original
 from hf_prune.stages.run import SCHEMA_VERSION, Evaluation
 from hf_prune.stages.source import find as source
@@ -134,11 +135,6 @@ def _evaluation(
     """The record, its name and times left open, for they are known at the end."""
     shown, first = without_folders(recipe), BASELINE if baseline else MODEL
 
-    def named(records: tuple[OfVariant, ...]) -> tuple[OfVariant, ...]:
-        return tuple(
-            replace(record, variant=first if record.variant == DENSE else MODEL) for record in records
-        )
-
     return Evaluation(
         schema_version=SCHEMA_VERSION,
         name="",
@@ -149,17 +145,27 @@ def _evaluation(
         anatomy=_anatomy(work, Path(model.folder)) if baseline else work.dense,
         baseline=_published(work.original.source) if baseline else None,
         baseline_anatomy=work.dense if baseline else None,
-        perplexities=named(evaluated.perplexities),
-        choices=named(evaluated.choices),
-        speeds=named(evaluated.speed.speeds),
-        speed_reason=evaluated.speed.reason,
-        scores=named(evaluated.tasks.scores),
-        scores_reason=evaluated.tasks.reason,
-        perplexities_elsewhere=named(evaluated.perplexities_elsewhere),
-        writings=named(evaluated.writing.writings),
-        writings_reason=evaluated.writing.reason,
+        evaluated=_renamed(evaluated, first),
         started="",
         seconds=0.0,
+    )
+
+
+def _renamed(evaluated: Evaluated, first: str) -> Evaluated:
+    """The same figures under the names that an evaluation has for its variants."""
+
+    def renamed(records: tuple[OfVariant, ...]) -> tuple[OfVariant, ...]:
+        return tuple(
+            replace(record, variant=first if record.variant == DENSE else MODEL) for record in records
+        )
+
+    return Evaluated(
+        perplexities=renamed(evaluated.perplexities),
+        perplexities_elsewhere=renamed(evaluated.perplexities_elsewhere),
+        choices=renamed(evaluated.choices),
+        scores=replace(evaluated.scores, found=renamed(evaluated.scores.found)),
+        writings=replace(evaluated.writings, found=renamed(evaluated.writings.found)),
+        speeds=replace(evaluated.speeds, found=renamed(evaluated.speeds.found)),
     )
 
 
@@ -178,8 +184,8 @@ def _refusals(evaluation: Evaluation) -> tuple[str, ...]:
     return gates.refusals(
         MODEL,
         gates=gates.parse_gates(recipe.min_score),
-        scores=evaluation.scores,
-        scores_reason=evaluation.scores_reason,
+        scores=evaluation.evaluated.scores.found,
+        scores_reason=evaluation.evaluated.scores.reason,
         max_loss=recipe.max_loss,
-        perplexities=evaluation.perplexities,
+        perplexities=evaluation.evaluated.perplexities,
     )

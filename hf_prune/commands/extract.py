@@ -57,7 +57,7 @@ def extract(
     with TemporaryDirectory(prefix="hf-prune-") as workspace:
         folder = Path(source.fetch_weights(found, Path(workspace)).folder)
         run = sorted_run(found, folder)
-        if run is None or depth not in {d.layers for d in run.depths}:
+        if run is None or depth not in {d.layers for d in run.evaluated.depths}:
             reporter.tell(
                 f"{found.name} was not trained to be used at {depth} layers: expect little of what is written"
             )
@@ -102,4 +102,4 @@ def sorted_run(found: source.Found, folder: Path) -> Run | None:
         run = read_record(folder / MARKER).run
     except UnreadableRecord:  # that of another version
         return None
-    return run if run.depths else None
+    return run if run.evaluated.depths else None

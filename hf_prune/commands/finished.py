@@ -91,7 +91,7 @@ def rebuild(finished: Finished, presentation: Presentation | None = None) -> Pat
     pictures = render_pictures(run)
     of_depths: dict[Path, str] = {}
     if finished.folder is not None:
-        for depth in run.depths[:-1]:
+        for depth in run.evaluated.depths[:-1]:
             place = finished.folder.depths / depth_name(depth.layers)
             card = render_depth_card(run, depth.layers, repo_id)
             of_depths[place] = with_sections_of(place / CARD, card)
@@ -124,7 +124,7 @@ def push(finished: Finished, publication: Publication, reporter: Reporter) -> Pu
     _check_schema(recorded, folder.path)
     source = recorded.run.source
     terms = terms_of(source.license, source.license_name)
-    name, depths = fitting_name(terms, recorded.run.name), bool(recorded.run.depths)
+    name, depths = fitting_name(terms, recorded.run.name), bool(recorded.run.evaluated.depths)
     repo_id = check_publication(publication, name, terms, depths=depths)
     assert repo_id is not None
     _, published = publish(recorded.run, folder, repo_id, publication, reporter)

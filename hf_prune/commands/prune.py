@@ -28,17 +28,21 @@ from hf_prune.recipe.formats import parse_formats
 from hf_prune.recipe.recipe import Publication, Recipe
 from hf_prune.recipe.words import command_line, without_folders
 from hf_prune.records import (
+    Anatomy,
     Bridge,
     Checkpoint,
     Citation,
+    NamedLayers,
     Plan,
     Presentation,
     Proof,
     ProvedBridge,
     ProvedCut,
     Published,
+    Removal,
     Selected,
     Similarity,
+    Variant,
     fingerprint,
     to_json,
 )
@@ -55,7 +59,7 @@ from hf_prune.stages.export.stage import export
 from hf_prune.stages.grow.stage import grow
 from hf_prune.stages.grow.surgery import GROWN
 from hf_prune.stages.heal.stage import HealStage, follow, heal
-from hf_prune.stages.measure.measurements import Scores, measured_together
+from hf_prune.stages.measure.measurements import Measurements, measure_together
 from hf_prune.stages.original import Original, locate, open_original
 from hf_prune.stages.publish.folder import CARD, assemble, present, with_sections_of
 from hf_prune.stages.publish.naming import result_name
@@ -122,9 +126,9 @@ def prune(
     located = locate(recipe, reporter, exact=recipe.needs_sizes)
     check_exportable(parse_formats(recipe.formats), located.anatomy)
     ranks = join(located.device)
-    wanted = layers_to_remove(recipe, located.anatomy)
+    removal = layers_to_remove(recipe, located.anatomy)
     terms = located.found.terms
-    own_name = result_name(located.found.name, recipe, located.anatomy.num_layers, wanted)
+    own_name = result_name(located.found.name, recipe, located.anatomy.num_layers, removal)
     name = fitting_name(terms, own_name)
     depths = recipe.depths is not None
     repo_id = check_publication(publication, name, terms, depths=depths) if ranks.leads else None
@@ -142,7 +146,7 @@ def prune(
         return open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
 
     if ranks.count > 1:
-        measured_together(opened(), hub.kept_scores(), ranks, reporter)
+        measure_together(opened(), hub.kept_scores(), ranks, reporter)
     if not ranks.leads:
         follow(ranks)
         return None
@@ -151,7 +155,7 @@ def prune(
 
     def make() -> Run:
         work = Work(opened(), folder, inputs, reporter, ranks, asked)
-        run = _run_stages(work, wanted, name, command, report_to)
+        run = _run_stages(work, removal, name, command, report_to)
         took = round(time.monotonic() - began, 1)
         run = replace(run, cited=cited, presentation=presentation, digests=digests)
         run = replace(run, started=started, seconds=took)
@@ -170,18 +174,16 @@ def prune(
     return Outcome(run=run, folder=folder.path, published=published, refused=refused)
 
 
-def _run_stages(
-    work: Work, wanted: tuple[int, ...] | int | None, name: str, command: str | None, report_to: str
-) -> Run:
-    scores = Scores(work.original, hub.kept_scores(), work.reporter)
-    selected = _select(work, scores, wanted)
+def _run_stages(work: Work, removal: Removal, name: str, command: str | None, report_to: str) -> Run:
+    measurements = Measurements(work.original, hub.kept_scores(), work.reporter)
+    selected = _select(work, measurements, removal)
     plan = selected.plan
     if plan.removed:
         work.reporter.tell(_told(plan))
     cut = _cut(work, plan) if plan.removed else None
     bridged = _bridge(work, plan)
     start = bridged.checkpoint or (cut.checkpoint if cut else None)
-    grown = grow(work, scores, work.place(start))
+    grown = grow(work, measurements, work.place(start))
     start = grown.checkpoint if grown else start
     healed = heal(
         HealStage(
@@ -209,7 +211,6 @@ def _run_stages(
     evaluated = evaluate(work, variants, result, trained if len(trained) > 1 else ())
     exported = export(work, result)
     shown = without_folders(work.recipe)
-    written = build_skeleton(work.place(result), trust_remote_code=work.recipe.trust_remote_code)
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -221,30 +222,27 @@ def _run_stages(
         similarity=selected.similarity,
         plan=plan,
         result=result,
-        result_anatomy=anatomy.describe(written),
+        result_anatomy=_anatomy(work, result),
+        intermediate=tuple(
+            Variant(name=stage.checkpoint.variant, anatomy=_anatomy(work, stage.checkpoint))
+            for stage in stages
+            if stage.checkpoint and stage.checkpoint.variant != result.variant
+        ),
         proofs=tuple(stage.proof for stage in stages if stage.proof),
         bridge=bridged.bridge,
         healing=healed.healing,
-        perplexities=evaluated.perplexities,
-        speeds=evaluated.speed.speeds,
-        speed_reason=evaluated.speed.reason,
+        evaluated=evaluated,
         started="",
         seconds=0.0,
         growth=grown.growth if grown else None,
-        depths=evaluated.depths,
-        choices=evaluated.choices,
-        speculations=evaluated.speculation.speculations,
-        speculation_reason=evaluated.speculation.reason,
-        agreements=evaluated.agreements,
         chat_template=has_chat_template(work.place(result)),
-        exports=exported.exports,
-        exports_reason=exported.reason,
-        perplexities_elsewhere=evaluated.perplexities_elsewhere,
-        writings=evaluated.writing.writings,
-        writings_reason=evaluated.writing.reason,
-        scores=evaluated.tasks.scores,
-        scores_reason=evaluated.tasks.reason,
+        exports=exported,
     )
+
+
+def _anatomy(work: Work, checkpoint: Checkpoint) -> Anatomy:
+    trusted = work.recipe.trust_remote_code
+    return anatomy.describe(build_skeleton(work.place(checkpoint), trust_remote_code=trusted))
 
 
 def _told(plan: Plan) -> str:
@@ -252,17 +250,18 @@ def _told(plan: Plan) -> str:
     return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
 
-def _select(work: Work, scores: Scores, wanted: tuple[int, ...] | int | None) -> Selected:
+def _select(work: Work, measurements: Measurements, removal: Removal) -> Selected:
     def measure() -> Similarity:
-        if isinstance(wanted, tuple) and wanted and (reason := work.original.reason_against(wanted)):
-            raise UnsupportedModel(reason)
-        return scores.similarity()
+        match removal:
+            case NamedLayers(layers) if layers and (reason := work.original.reason_against(layers)):
+                raise UnsupportedModel(reason)
+        return measurements.similarity()
 
     similarity = work.folder.stage("measure", Similarity, work.inputs, measure)
 
     def compute() -> Selected:
         trials = trials_of(work.original, work.reporter.progress)
-        return Selection(work.original, scores, work.reporter, trials).select(similarity, wanted)
+        return Selection(work.original, measurements, work.reporter, trials).select(similarity, removal)
 
     selected = work.folder.stage("choose", Selected, work.inputs, compute)
     write_whole(work.folder.path / "similarity.json", to_json(selected.similarity))

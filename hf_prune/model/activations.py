@@ -1,7 +1,7 @@
-"""Hidden states at one layer boundary, batch by batch: in memory while they fit, beyond that in a file.
+"""Hidden states at one layer boundary, batch by batch: in memory while they fit, then in a file.
 
-The file is read and written plainly, never mapped: a full disk is then an error, not the end of the
-process. It has no name, so it is gone when its states are, whatever ends the process.
+The file is read and written plainly, never mapped, so that a full disk is an error and does not end the
+process. It has no name, so it vanishes with its states, however the process ends.
 """
 
 import io
@@ -18,31 +18,31 @@ from torch import Tensor
 
 from hf_prune.machine.disk import plain_disk_errors
 
-WIDEST_ELEMENT = 8  # bytes: a place in the file takes any dtype; what is not written takes no room
+WIDEST_ELEMENT = 8  # bytes: a batch's slot in the file fits any dtype; unwritten bytes take no room
 
 
 @dataclass
 class ActivationMemory:
-    """How many bytes all hidden states together may take; beyond them they go to files in `folder`."""
+    """How many bytes of memory all hidden states together may take; the rest go to files in `folder`."""
 
     limit: int | None = None  # None: no limit
     folder: Path | None = None  # None: the system's folder for temporary files
     in_use: int = 0
 
     def take(self, size: int) -> bool:
-        """Whether `size` more bytes fit; if they do, they are taken."""
+        """Take `size` more bytes if they fit, and return whether they do."""
         if self.limit is not None and self.in_use + size > self.limit:
             return False
         self.in_use += size
         return True
 
     def give_back(self, size: list[int]) -> None:
-        """Free what a store has taken."""
+        """Free the bytes that a store has taken, in a list of one so that they may grow until then."""
         self.in_use -= size[0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _InFile:
     """Where in the file one batch lies."""
 
     offset: int
@@ -52,17 +52,17 @@ class _Place:
 
 
 class Activations(Sequence[Tensor]):
-    """A sequence of tensors that grows at its end; each stays in memory where there is room for it."""
+    """A sequence of tensors that grows at its end; each stays in memory if there is room for it."""
 
     def __init__(self, memory: ActivationMemory) -> None:
         self.memory = memory
-        self._items: list[Tensor | _Place] = []
+        self._items: list[Tensor | _InFile] = []
         self._file: io.FileIO | None = None
         self._file_size = 0
         self._taken = [0]
-        self._ending = ExitStack()  # the memory given back, the file closed
-        self._ending.callback(memory.give_back, self._taken)
-        weakref.finalize(self, self._ending.close)
+        self._cleanup = ExitStack()  # gives the memory back and closes the file
+        self._cleanup.callback(memory.give_back, self._taken)
+        weakref.finalize(self, self._cleanup.close)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -78,23 +78,20 @@ class Activations(Sequence[Tensor]):
         return item if isinstance(item, Tensor) else self._read(item, 0, item.shape[0])
 
     def __setitem__(self, batch: int, states: Tensor) -> None:
-        """Replace a batch; the one after the last is added."""
+        """Replace a batch, or append one at the index after the last."""
         if batch == len(self._items):
-            self._add(states)
+            self.append(states)
             return
-        held = self._items[batch]
-        self._items[batch] = states if isinstance(held, Tensor) else self._write(held.offset, states)
-
-    def append(self, states: Tensor) -> None:
-        """Add a batch."""
-        self._add(states)
+        item = self._items[batch]
+        self._items[batch] = states if isinstance(item, Tensor) else self._write(item.offset, states)
 
     def rows(self, batch: int, start: int, stop: int) -> Tensor:
-        """The first dimension of a batch from `start` to `stop`, and no more of it read."""
+        """Read the rows from `start` to `stop` of a batch, and no others."""
         item = self._items[batch]
         return item[start:stop] if isinstance(item, Tensor) else self._read(item, start, stop)
 
-    def _add(self, states: Tensor) -> None:
+    def append(self, states: Tensor) -> None:
+        """Add a batch."""
         size = states.numel() * states.element_size()
         if self.memory.take(size):
             self._taken[0] += size
@@ -106,25 +103,25 @@ class Activations(Sequence[Tensor]):
 
     def _at(self, offset: int) -> io.FileIO:
         if self._file is None:
-            self._file = self._ending.enter_context(_nameless_file(self.memory.folder))
+            self._file = self._cleanup.enter_context(_nameless_file(self.memory.folder))
         self._file.seek(offset)
         return self._file
 
-    def _write(self, offset: int, states: Tensor) -> _Place:
+    def _write(self, offset: int, states: Tensor) -> _InFile:
         content = memoryview(_bytes_of(states.detach().to("cpu").contiguous()))
         with plain_disk_errors(self.memory.folder or Path(tempfile.gettempdir())):
             file = self._at(offset)
             while content:
                 content = content[file.write(content) :]
-        return _Place(offset, states.shape, states.dtype, states.device)
+        return _InFile(offset, states.shape, states.dtype, states.device)
 
-    def _read(self, place: _Place, start: int, stop: int) -> Tensor:
-        row = place.shape[1:].numel() * place.dtype.itemsize
-        states = torch.empty(stop - start, *place.shape[1:], dtype=place.dtype)
-        content, file = memoryview(_bytes_of(states)), self._at(place.offset + start * row)
+    def _read(self, stored: _InFile, start: int, stop: int) -> Tensor:
+        row_bytes = stored.shape[1:].numel() * stored.dtype.itemsize
+        states = torch.empty(stop - start, *stored.shape[1:], dtype=stored.dtype)
+        content, file = memoryview(_bytes_of(states)), self._at(stored.offset + start * row_bytes)
         while content:
             content = content[file.readinto(content) :]
-        return states.to(place.device)
+        return states.to(stored.device)
 
 
 def _nameless_file(folder: Path | None) -> io.FileIO:

@@ -37,7 +37,7 @@ def describe(skeleton: Skeleton) -> Anatomy:
 
 
 def count_parameters(skeleton: Skeleton) -> int:
-    """How many numbers the checkpoint holds; of a quantised one, how many the model has."""
+    """How many parameters the checkpoint holds; if it is quantised, how many the model has."""
     if skeleton.quantization is None:
         return skeleton.index.parameters
     return sum(parameter.numel() for parameter in skeleton.model.parameters())
@@ -47,9 +47,9 @@ def _parameters_per_layer(skeleton: Skeleton) -> tuple[int, ...]:
     if skeleton.quantization is not None:
         return tuple(sum(p.numel() for p in layer.parameters()) for layer in skeleton.layers)
     counts = [0] * skeleton.num_layers
-    for name, place in skeleton.places.items():
-        if place.layer < skeleton.num_layers:  # else it predicts a further token
-            counts[place.layer] += skeleton.index.tensors[name].parameters
+    for name, number in skeleton.layer_numbers.items():
+        if number.layer < skeleton.num_layers:  # a layer beyond the last predicts a further token
+            counts[number.layer] += skeleton.index.tensors[name].parameters
     return tuple(counts)
 
 
@@ -64,22 +64,22 @@ def _read_size(config: PreTrainedConfig, field: str) -> int:
 
 
 def stored_dtype(skeleton: Skeleton) -> str:
-    """What most of the layers' numbers are stored as: "BF16"."""
-    dtypes: dict[str, int] = {}
-    for name in skeleton.places:
+    """The dtype of most of the layers' parameters: "BF16"."""
+    parameters: dict[str, int] = {}
+    for name in skeleton.layer_numbers:
         tensor = skeleton.index.tensors[name]
-        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.parameters
-    return max(dtypes, key=lambda name: dtypes[name])
+        parameters[tensor.dtype] = parameters.get(tensor.dtype, 0) + tensor.parameters
+    return max(parameters, key=lambda dtype: parameters[dtype])
 
 
 def _key_value_bytes(skeleton: Skeleton, dtype: str) -> int | None:
-    """Of the cache of one token; None where its size does not follow from heads and their width."""
+    """Bytes of one token in the cache; None: they do not follow from the heads and their width."""
     config = skeleton.config
     try:
         queries = getattr(config, "num_attention_heads", None)
         heads = getattr(config, "num_key_value_heads", None) or queries
         width = getattr(config, "head_dim", None)
-    except Exception:  # of transformers: it differs from layer to layer
+    except Exception:  # transformers raises it where heads differ from layer to layer
         return None
     if not isinstance(heads, int) or not isinstance(queries, int) or hasattr(config, "kv_lora_rank"):
         return None
@@ -91,7 +91,7 @@ def _key_value_bytes(skeleton: Skeleton, dtype: str) -> int | None:
 
 
 def torch_dtype(stored: str, device: torch.device) -> torch.dtype:
-    """What a checkpoint stored as `stored` is computed in; half precision overflows on a CPU."""
+    """The dtype to compute a checkpoint in that is stored as `stored`; float16 overflows on a CPU."""
     if stored == "BF16" or stored not in FLOATING:  # quantised
         return torch.bfloat16
     return torch.float16 if stored == "F16" and device.type != "cpu" else torch.float32

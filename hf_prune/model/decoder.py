@@ -1,9 +1,9 @@
 """A decoder run layer by layer from its files: one layer in memory at a time, each read once a pass.
 
-The model's own forward does everything around the layers. To enter, it runs with each layer replaced by
-a note-taker, which yields the embedded tokens and the arguments that every layer is called with (masks,
-rotary embeddings). To leave, it runs with the last layer answering the finished hidden states, so that
-the final norm, the head and whatever a family does to its logits are the family's own code.
+The model's own forward does everything around the layers. To enter, it runs with a recorder in each
+layer's place, which gives the embedded tokens and the arguments of every layer (masks, rotary embeddings).
+To leave, it runs with layers that return the finished hidden states, so that the final norm, the head and
+whatever a family does to its logits are the family's own code.
 
 Sequences of one pass have equal length and no padding.
 """
@@ -23,24 +23,24 @@ from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.model.activations import ActivationMemory, Activations
 from hf_prune.model.anatomy import describe, torch_dtype
 from hf_prune.model.in_place import in_place
-from hf_prune.model.model_class import answer_of, auto_class, named_inputs
+from hf_prune.model.model_class import auto_class, first_output, model_inputs
 from hf_prune.model.skeleton import Skeleton, build_skeleton
 from hf_prune.model.stream import (
-    UNLIKE,
-    Dependent,
-    Entered,
-    Meddled,
-    NoteTaker,
+    FORWARD_ERRORS,
+    CallRecorder,
+    LastLayerReached,
+    LayerDependency,
     StateShape,
+    StreamChanged,
     alike,
     in_isolation,
-    strange,
+    unsupported_stream,
 )
 from hf_prune.records import IMAGE_ENCODER
 
 TOKENS_AT_ONCE = 2048  # through one layer in one call
-IMAGES_AT_ONCE = 8  # of an encoder of images, whose tokens are not known before
-MOST_ANSWERS = 3  # values that a layer hands back
+IMAGES_AT_ONCE = 8  # the same for an encoder of images, whose number of tokens is not known beforehand
+MOST_RETURNED = 3  # values that a layer may return
 POSITIONS_AT_ONCE = 256  # through the head in one call: the logits of a large vocabulary are wide
 
 RunLayer = Callable[[int, Tensor], Tensor]  # (batch number, hidden) -> hidden
@@ -55,10 +55,10 @@ class StreamedDecoder:
     dtype: torch.dtype
     memory: ActivationMemory = field(default_factory=ActivationMemory)
     _calls: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=list)
-    _answers: int = 0  # how many values this family's layers answer in a tuple; 0: a tensor alone
-    _by_ids: bool | None = None  # whether the model takes tokens alone, not what they are embedded as
+    _num_returned: int = 0  # how many values this family's layers return in a tuple; 0: a tensor alone
+    _needs_ids: bool | None = None  # whether the model takes token ids alone; None: not yet tried
     _state: StateShape = field(default_factory=lambda: StateShape())
-    _blank: Tensor = field(default_factory=lambda: torch.empty(0))  # one input, all zeros
+    _zero_input: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def num_layers(self) -> int:
@@ -70,7 +70,7 @@ class StreamedDecoder:
         """Embed the tokens and note what every layer is called with.
 
         Args:
-            tokens: ids, (sequences, length); of an encoder of images the pixel values, (images, channels,
+            tokens: ids, (sequences, length); for an encoder of images the pixel values, (images, channels,
                 height, width).
 
         Returns:
@@ -78,66 +78,64 @@ class StreamedDecoder:
         """
         images = self.skeleton.kind == IMAGE_ENCODER
         batches = tokens.split(IMAGES_AT_ONCE if images else max(1, TOKENS_AT_ONCE // tokens.shape[1]))
-        self._blank = torch.zeros_like(batches[0][:1], device=self.device)
+        self._zero_input = torch.zeros_like(batches[0][:1], device=self.device)
         self._calls, hidden = [], Activations(self.memory)
         with self._outer_weights(lambda name: name not in self._head_names()):
             for batch in batches:
-                notes = self._take_notes(batch.to(self.device))
-                assert notes.hidden is not None
-                self._state = StateShape.of(notes.hidden, batch, self.skeleton)
-                hidden.append(self._state.flat(notes.hidden))
+                recorder = self._record_calls(batch.to(self.device))
+                assert recorder.hidden is not None
+                self._state = StateShape.of(recorder.hidden, batch, self.skeleton)
+                hidden.append(self._state.flat(recorder.hidden))
                 # Masks and rotary embeddings are the same for every batch of a shape: keep them once.
-                known = next((calls for calls in self._calls if alike(calls, notes.calls)), None)
-                self._calls.append(known or notes.calls)
+                known = next((calls for calls in self._calls if alike(calls, recorder.calls)), None)
+                self._calls.append(known or recorder.calls)
         return hidden
 
     @contextmanager
     def layer(self, number: int, replacements: Mapping[str, Tensor] | None = None) -> Iterator[RunLayer]:
         """Layer `number` with its weights read, as a function of (batch number, hidden).
 
-        Gradients are only kept for what requires them: nothing does unless the caller says so.
+        No parameter requires a gradient unless the caller says so.
 
         Args:
-            number: from 0.
+            number: counted from 0.
             replacements: tensors, by their name on disk, used in place of the stored ones.
         """
-        module, inside = self.skeleton.layers[number], f"{self.skeleton.layer_path}.{number}."
-        names = [name for name in self.skeleton.names.wanted if name.startswith(inside)]
+        prefix = f"{self.skeleton.layer_path}.{number}."
+        names = [name for name in self.skeleton.loading_rules.model_tensors if name.startswith(prefix)]
         with self._in_place(names, replacements or {}):
+            yield lambda batch, hidden: self._run_layer(number, batch, hidden)
 
-            def run(batch: int, hidden: Tensor) -> Tensor:
-                arguments, keywords = self._calls[batch][number]
-                try:
-                    with in_isolation(keywords):
-                        output = module(self._state.own(hidden), *arguments, **keywords)
-                except Dependent as error:
-                    raise UnsupportedModel(
-                        f"layer {number} of {self.skeleton.config.model_type} {error}; layers that depend "
-                        f"on one another cannot be cut so far"
-                    ) from error
-                except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                    raise UnsupportedModel(
-                        f"layer {number} of {self.skeleton.config.model_type} cannot run on hidden states "
-                        f"alone: {first_line(error)}"
-                    ) from error
-                state = self._state.flat(output[0] if isinstance(output, tuple | list) else output)
-                if state.shape != hidden.shape:
-                    raise UnsupportedModel(strange(self.skeleton, f"layer {number} changes their shape"))
-                return state
-
-            yield run
+    def _run_layer(self, number: int, batch: int, hidden: Tensor) -> Tensor:
+        arguments, keywords = self._calls[batch][number]
+        layer = f"layer {number} of {self.skeleton.config.model_type}"
+        try:
+            with in_isolation(keywords):
+                output = self.skeleton.layers[number](self._state.own(hidden), *arguments, **keywords)
+        except LayerDependency as error:
+            raise UnsupportedModel(
+                f"{layer} {error}; layers that depend on one another cannot be cut so far"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise UnsupportedModel(
+                f"{layer} cannot run on hidden states alone: {first_line(error)}"
+            ) from error
+        state = self._state.flat(output[0] if isinstance(output, tuple | list) else output)
+        if state.shape != hidden.shape:
+            raise unsupported_stream(self.skeleton, f"layer {number} changes their shape")
+        return state
 
     @contextmanager
     def head(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The final norm and head, as a function from hidden (1, positions, hidden) to logits.
 
-        An encoder's wants all positions, and answers the last hidden states where it has no head.
+        An encoder's wants all positions, and returns the last hidden states if it has no head.
         """
-        if not self._by_ids:
+        if not self._needs_ids:
             with self._outer_weights(lambda name: name not in self._embedding_only_names()):
-                if self._by_ids is None:
-                    self._by_ids = not self._takes_embeddings()
-                if not self._by_ids:
+                if self._needs_ids is None:
+                    self._needs_ids = not self._takes_embeddings()
+                if not self._needs_ids:
                     yield self._logits
                     return
         with self._outer_weights(lambda name: True):
@@ -150,73 +148,78 @@ class StreamedDecoder:
         state = torch.zeros(1, 1, math.prod(self._state.tail), dtype=self.dtype, device=self.device)
         try:
             self._logits(state)
-        except UNLIKE:
+        except FORWARD_ERRORS:
             return False
         return True
 
     def _logits(self, hidden: Tensor) -> Tensor:
         state = self._state.own(hidden)
+        with self._replaced(lambda *arguments, **keywords: self._layer_output(state, None)):
+            return first_output(self.skeleton.model, self.skeleton.kind, **self._inputs_beside(hidden))
 
-        def through(*arguments: Any, **keywords: Any) -> Any:
-            return self._answer(state, None)
-
-        shape = hidden.shape[:2]
+    def _inputs_beside(self, hidden: Tensor) -> dict[str, Tensor]:
+        """Inputs of the model in the shape of `hidden`; their values are not read."""
+        batch, length = hidden.shape[:2]
         if self.skeleton.kind == IMAGE_ENCODER:
-            entering = self._named(self._blank.expand(len(hidden), -1, -1, -1))
-        elif self._by_ids:
-            entering = self._named(torch.zeros(shape, dtype=torch.long, device=self.device))
-        else:
-            embedding: Any = self.skeleton.model.get_input_embeddings()
-            width = embedding.weight.shape[-1]
-            entering = {"inputs_embeds": hidden.new_zeros(*shape, width)}
-        with self._replaced(through):
-            return answer_of(self.skeleton.model, self.skeleton.kind, **entering)
+            return model_inputs(self.skeleton.kind, self._zero_input.expand(batch, -1, -1, -1))
+        if self._needs_ids:
+            ids = torch.zeros(batch, length, dtype=torch.long, device=self.device)
+            return model_inputs(self.skeleton.kind, ids)
+        embedding: Any = self.skeleton.model.get_input_embeddings()
+        return {"inputs_embeds": hidden.new_zeros(batch, length, embedding.weight.shape[-1])}
 
-    def _named(self, inputs: Tensor) -> dict[str, Tensor]:
-        return named_inputs(self.skeleton.kind, inputs)
+    def _layer_output(self, state: Tensor, beside: Tensor | None) -> Any:
+        """The state as a layer of this family would return it."""
+        return (state, *[beside] * (self._num_returned - 1)) if self._num_returned else state
 
-    def _answer(self, state: Tensor, beside: Tensor | None) -> Any:
-        """The state as a layer of this family would answer it."""
-        return (state, *[beside] * (self._answers - 1)) if self._answers else state
-
-    def _take_notes(self, tokens: Tensor) -> NoteTaker:
-        """What the layers are called with; how many values they are expected to answer is tried."""
+    def _record_calls(self, tokens: Tensor) -> CallRecorder:
+        """What the layers are called with. How many values they have to return is found by trying."""
         reason, cause = "", None
-        for answers in dict.fromkeys((self._answers, *range(MOST_ANSWERS + 1))):
-            self._answers = answers
-            for mark in (torch.empty(0, device=self.device), None) if answers > 1 else (None,):
-                try:
-                    notes = self._notes_of(tokens, mark)
-                except Meddled as error:
-                    kind = type(self.skeleton.model).__name__
-                    raise UnsupportedModel(
-                        f"{kind} {error}; such models cannot be measured layer by layer"
-                    ) from error
-                except UNLIKE as error:
-                    reason, cause = reason or first_line(error), cause or error
-                    continue
-                if len(notes.calls) == self.num_layers:
-                    return notes
-                reason = f"of a text, {len(notes.calls)} layers are run"
-        raise UnsupportedModel(strange(self.skeleton, reason)) from cause
+        for num_returned, marker in self._return_forms():
+            self._num_returned = num_returned
+            try:
+                recorder = self._probe(tokens, marker)
+            except FORWARD_ERRORS as error:
+                reason, cause = reason or first_line(error), cause or error
+                continue
+            if len(recorder.calls) == self.num_layers:
+                return recorder
+            reason = f"it runs {len(recorder.calls)} layers for a text"
+        raise unsupported_stream(self.skeleton, reason) from cause
 
-    def _notes_of(self, tokens: Tensor, mark: Tensor | None) -> NoteTaker:
-        notes = NoteTaker(mark=mark)
+    def _return_forms(self) -> Iterator[tuple[int, Tensor | None]]:
+        """What a layer may return, the known form first: how many values, and what beside the state.
+
+        Some families take nothing but None beside the state.
+        """
+        for num_returned in dict.fromkeys((self._num_returned, *range(MOST_RETURNED + 1))):
+            if num_returned > 1:
+                yield num_returned, torch.empty(0, device=self.device)
+            yield num_returned, None
+
+    def _probe(self, tokens: Tensor, marker: Tensor | None) -> CallRecorder:
+        """Run the model once, with a recorder that returns `marker` beside the state in the layers' place."""
+        recorder = CallRecorder(marker=marker)
         last = self.skeleton.layers[-1]
 
-        def note(layer: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+        def record(layer: nn.Module, *arguments: Any, **keywords: Any) -> Any:
             state = keywords.pop("hidden_states") if not arguments else arguments[0]
-            notes.add(state, arguments[1:], keywords)
+            recorder.record(state, arguments[1:], keywords)
             if layer is last:
-                raise Entered
-            return self._answer(state, mark)
+                raise LastLayerReached
+            return self._layer_output(state, marker)
 
+        model, kind = self.skeleton.model, self.skeleton.kind
         try:
-            with self._replaced(note):
-                answer_of(self.skeleton.model, self.skeleton.kind, **self._named(tokens))
-        except Entered:
+            with self._replaced(record):
+                first_output(model, kind, **model_inputs(kind, tokens))
+        except LastLayerReached:
             pass
-        return notes
+        except StreamChanged as error:
+            raise UnsupportedModel(
+                f"{type(model).__name__} {error}; such models cannot be measured layer by layer"
+            ) from error
+        return recorder
 
     @contextmanager
     def _replaced(self, forward: Callable[..., Any]) -> Iterator[None]:
@@ -230,41 +233,40 @@ class StreamedDecoder:
                 del layer.forward
 
     @contextmanager
-    def _outer_weights(self, wanted: Callable[[str], bool]) -> Iterator[None]:
-        """What lies outside the layers and is `wanted`, read and put in place.
+    def _outer_weights(self, is_needed: Callable[[str], bool]) -> Iterator[None]:
+        """The weights outside the layers that are needed, read into the model.
 
         A tower for pictures or sound is a model of its own, which text does not pass through.
         """
         path = self.skeleton.layer_path
-        modules = self.skeleton.model.named_modules()
         towers = [
             f"{name}."
-            for name, module in modules
+            for name, module in self.skeleton.model.named_modules()
             if name and isinstance(module, PreTrainedModel) and not path.startswith(f"{name}.")
         ]
-        passed = (*towers, f"{path}.")
-        outer = [name for name in self.skeleton.names.wanted if not name.startswith(passed)]
-        with self._in_place([name for name in outer if wanted(name)], {}):
+        passed_over = (*towers, f"{path}.")
+        outer = [n for n in self.skeleton.loading_rules.model_tensors if not n.startswith(passed_over)]
+        with self._in_place([name for name in outer if is_needed(name)], {}):
             yield
 
     def _in_place(self, names: list[str], replacements: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         return in_place(self.skeleton, names, replacements, device=self.device, dtype=self.dtype)
 
     def _embedding_only_names(self) -> frozenset[str]:
-        """The embedding, where the head does not share it."""
-        embedding = self._names_of(self.skeleton.model.get_input_embeddings())
-        return frozenset(name for name in embedding if not self.skeleton.partners.get(name))
+        """The embedding's parameters, unless the head shares them."""
+        return self._unshared_names(self.skeleton.model.get_input_embeddings())
 
     def _head_names(self) -> frozenset[str]:
-        head = self._names_of(self.skeleton.model.get_output_embeddings())
-        return frozenset(name for name in head if not self.skeleton.partners.get(name))
+        return self._unshared_names(self.skeleton.model.get_output_embeddings())
 
-    def _names_of(self, module: nn.Module | None) -> frozenset[str]:
+    def _unshared_names(self, module: nn.Module | None) -> frozenset[str]:
+        """The parameters of a module of the model that are tied to no other."""
         modules = self.skeleton.model.named_modules()
         path = next((name for name, candidate in modules if candidate is module), None)
         if path is None or module is None:
             return frozenset()
-        return frozenset(f"{path}.{name}" for name, _ in module.named_parameters())
+        names = (f"{path}.{name}" for name, _ in module.named_parameters())
+        return frozenset(name for name in names if not self.skeleton.partners.get(name))
 
 
 def open_decoder(
@@ -277,13 +279,13 @@ def open_decoder(
     """The decoder in `folder`, ready to be run layer by layer.
 
     Args:
-        folder: a model in safetensors form.
+        folder: of a model in safetensors form.
         device: where the layers are computed and the hidden states are kept.
         memory: how much the hidden states may take; None: no limit.
         trust_remote_code: whether code that the model brings may be run.
 
     Raises:
-        UnsupportedModel: its structure is not one that can be run so.
+        UnsupportedModel: its structure does not allow that.
     """
     skeleton = build_skeleton(folder, trust_remote_code=trust_remote_code)
     for module in skeleton.model.modules():
@@ -303,12 +305,12 @@ def run_layers(
     layers: Iterable[int],
     replacements: Mapping[str, Tensor] | None = None,
 ) -> Activations:
-    """Pass hidden states through the given layers, in that order.
+    """Pass hidden states through some layers, in the order given.
 
     Args:
-        decoder: it has entered the tokens that `hidden` stands for.
+        decoder: has entered the tokens that `hidden` stands for.
         hidden: batch by batch, (batch, length, hidden); left as they are.
-        layers: their numbers; of none, the answer is `hidden` itself.
+        layers: their numbers; if there are none, `hidden` itself is returned.
         replacements: tensors, by their name on disk, used in place of the stored ones.
     """
     states = hidden
@@ -328,7 +330,7 @@ def logits_by_sequence(
     layers: Iterable[int],
     replacements: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """What a model of some layers predicts, one sequence after another.
+    """What a model predicts with some of its layers, one sequence after another.
 
     Args:
         decoder: the model.
@@ -337,7 +339,7 @@ def logits_by_sequence(
         replacements: tensors, by their name on disk, used in place of the stored ones.
 
     Yields:
-        (1, length, vocabulary), float32; of an encoder what it answers first.
+        (1, length, vocabulary), float32; for an encoder its first output.
     """
     hidden = run_layers(decoder, decoder.enter(tokens), layers, replacements)
     with decoder.head() as logits_of:
@@ -346,12 +348,10 @@ def logits_by_sequence(
                 yield logits_of(sequence).float()
 
 
-def load_whole(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, Any]]:
-    """A model as a user of the Hub would load it, and what transformers noticed on the way.
+def load_with_info(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, Any]]:
+    """A whole model as its users load it, and transformers' report on missing and unexpected tensors.
 
-    Args:
-        folder: of the model.
-        decoder: says where and in what it is computed, and by which class it is loaded.
+    It is loaded by the class, in the dtype and onto the device of `decoder`.
     """
     skeleton = decoder.skeleton
     loaded: Any = auto_class(skeleton.whole_config).from_pretrained(
@@ -360,15 +360,15 @@ def load_whole(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[str, A
         output_loading_info=True,
         trust_remote_code=skeleton.trust_remote_code,
     )
-    model, loading = loaded
-    return model.to(decoder.device).eval(), loading
+    model, info = loaded
+    return model.to(decoder.device).eval(), info
 
 
 def states_after(run: RunLayer, hidden: Activations) -> Activations:
-    """What a layer makes of hidden states, batch by batch; `hidden` is left as it is.
+    """Hidden states after a layer, batch by batch; `hidden` is left as it is.
 
     Args:
-        run: the layer, its weights in place.
+        run: the layer with its weights in place.
         hidden: (batch, length, hidden).
     """
     after = Activations(hidden.memory)

@@ -1,4 +1,4 @@
-"""Parameters of a model whose weights stay on disk, read and put in place for a while."""
+"""Parameters of a model whose weights stay on disk, read into the model for a while."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,19 +20,19 @@ def in_place(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Iterator[None]:
-    """Parameters and saved buffers of a model, read and put in place; afterwards it is empty again.
+    """Read parameters and saved buffers into a model; afterwards it is without weights again.
 
     Args:
         skeleton: of the model.
-        names: of what is wanted, in the model; what the files do not hold is left as it is.
+        names: of the parameters; those that the files do not hold are left as they are.
         replacements: tensors, by their name on disk, used in place of the stored ones.
         device: where they go.
-        dtype: what they are computed in, but for those that transformers keeps in another.
+        dtype: what they are computed in; transformers keeps some in another.
     """
-    origins = {name: origin for name in names if (origin := skeleton.origin(name)) is not None}
+    sources = {name: source for name in names if (source := skeleton.source_parameter(name)) is not None}
     model = skeleton.model
-    made: dict[str, Tensor] = {}  # what several names are tied to is read once
-    empty = {name: _slots(model, name)[name.rpartition(".")[2]] for name in origins}
+    restore = {name: _slots(model, name)[name.rpartition(".")[2]] for name in sources}
+    loaded: dict[str, Tensor] = {}  # a parameter that others are tied to is read once
 
     def read(stored: str) -> Tensor:
         replacement = replacements.get(stored)
@@ -40,20 +40,20 @@ def in_place(
         return tensor.to(device)
 
     try:
-        for name, origin in origins.items():
-            if origin not in made:
-                fresh = skeleton.made_by[origin].make(model, read)
-                made |= {n: _cast(tensor, dtype_of(skeleton, n, dtype)) for n, tensor in fresh.items()}
-            _assign(model, name, made[origin])
+        for name, source in sources.items():
+            if source not in loaded:
+                converted = skeleton.conversion_of[source].convert(model, read)
+                loaded |= {n: _cast(tensor, dtype_of(skeleton, n, dtype)) for n, tensor in converted.items()}
+            _assign(model, name, loaded[source])
         yield
     finally:
-        for name, value in empty.items():
+        for name, value in restore.items():
             _assign(model, name, value)
 
 
 def dtype_of(skeleton: Skeleton, name: str, dtype: torch.dtype) -> torch.dtype:
     """What transformers loads a parameter as: some stay in float32 whatever the rest is in."""
-    model, own = skeleton.model, skeleton.names.wanted[name].dtype
+    model, own = skeleton.model, skeleton.loading_rules.model_tensors[name].dtype
     for pattern, kept in model._get_dtype_plan(dtype).items():
         if re.search(rf"(^|\.){re.escape(pattern)}(\.|$)", name):
             return kept
@@ -65,7 +65,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _slots(model: nn.Module, name: str) -> Any:
-    """Where the module tree keeps a parameter or buffer."""
+    """The dictionary in which the module tree keeps a parameter or buffer."""
     path, _, attribute = name.rpartition(".")
     owner = model.get_submodule(path)
     return owner._buffers if attribute in owner._buffers else owner._parameters

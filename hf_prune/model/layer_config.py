@@ -1,16 +1,23 @@
-"""`config.json` of the shorter model: what it says of single layers, and nothing else, is changed.
+"""`config.json` of the shorter model: only what it says of single layers changes.
 
-Configurations speak of layers in a few ways: a list with one entry each, a set of layer numbers, a pattern
-that repeats, a count of the first or the last of them, a period. Which field speaks in which way is found
-by structure: the shorter model is built without weights, and every layer that stays must still be of its
-own kind (`layer_kinds`). A field is only counted anew where that makes layers right that were wrong.
+No field is known by its name. `layer_fields` has the ways in which configurations describe single layers.
+Which of them a field uses is found by trial: the shorter model is built without weights, and every layer
+that stays must still be of its own kind (`layer_kinds`). An example, with the layers 0, 2, 4 and 5 of 6:
+
+    {"num_hidden_layers": 6, "layer_types": ["a", "b", "a", "b", "a", "b"], "first_k_dense_replace": 3}
+
+1. `_with_new_depth`: the list has an entry for each layer, so it becomes ["a", "a", "a", "b"]. The field that
+   equals the number of layers becomes 4.
+2. The model that this describes is built. Its first three layers are dense, but layer 4, now its third, had
+   experts: one layer is wrong.
+3. `_best_repair`: of all guesses, `first_k_dense_replace: 2` (0 and 2 are below 3) leaves the fewest layers
+   wrong, none. It is taken. If layers were still wrong, the next round would search again.
 """
 
 import itertools
 import json
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -18,13 +25,12 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from hf_prune.errors import UnsupportedModel
+from hf_prune.model.layer_fields import Edit, KeptLayers, guesses, value_for
 from hf_prune.model.layer_kinds import Change, Kind, changes, kinds_of
-from hf_prune.model.skeleton import Skeleton, decoder_config, empty_model, text_section
+from hf_prune.model.skeleton import Skeleton, decoder_config, decoder_fields, empty_model
 
 Content = dict[str, Any]
-Edit = dict[str, Any]  # new values of fields in the part that describes the decoder
 
-NUMBERS_LAYERS = re.compile(r"layer|idx|index|indices")  # in the name of a set of layer numbers
 # Of models that can serve as backbones: a name for each layer's output, and the outputs that a backbone hands
 # out. Where they are not stated, configuration classes name as many as there are layers.
 OF_BACKBONES = ("stage_names", "out_features", "out_indices")
@@ -33,7 +39,7 @@ BEYOND_THE_LAST = ("num_nextn_predict_layers", "num_mtp_layers")
 
 
 def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
-    """`config.json` of the model with the layers `kept`, as it was written but for its layer fields.
+    """`config.json` of the model with the layers `kept`; only its layer fields differ from `text`.
 
     Args:
         text: the content of the original file.
@@ -41,7 +47,7 @@ def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
         skeleton: of the original.
 
     Raises:
-        UnsupportedModel: the configuration class has no words for the shorter model.
+        UnsupportedModel: the configuration class cannot describe the shorter model.
     """
     content: Content = json.loads(text)
     if hasattr(skeleton.whole_config, "stage_names"):
@@ -54,20 +60,15 @@ def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
 
 def written_like(text: str, content: Content) -> str:
     """A configuration as JSON, indented as `text` is."""
-    return json.dumps(content, indent=_indent(text), ensure_ascii=False) + "\n"
+    indent = re.search(r"^\{\s*\n( +)", text)
+    return json.dumps(content, indent=len(indent[1]) if indent else None, ensure_ascii=False) + "\n"
 
 
 def reason_against(removed: tuple[int, ...], skeleton: Skeleton) -> str | None:
-    """Why a model cannot lose these layers; None where it can.
-
-    Args:
-        removed: their numbers.
-        skeleton: of the original, on this disk.
-    """
-    everywhere = tuple(range(skeleton.num_layers))
+    """Why these layers cannot be removed from a model on this disk; None: they can."""
     if _all_alike(skeleton):
         return None
-    kept = tuple(layer for layer in everywhere if layer not in removed)
+    kept = tuple(layer for layer in range(skeleton.num_layers) if layer not in removed)
     text = (skeleton.index.folder / "config.json").read_text(encoding="utf-8")
     try:
         cut_config(text, kept, skeleton)
@@ -77,64 +78,86 @@ def reason_against(removed: tuple[int, ...], skeleton: Skeleton) -> str | None:
 
 
 def _all_alike(skeleton: Skeleton) -> bool:
-    """Whether every layer is like every other, and whatever the configuration says of each."""
+    """Whether every layer is like every other, and so is what the configuration says of each."""
     kinds = kinds_of(skeleton.layers)
     everywhere = tuple(range(skeleton.num_layers))
-    lists = _per_layer(skeleton, everywhere).values()
-    one_word = all(isinstance(said, list) and len({repr(item) for item in said}) == 1 for said in lists)
-    return one_word and not changes(kinds[:1] * len(kinds), kinds, everywhere)
+    values = _required_values(skeleton, everywhere).values()
+    uniform = all(isinstance(value, list) and len({repr(item) for item in value}) == 1 for value in values)
+    return uniform and not changes(kinds[:1] * len(kinds), kinds, everywhere)
 
 
 def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
-    before = kinds_of(skeleton.layers)
-    attempt = _counted(content, kept, skeleton)
-    wrong = changes(before, kinds_of(_layers(attempt, skeleton)), kept)
+    kinds = kinds_of(skeleton.layers)
+    best = _with_new_depth(content, kept, skeleton)
+    wrong = changes(kinds, kinds_of(_build_layers(best, skeleton)), kept)
     while wrong:
-        better: tuple[Content, list[Change]] | None = None
-        for edit in _recounts(skeleton, kept, wrong):
-            edited = _edited(attempt, skeleton, edit)
-            layers = _try_layers(edited, skeleton)
-            if layers is None or len(layers) != len(kept):
-                continue
-            left = changes(before, kinds_of(layers), kept)
-            if len(left) < len(better[1] if better else wrong):
-                better = edited, left
-        if better is None:
+        repair = _best_repair(best, wrong, kinds, kept, skeleton)
+        if repair is None:
             raise UnsupportedModel(
-                f"{skeleton.config.model_type} cannot lose these layers: {wrong[0]}{_why(before, wrong[0])}"
+                f"{skeleton.config.model_type} cannot lose these layers: {wrong[0]}, "
+                f"{_why_it_changes(kinds, wrong[0])}"
             )
-        attempt, wrong = better
-    _check_lists(attempt, kept, skeleton)
-    return attempt
+        best, wrong = repair
+    _check_lists(best, kept, skeleton)
+    return best
 
 
-def _why(before: tuple[Kind, ...], change: Change) -> str:
-    values = [repr(kind[change.trait]) for kind in before if change.trait in kind]
+def _best_repair(
+    content: Content,
+    wrong: Sequence[Change],
+    kinds: tuple[Kind, ...],
+    kept: tuple[int, ...],
+    skeleton: Skeleton,
+) -> tuple[Content, list[Change]] | None:
+    """The guess that leaves the fewest layers wrong, with those; None: no guess leaves fewer than now."""
+    repairs: list[tuple[Content, list[Change]]] = []
+    sets = _sets_of_one_kind(kinds, {change.layer for change in wrong}, kept)
+    for edit in guesses(skeleton.config.to_dict(), KeptLayers(kept, skeleton.num_layers), sets):
+        edited = _edited(content, skeleton, edit)
+        layers = _accepted_layers(edited, skeleton)
+        if layers is not None and len(layers) == len(kept):
+            repairs.append((edited, changes(kinds, kinds_of(layers), kept)))
+    better = [(edited, still_wrong) for edited, still_wrong in repairs if len(still_wrong) < len(wrong)]
+    return min(better, key=lambda repair: len(repair[1]), default=None)
+
+
+def _sets_of_one_kind(kinds: tuple[Kind, ...], wrong: set[int], kept: tuple[int, ...]) -> list[list[int]]:
+    """For each layer that is wrong, the new numbers of those of its class, and of those that are not."""
+    classes = [{trait: value for trait, value in kind.items() if trait[1] == "class"} for kind in kinds]
+    sets: list[list[int]] = []
+    for layer in sorted(wrong):
+        same = [new for new, old in enumerate(kept) if classes[old] == classes[layer]]
+        others = [new for new in range(len(kept)) if new not in same]
+        sets += [numbers for numbers in (same, others) if numbers not in sets]
+    return sets
+
+
+def _why_it_changes(kinds: tuple[Kind, ...], change: Change) -> str:
+    values = [repr(kind[change.trait]) for kind in kinds if change.trait in kind]
     if len(values) > 2 and len(set(values)) == len(values):
-        return ", because it follows from the layer's number and nothing in config.json can set it"
+        return "because it follows from the layer's number and nothing in config.json can set it"
     return (
-        ", because its configuration has no words for the pattern that is left; try other layers, or as "
-        "many as its pattern is long"
+        "because its configuration cannot describe the remaining pattern of layers; remove other layers, or "
+        "as many as the pattern is long"
     )
 
 
-def _counted(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
-    """The content with as many layers, its lists cut along, and derived lists written out."""
-    said = ""
-    for first, counts in itertools.product((0, 1), _count_fields(skeleton)):
-        edit = _lists_along(content, kept, skeleton, first) | dict.fromkeys(counts, len(kept))
-        attempt = _edited(content, skeleton, edit)
-        attempt = _with_derived_lists(attempt, kept, skeleton)
+def _with_new_depth(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
+    """The content with the new number of layers, and with every list for the layers that stay."""
+    reason = ""
+    for first_number, counts in itertools.product((0, 1), _count_fields(skeleton)):
+        edit = _recognised_fields(content, kept, skeleton, first_number) | dict.fromkeys(counts, len(kept))
+        attempt = _with_derived_lists(_edited(content, skeleton, edit), kept, skeleton)
         try:
-            layers = _layers(attempt, skeleton)
+            layers = _build_layers(attempt, skeleton)
         except Exception as error:  # the class's own validators raise whatever they like
-            said = said or f": {' '.join(str(error).split())[:200]}"
+            reason = reason or f": {' '.join(str(error).split())[:200]}"
             continue
         if len(layers) == len(kept):
             return attempt
     raise UnsupportedModel(
         f"{skeleton.config.model_type} cannot be described with the {len(kept)} layers "
-        f"{', '.join(map(str, kept))} of {skeleton.num_layers}{said}"
+        f"{', '.join(map(str, kept))} of {skeleton.num_layers}{reason}"
     )
 
 
@@ -143,150 +166,74 @@ def _count_fields(skeleton: Skeleton) -> list[tuple[str, ...]]:
     config, total = skeleton.config, skeleton.num_layers
     usual = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
     values = config.to_dict()
-    alike = [
+    singly = [usual] if values.get(usual) == total else []
+    singly += [
         name
         for name, value in values.items()
         if value == total and type(value) is int and re.search("layer|block", name) and name != usual
     ]
-    singly = [(usual,)] if values.get(usual) == total else []
-    singly += [(name,) for name in alike]
-    return [*singly, tuple(name for (name,) in singly)]
+    return [*((name,) for name in singly), tuple(singly)]
 
 
-def _lists_along(content: Content, kept: tuple[int, ...], skeleton: Skeleton, first: int) -> Edit:
-    """What the fields that speak of single layers say of those that stay; sets count from `first`."""
+def _recognised_fields(
+    content: Content, kept: tuple[int, ...], skeleton: Skeleton, first_number: int
+) -> Edit:
+    """The fields that describe single layers, for those that stay."""
+    layers = KeptLayers(kept, skeleton.num_layers, first_number)
     edit: Edit = {}
-    for field, value in text_section(content, skeleton.section).items():
-        along = _along(field, value, kept, skeleton.num_layers, first)
-        if along is not None:
-            edit[field] = along
-        elif field in BEYOND_THE_LAST and value:
-            edit[field] = 0
+    for name, old in decoder_fields(content, skeleton.section).items():
+        value = value_for(name, old, layers)
+        if value is not None:
+            edit[name] = value
+        elif name in BEYOND_THE_LAST and old:
+            edit[name] = 0
     return edit
-
-
-def _along(field: str, value: Any, kept: tuple[int, ...], total: int, first: int = 0) -> Any:
-    """The field's value for the layers `kept`; None where it does not speak of single layers."""
-    if "token" in field:
-        return None
-    if isinstance(value, str):
-        of_each = len(value) == total and "pattern" in field
-        return "".join(value[layer] for layer in kept) if of_each else None
-    if isinstance(value, dict):
-        numbered = bool(value) and all(re.fullmatch(r"\d+", str(key)) for key in value)
-        if not numbered or "layer" not in field or max(map(int, value)) >= total:
-            return None
-        return {str(new): value[str(old)] for new, old in enumerate(kept) if str(old) in value}
-    if not isinstance(value, list):
-        return None
-    if NUMBERS_LAYERS.search(field) and value == list(range(total)):
-        return list(range(len(kept)))  # the set of all
-    if len(value) == total:
-        return [value[layer] for layer in kept]
-    if _are_runs(value, total):
-        each = [item for pattern, times in value for item in pattern * times]
-        return [[[each[layer] for layer in kept], 1]]
-    if NUMBERS_LAYERS.search(field) and _are_numbers(value, total + first):
-        return [new + first for new, old in enumerate(kept) if old + first in value]
-    return None
-
-
-def _are_runs(value: list[Any], total: int) -> bool:
-    """Whether a list reads [[pattern, times], …] and describes every layer (GPT-Neo)."""
-    pairs = all(
-        isinstance(run, list) and len(run) == 2 and isinstance(run[0], list) and isinstance(run[1], int)
-        for run in value
-    )
-    return pairs and bool(value) and sum(len(pattern) * times for pattern, times in value) == total
-
-
-def _are_numbers(value: Sequence[Any], total: int) -> bool:
-    whole = all(type(item) is int and 0 <= item < total for item in value)
-    return bool(value) and whole and len(set(value)) == len(value)
 
 
 def _with_derived_lists(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
     """What the class derives for each layer is written out where it would derive something else."""
-    for field, wanted in _per_layer(skeleton, kept).items():
-        if _read(_try_config(content, skeleton), field) != wanted:
-            edited = _edited(content, skeleton, {field: wanted})
-            content = content if _try_config(edited, skeleton) is None else edited
+    for name, required in _required_values(skeleton, kept).items():
+        if _read(_accepted_config(content, skeleton), name) != required:
+            edited = _edited(content, skeleton, {name: required})
+            content = content if _accepted_config(edited, skeleton) is None else edited
     return content
 
 
 def _check_lists(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> None:
-    """A list that no module shows, such as one that the masks follow, must have been carried over too."""
-    after = _try_config(content, skeleton)
-    kinds, left = (_read(config, "layer_types") or () for config in (skeleton.config, after))
-    if any(map(_keeps_positions, kinds)) and not any(map(_keeps_positions, left)):
+    """Check the lists that show in no module, such as one that the masks follow."""
+    shorter = _accepted_config(content, skeleton)
+    before, after = (_read(config, "layer_types") or () for config in (skeleton.config, shorter))
+    if any(map(_caches_positions, before)) and not any(map(_caches_positions, after)):
         raise UnsupportedModel(
             f"a cut has to leave one of {skeleton.config.model_type}'s attention layers "
-            f"({', '.join(str(layer) for layer, kind in enumerate(kinds) if _keeps_positions(kind))}): "
+            f"({', '.join(str(layer) for layer, kind in enumerate(before) if _caches_positions(kind))}): "
             f"transformers cannot decode with a cache without any"
         )
-    for field, wanted in _per_layer(skeleton, kept).items():
-        one_each = len(_read(skeleton.config, field)) == skeleton.num_layers
-        if one_each and _read(after, field) != wanted:
+    for name, required in _required_values(skeleton, kept).items():
+        one_each = len(_read(skeleton.config, name)) == skeleton.num_layers
+        if one_each and _read(shorter, name) != required:
             raise UnsupportedModel(
-                f"the {field} of {skeleton.config.model_type} cannot be carried over to {len(kept)} "
+                f"the {name} of {skeleton.config.model_type} cannot be carried over to {len(kept)} "
                 f"layers: its configuration class derives it anew"
             )
 
 
-def _keeps_positions(kind: str) -> bool:
+def _caches_positions(kind: str) -> bool:
     """Whether a kind of layer caches keys and values, by which a cache knows how far it is."""
     return ("attention" in kind and "linear" not in kind) or kind == "hybrid"
 
 
-def _per_layer(skeleton: Skeleton, kept: tuple[int, ...]) -> dict[str, Any]:
-    """What the fields that speak of single layers, derived ones included, must say of those that stay."""
-    config = skeleton.config
-    fields = {*config.to_dict(), "layer_types", "layers_block_type"}
-    wanted = {name: _along(name, _read(config, name), kept, skeleton.num_layers) for name in fields}
-    return {name: value for name, value in sorted(wanted.items()) if value is not None}
+def _required_values(skeleton: Skeleton, kept: tuple[int, ...]) -> dict[str, Any]:
+    """What the fields that describe single layers, derived ones included, must say of those that stay."""
+    config, layers = skeleton.config, KeptLayers(kept, skeleton.num_layers)
+    names = {*config.to_dict(), "layer_types", "layers_block_type"}
+    values = {name: value_for(name, _read(config, name), layers) for name in sorted(names)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _read(config: PreTrainedConfig | None, field: str) -> Any:
-    value = _accepted(lambda: getattr(config, field, None))
+def _read(config: PreTrainedConfig | None, name: str) -> Any:
+    value = _unless_refused(lambda: getattr(config, name, None))
     return list(value) if isinstance(value, tuple) else value
-
-
-def _recounts(skeleton: Skeleton, kept: tuple[int, ...], wrong: Sequence[Change]) -> Iterator[Edit]:
-    """Other values that fields could need in the shorter model, each to be tried."""
-    total, values = skeleton.num_layers, skeleton.config.to_dict()
-    layers_wrong = {change.layer for change in wrong}
-    numbered: list[str] = []
-    for field, value in values.items():
-        if type(value) is int and 0 < value <= total:
-            yield {field: sum(layer < value for layer in kept)}  # the first so many
-            yield {field: sum(layer >= total - value for layer in kept)}  # the last so many
-        elif isinstance(value, float) and value:
-            yield {field: value * math.sqrt(len(kept) / total)}  # divided by the square root of the depth
-        elif isinstance(value, list) and "token" not in field:
-            if NUMBERS_LAYERS.search(field):
-                numbered.append(field)
-                yield {field: [new + 1 for new, old in enumerate(kept) if old + 1 in value]}  # from one
-            if 1 < len(value) < total and not _are_numbers(value, total):
-                yield {field: [value[layer % len(value)] for layer in kept]}  # a pattern that repeats
-    for field in numbered:
-        for period in [name for name, value in values.items() if type(value) is int and 1 < value <= total]:
-            for chosen in _groups(skeleton, layers_wrong, kept):
-                yield {field: chosen, period: 1}  # a period, written out as a set
-
-
-def _groups(skeleton: Skeleton, wrong: set[int], kept: tuple[int, ...]) -> list[list[int]]:
-    """The new numbers of the layers that are of one kind, for each kind that a wrong layer is of."""
-    kinds = kinds_of(skeleton.layers)
-    classes = [{trait: value for trait, value in kind.items() if trait[1] == "class"} for kind in kinds]
-    groups = []
-    for layer in sorted(wrong):
-        group = [new for new, old in enumerate(kept) if classes[old] == classes[layer]]
-        if group not in groups:
-            groups.append(group)
-        others = [new for new in range(len(kept)) if new not in group]
-        if others not in groups:
-            groups.append(others)
-    return groups
 
 
 def _renumbered(value: Any, kept: tuple[int, ...], skeleton: Skeleton) -> Any:
@@ -295,7 +242,9 @@ def _renumbered(value: Any, kept: tuple[int, ...], skeleton: Skeleton) -> Any:
         return {key: _renumbered(item, kept, skeleton) for key, item in value.items()}
     if not isinstance(value, list):
         return value
-    prefixes = {name[: place.start] for name, place in skeleton.places.items()} | {f"{skeleton.layer_path}."}
+    prefixes = {name[: place.start] for name, place in skeleton.layer_numbers.items()} | {
+        f"{skeleton.layer_path}."
+    }
     layer_of = re.compile(rf"^({'|'.join(map(re.escape, sorted(prefixes)))})(\d+)(?=\.|$)")
     position = {layer: new for new, layer in enumerate(kept)}
     renumbered = []
@@ -310,41 +259,38 @@ def _renumbered(value: Any, kept: tuple[int, ...], skeleton: Skeleton) -> Any:
 
 def _edited(content: Content, skeleton: Skeleton, edit: Mapping[str, Any]) -> Content:
     edited = deepcopy(content)
-    text_section(edited, skeleton.section).update(edit)
+    decoder_fields(edited, skeleton.section).update(edit)
     return edited
 
 
-def _try_config(content: Content, skeleton: Skeleton) -> PreTrainedConfig | None:
-    """The decoder's part of a configuration, if its class accepts it."""
-    whole = _accepted(lambda: _config(content, skeleton))
+def _accepted_config(content: Content, skeleton: Skeleton) -> PreTrainedConfig | None:
+    """The decoder's part of a configuration; None if its class refuses it."""
+    whole = _unless_refused(lambda: _build_config(content, skeleton))
     return None if whole is None else decoder_config(whole, skeleton.section)
 
 
-def _config(content: Content, skeleton: Skeleton) -> PreTrainedConfig:
+def _build_config(content: Content, skeleton: Skeleton) -> PreTrainedConfig:
     config_class = type(skeleton.whole_config)
     # JSON has no infinity; transformers writes {"__float__": "Infinity"}, and reads it in files alone.
     return config_class.from_dict(config_class._decode_special_floats(deepcopy(content)))
 
 
-def _try_layers(content: Content, skeleton: Skeleton) -> nn.ModuleList | None:
-    """The decoder layers of the model that a configuration describes, if there is one."""
-    return _accepted(lambda: _layers(content, skeleton))
-
-
-def _layers(content: Content, skeleton: Skeleton) -> nn.ModuleList:
-    whole = _config(content, skeleton)
+def _build_layers(content: Content, skeleton: Skeleton) -> nn.ModuleList:
+    """The decoder layers of the model that a configuration describes."""
+    whole = _build_config(content, skeleton)
     layers = empty_model(type(skeleton.model), whole).get_submodule(skeleton.layer_path)
     assert isinstance(layers, nn.ModuleList)
     return layers
 
 
-def _accepted(make: Callable[[], Any]) -> Any:
+def _accepted_layers(content: Content, skeleton: Skeleton) -> nn.ModuleList | None:
+    layers: nn.ModuleList | None = _unless_refused(lambda: _build_layers(content, skeleton))
+    return layers
+
+
+def _unless_refused(build: Callable[[], Any]) -> Any:
+    """What is built; None if the configuration class refuses, whose validators raise whatever they like."""
     try:
-        return make()
-    except Exception:  # the class's own validators raise whatever they like; the caller decides
+        return build()
+    except Exception:
         return None
-
-
-def _indent(text: str) -> int | None:
-    match = re.search(r"^\{\s*\n( +)", text)
-    return len(match[1]) if match else None

@@ -25,7 +25,7 @@ from transformers.quantizers.auto import AutoHfQuantizer
 
 from hf_prune.errors import UnsupportedModel, first_line
 
-MOST_LAYERS = 1000  # that any model has
+MOST_LAYERS = 1000  # no model has more
 
 
 @dataclass(frozen=True)
@@ -41,85 +41,75 @@ class Conversion:
         """The names on disk."""
         return tuple(name for _, name in self.sources)
 
-    def make(self, model: PreTrainedModel, read: Callable[[str], Tensor]) -> dict[str, Tensor]:
-        """The parameters, by their names in the model.
-
-        Args:
-            model: they are for; it is left as it is.
-            read: a tensor by its name on disk.
-        """
+    def convert(self, model: PreTrainedModel, read: Callable[[str], Tensor]) -> dict[str, Tensor]:
+        """The parameters by their names in `model`; `read` gives a tensor by its name on disk."""
         if self.rule is None:
             return {self.target: read(self.stored[0])}
         rule: Any = deepcopy(self.rule)
         for pattern, name in self.sources:
             rule.add_tensor(self.target, name, pattern, read(name))
-        made = rule.convert(self.target, model=model, config=model.config)
-        return {name: value[0] if isinstance(value, list) else value for name, value in made.items()}
+        converted = rule.convert(self.target, model=model, config=model.config)
+        return {name: value[0] if isinstance(value, list) else value for name, value in converted.items()}
 
 
 @dataclass(frozen=True)
-class Names:
-    """The rules by which a model's tensors are renamed when they are loaded."""
+class LoadingRules:
+    """The rules by which transformers renames and converts a model's tensors while it loads them."""
 
     renamings: list[WeightRenaming]
     converters: list[WeightConverter]
     base_model_prefix: str
-    wanted: dict[str, Tensor]  # parameters and saved buffers of the model, on the meta device
+    model_tensors: dict[str, Tensor]  # parameters and saved buffers of the model, on the meta device
 
     def target(self, stored: str) -> tuple[str, str | None]:
         """The parameter that a tensor becomes (a part of), and the pattern of the rule that makes it.
 
-        The answer is no parameter of the model where it has no use for the tensor.
+        If the model has no use for the tensor, the name is no parameter of the model.
         """
-        rest = (self.base_model_prefix, self.wanted)
+        rest = (self.base_model_prefix, self.model_tensors)
         renamed, pattern = rename_source_key(stored, self.renamings, self.converters, *rest)
-        if renamed not in self.wanted and stored in self.wanted:
+        if renamed not in self.model_tensors and stored in self.model_tensors:
             renamed, pattern = rename_source_key(stored, [], [], *rest)
         return renamed, pattern
 
 
-def names_of(model: PreTrainedModel, quantization: Mapping[str, Any] | None = None) -> Names:
+def loading_rules(model: PreTrainedModel, quantization: Mapping[str, Any] | None = None) -> LoadingRules:
     """The rules that transformers has for loading a model.
 
     Args:
         model: on the meta device.
-        quantization: of its configuration: how the stored tensors become full-precision ones; None: they
-            are full precision.
+        quantization: `quantization_config`, by which stored tensors become full-precision ones; None: the
+            checkpoint is not quantised.
     """
     quantizer = None
     if quantization is not None:
         quantizer = AutoHfQuantizer.from_config({**quantization, "dequantize": True}, pre_quantized=True)
     rules = get_model_conversion_mapping(model, hf_quantizer=quantizer)
-    return Names(
+    return LoadingRules(
         renamings=[rule for rule in rules if isinstance(rule, WeightRenaming)],
         converters=[rule for rule in rules if isinstance(rule, WeightConverter)],
         base_model_prefix=model.base_model_prefix,
-        wanted=model.state_dict(),
+        model_tensors=model.state_dict(),
     )
 
 
-def conversions(names: Names, stored: Iterable[str]) -> tuple[Conversion, ...]:
-    """How a model's parameters come out of a checkpoint; tensors that it has no use for are left out.
-
-    Args:
-        names: the model's rules.
-        stored: the names on disk.
-    """
-    rules = {pattern: rule for rule in names.converters for pattern in rule.source_patterns}
-    found: dict[str, Conversion] = {}
+def conversions(rules: LoadingRules, stored: Iterable[str]) -> tuple[Conversion, ...]:
+    """How a model's parameters come out of the tensors `stored`; those that it does not use are left out."""
+    converters = {pattern: rule for rule in rules.converters for pattern in rule.source_patterns}
+    by_target: dict[str, Conversion] = {}
     for name in sorted(stored, key=dot_natural_key):  # experts are stacked in this order
-        target, pattern = names.target(name)
-        if target not in names.wanted:
+        target, pattern = rules.target(name)
+        if target not in rules.model_tensors:
             continue
-        known = found.get(target, Conversion(target, (), rules.get(pattern) if pattern else None))
-        found[target] = Conversion(target, (*known.sources, (pattern or name, name)), known.rule)
-    return tuple(found.values())
+        known = by_target.get(target, Conversion(target, (), converters.get(pattern) if pattern else None))
+        by_target[target] = Conversion(target, (*known.sources, (pattern or name, name)), known.rule)
+    return tuple(by_target.values())
 
 
-def shapes_made(
+def converted_shapes(
     conversion: Conversion, model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
-    """The parameters that come out of a conversion, from the shapes of its tensors alone.
+    """The shapes of the parameters that come out of a conversion, from those of its tensors alone.
 
     Raises:
         UnsupportedModel: the tensors do not fit together.
@@ -129,85 +119,87 @@ def shapes_made(
         return torch.empty(shapes[name], device="meta")
 
     try:
-        made = conversion.make(model, empty)
+        parameters = conversion.convert(model, empty)
     except (RuntimeError, ValueError, IndexError, KeyError, StopIteration) as error:
         raise UnsupportedModel(
             f"transformers cannot make {conversion.target} of {', '.join(conversion.stored[:3])}: "
             f"{first_line(error)}"
         ) from error
-    return {name: tuple(value.shape) for name, value in made.items()}
+    return {name: tuple(value.shape) for name, value in parameters.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the number of its layer stands in a tensor's name on disk."""
+class LayerNumber:
+    """The number of its layer in a tensor's name on disk, and between which characters it stands."""
 
     layer: int
     start: int
     stop: int
-    offset: int = 0  # of the number from the layer's own: some names count from elsewhere
+    offset: int = 0  # the number in the name minus the layer's own: some names do not count from 0
 
-    def moved(self, name: str, layer: int) -> str:
+    def renumbered(self, name: str, layer: int) -> str:
         """The name with another layer's number."""
         return f"{name[: self.start]}{layer + self.offset}{name[self.stop :]}"
 
 
-def layer_places(
-    names: Names, found: Iterable[Conversion], stored: Iterable[str], layer_path: str
-) -> dict[str, Place]:
-    """The layers that tensors on disk belong to; those outside the layers are left out.
-
-    Which of the numbers in a name is the layer's is found by trying: with another number there, the tensor
-    becomes the same parameter of another layer.
+def layer_numbers(
+    rules: LoadingRules, converted: Iterable[Conversion], stored: Iterable[str], layer_path: str
+) -> dict[str, LayerNumber]:
+    """By the name of a tensor on disk, the number of its layer; tensors outside the layers are left out.
 
     Args:
-        names: the model's rules.
-        found: how its parameters come out of the checkpoint.
+        rules: the model's.
+        converted: how its parameters come out of the checkpoint.
         stored: all names on disk.
-        layer_path: of the layers in the model.
+        layer_path: the path of the layers in the model.
 
     Raises:
         UnsupportedModel: no number in a name is the layer's.
     """
-    places: dict[str, Place] = {}
-    prefixes: dict[str, int] = {}  # of names on disk, up to the number, and its offset: "model.layers."
-    inside = re.compile(rf"{re.escape(layer_path)}\.(\d+)\.")
-    for conversion in found:
-        match = inside.match(conversion.target)
+    numbers: dict[str, LayerNumber] = {}
+    offsets: dict[str, int] = {}  # by what stands before the number in names on disk: "model.layers."
+    in_layer = re.compile(rf"{re.escape(layer_path)}\.(\d+)\.")
+    for conversion in converted:
+        match = in_layer.match(conversion.target)
         for name in conversion.stored if match else ():
             assert match is not None
-            place = _after_prefix(name, prefixes)
-            if place is None or place.layer != int(match[1]):
-                place = _tried(names, name, conversion.target, match)
-                prefixes[name[: place.start]] = place.offset
-            places[name] = place
+            number = _number_after_known_prefix(name, offsets)
+            if number is None or number.layer != int(match[1]):
+                number = _number_of_layer_in(name, conversion.target, match, rules)
+                offsets[name[: number.start]] = number.offset
+            numbers[name] = number
     for name in stored:
         # What the model has no use for moves with its layer too.
-        place = places.get(name) or _after_prefix(name, prefixes)
-        if place is not None:
-            places[name] = place
-    return places
+        known = numbers.get(name) or _number_after_known_prefix(name, offsets)
+        if known is not None:
+            numbers[name] = known
+    return numbers
 
 
-def _after_prefix(name: str, prefixes: Mapping[str, int]) -> Place | None:
-    for prefix, offset in prefixes.items():
+def _number_after_known_prefix(name: str, offsets: Mapping[str, int]) -> LayerNumber | None:
+    for prefix, offset in offsets.items():
         if name.startswith(prefix) and (match := re.match(r"\d+(?=\.|$)", name[len(prefix) :])):
-            return Place(int(match[0]) - offset, len(prefix), len(prefix) + len(match[0]), offset)
+            return LayerNumber(int(match[0]) - offset, len(prefix), len(prefix) + len(match[0]), offset)
     return None
 
 
-def _tried(names: Names, name: str, target: str, inside: re.Match[str]) -> Place:
-    layer, before, after = int(inside[1]), target[: inside.start(1)], target[inside.end(1) :]
-    numbers = re.finditer(r"(?<![^._])\d+(?![^._])", name)
-    places = [Place(layer, n.start(), n.end(), int(n[0]) - layer) for n in numbers]
-    others = (n for n in range(MOST_LAYERS) if n != layer and f"{before}{n}{after}" in names.wanted)
+def _number_of_layer_in(name: str, target: str, in_target: re.Match[str], rules: LoadingRules) -> LayerNumber:
+    """Which of the numbers in a tensor's name is its layer's, as `in_target` is in the parameter it becomes.
+
+    Found by trying: with another layer's number there, the tensor becomes the same parameter of that layer.
+    """
+    layer, before, after = int(in_target[1]), target[: in_target.start(1)], target[in_target.end(1) :]
+    matches = re.finditer(r"(?<![^._])\d+(?![^._])", name)
+    candidates = [LayerNumber(layer, m.start(), m.end(), int(m[0]) - layer) for m in matches]
+    others = (n for n in range(MOST_LAYERS) if n != layer and f"{before}{n}{after}" in rules.model_tensors)
     for other in others:
-        for place in places:
-            moved = place.moved(name, other)
-            if other + place.offset >= 0 and names.target(moved)[0] == f"{before}{other}{after}":
-                return place
-    if len(plain := [place for place in places if place.offset == 0]) == 1:
-        return plain[0]  # no other layer has such a tensor
+        for candidate in candidates:
+            renamed = candidate.renumbered(name, other)
+            if other + candidate.offset >= 0 and rules.target(renamed)[0] == f"{before}{other}{after}":
+                return candidate
+    # No other layer has such a tensor: then the number has to be the layer's own.
+    if len(same := [candidate for candidate in candidates if candidate.offset == 0]) == 1:
+        return same[0]
     raise UnsupportedModel(
         f"no number in {name} is the number of layer {layer}; such a checkpoint cannot be cut so far"
     )

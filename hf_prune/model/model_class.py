@@ -1,10 +1,9 @@
 """Which class of transformers loads a model, and what kind of model that makes it.
 
-A configuration alone does not say whether a BERT predicts masked words, sorts texts or writes them: the
-class that its checkpoint was saved from does, which config.json names in "architectures".
+The settings of a BERT do not say whether it predicts masked words, classifies texts or writes them. The
+class that its checkpoint was saved from does, and config.json names that class in "architectures".
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from transformers import (
 from transformers.models.auto.auto_factory import _get_model_class
 
 from hf_prune.errors import UnsupportedModel
-from hf_prune.model.remote_code import classes_named, needs_trust, own_model_class
+from hf_prune.model.remote_code import own_classes, own_code_refusal, own_model_class
 from hf_prune.records import DECODER, IMAGE_ENCODER, TEXT_ENCODER
 
 OF_TEXT_ENCODERS: tuple[Any, ...] = (
@@ -51,47 +50,38 @@ def auto_class(config: PreTrainedConfig) -> Any:
 
 
 def _kind_and_class(config: PreTrainedConfig) -> tuple[str, Any]:
-    own = {} if type(config).__module__.startswith("transformers.") else classes_named(config)
-    known = type(config) in AutoModelForCausalLM._model_mapping
-    speaks = known or type(config) in AutoModelForImageTextToText._model_mapping
-    named = (config.architectures or [""])[0]
-    # A BERT may be a decoder: by its class, or by a configuration that makes its attention look back alone.
-    causal = getattr(config, "is_decoder", False) or named in _names(AutoModelForCausalLM, config)
-    writes = known and causal
-    if not writes and type(config) in AutoModelForMaskedLM._model_mapping:
+    own = {} if type(config).__module__.startswith("transformers.") else own_classes(config)
+    has_causal_class = type(config) in AutoModelForCausalLM._model_mapping
+    is_language_model = has_causal_class or type(config) in AutoModelForImageTextToText._model_mapping
+    saved_class = (config.architectures or [""])[0]
+    # A BERT may be a decoder: by its class, or by a configuration whose attention only looks back.
+    is_causal = getattr(config, "is_decoder", False) or saved_class in _classes(AutoModelForCausalLM, config)
+    if not (has_causal_class and is_causal) and type(config) in AutoModelForMaskedLM._model_mapping:
         for auto in OF_TEXT_ENCODERS:
-            if named in _names(auto, config):
+            if saved_class in _classes(auto, config):
                 return TEXT_ENCODER, auto
-    if not speaks:
+    if not is_language_model:
         for auto in OF_IMAGE_ENCODERS:
-            if any(
-                kind.__name__ == named and kind.main_input_name == PIXELS for kind in _classes(auto, config)
-            ):
+            saved = _classes(auto, config).get(saved_class)
+            if saved is not None and saved.main_input_name == PIXELS:
                 return IMAGE_ENCODER, auto
-    known = known or AutoModelForCausalLM.__name__ in own
-    return DECODER, AutoModelForCausalLM if known else AutoModelForImageTextToText
+    causal = has_causal_class or AutoModelForCausalLM.__name__ in own
+    return DECODER, AutoModelForCausalLM if causal else AutoModelForImageTextToText
 
 
-def _names(auto: Any, config: PreTrainedConfig) -> set[str]:
-    return {kind.__name__ for kind in _classes(auto, config)}
-
-
-def _classes(auto: Any, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
-    """The classes that one of transformers' auto classes knows for a configuration."""
-    if type(config) in auto._model_mapping:
-        found = auto._model_mapping[type(config)]
-        yield from found if isinstance(found, tuple) else (found,)
+def _classes(auto: Any, config: PreTrainedConfig) -> dict[str, type[PreTrainedModel]]:
+    """The classes that an auto class of transformers has for a configuration, by name."""
+    if type(config) not in auto._model_mapping:
+        return {}
+    classes = auto._model_mapping[type(config)]
+    return {each.__name__: each for each in (classes if isinstance(classes, tuple) else (classes,))}
 
 
 def model_class(config: PreTrainedConfig, *, trust_remote_code: bool) -> type[PreTrainedModel]:
-    """The class that transformers loads: the model's own where it brings one that may be run.
-
-    Args:
-        config: of the model.
-        trust_remote_code: whether code that the model brings may be run.
+    """The class that transformers loads: the model's own if it brings one that may be run.
 
     Raises:
-        UnsupportedModel: there is none that can be cut, or none without the model's own code.
+        UnsupportedModel: there is none that can be cut, or only the model's own, which may not be run.
     """
     auto = auto_class(config)
     own = own_model_class(config, auto) if trust_remote_code else None
@@ -100,30 +90,24 @@ def model_class(config: PreTrainedConfig, *, trust_remote_code: bool) -> type[Pr
     try:
         known: type[PreTrainedModel] = _get_model_class(config, auto._model_mapping)
     except KeyError as error:
-        if not trust_remote_code and AutoModelForCausalLM.__name__ in classes_named(config):
-            raise needs_trust(Path(str(config.name_or_path))) from error
+        if not trust_remote_code and AutoModelForCausalLM.__name__ in own_classes(config):
+            raise own_code_refusal(Path(str(config.name_or_path))) from error
         raise UnsupportedModel(f"{config.model_type} has no causal language model in transformers") from error
     return known
 
 
-def named_inputs(kind: str, inputs: Tensor) -> dict[str, Tensor]:
-    """What is passed through a model, by the name that its forward has for it.
+def model_inputs(kind: str, inputs: Tensor) -> dict[str, Tensor]:
+    """The inputs of a model of that kind under the name that its forward has for them.
 
     Args:
-        kind: of model.
-        inputs: token ids, (sequences, length); of an encoder of images pixel values, (images, channels,
+        kind: such as IMAGE_ENCODER.
+        inputs: token ids, (sequences, length); for an encoder of images pixel values, (images, channels,
             height, width).
     """
     return {PIXELS if kind == IMAGE_ENCODER else "input_ids": inputs}
 
 
-def answer_of(model: Any, kind: str, **inputs: Tensor) -> Tensor:
-    """What a model answers first: logits, or the last hidden states where it has no head.
-
-    Args:
-        model: with its weights.
-        kind: of model.
-        inputs: by name.
-    """
-    answer: Tensor = model(**inputs, use_cache=False).logits if kind == DECODER else model(**inputs)[0]
-    return answer
+def first_output(model: Any, kind: str, **inputs: Tensor) -> Tensor:
+    """The first output of a model of that kind: logits, or the last hidden states if it has no head."""
+    output: Tensor = model(**inputs, use_cache=False).logits if kind == DECODER else model(**inputs)[0]
+    return output

@@ -1,4 +1,4 @@
-"""Which linear projections of a layer write to the residual stream: found by trying, not by name."""
+"""The linear projections of a layer that write to the residual stream: found by trying, not by name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,8 +17,8 @@ ADDITIVE_TOLERANCE = 0.05  # of the change sent in; bfloat16 alone loses about 0
 def additive_projections(layer: nn.Module, run: RunLayer, entering: Tensor) -> tuple[str, ...]:
     """The linear projections of a layer whose outputs are added to the stream as they are.
 
-    A change sent into the output of such a projection comes out of the layer unchanged, while what is added
-    after it is held still: in a Llama that is so of `down_proj`, and of `o_proj` while `down_proj` is held.
+    A change of such a projection's output comes out of the layer unchanged, while the outputs of those after
+    it are held still: in a Llama that is so of `down_proj`, and of `o_proj` while `down_proj` is held.
     A norm after the projection (Gemma 2, OLMo 2) or a router in front of it fails the trial.
 
     Args:
@@ -27,59 +27,55 @@ def additive_projections(layer: nn.Module, run: RunLayer, entering: Tensor) -> t
         entering: the first batch of its input, (batch, length, hidden).
 
     Returns:
-        Their names in the layer, in the layer's order; the last is that whose output nothing reads.
+        Their names in the layer, in the layer's order; nothing in the layer reads the output of the last.
     """
-    candidates = [name for name, module in layer.named_modules() if width(module) == entering.shape[-1]]
-    with ExitStack() as watching:
-        seen = {name: watching.enter_context(_outputs(layer.get_submodule(name))) for name in candidates}
+    candidates = [
+        name for name, module in layer.named_modules() if output_width(module) == entering.shape[-1]
+    ]
+    with ExitStack() as hooks:
+        calls = {name: hooks.enter_context(_outputs(layer.get_submodule(name))) for name in candidates}
         plain = run(0, entering)
-    # One that runs for some of the tokens, or more than once, adds no single thing.
-    outputs = {name: out[0] for name, out in seen.items() if [o.numel() for o in out] == [plain.numel()]}
+    # One that runs for some of the tokens, or more than once, does not add a single output to the stream.
+    outputs = {name: out[0] for name, out in calls.items() if [o.numel() for o in out] == [plain.numel()]}
     generator = torch.Generator().manual_seed(0)
     scale = plain.float().square().mean().sqrt()
     change = (torch.randn(plain.shape, generator=generator).to(plain.device) * scale).to(plain)
-    found: list[str] = []
+    additive: list[str] = []
     for name in reversed(outputs):
         changed = outputs[name] + change.reshape(outputs[name].shape)
-        with _answering(layer, {held: outputs[held] for held in found} | {name: changed}):
+        with _with_outputs(layer, {held: outputs[held] for held in additive} | {name: changed}):
             arrived = (run(0, entering) - plain).float() - change.float()
         if arrived.square().mean().sqrt() < ADDITIVE_TOLERANCE * scale:
-            found.insert(0, name)
-    return tuple(found)
+            additive.insert(0, name)
+    return tuple(additive)
 
 
-def up_to(layer: nn.Module, run: RunLayer, names: Sequence[str]) -> RunLayer:
-    """A layer as a function that ends where the last of some of its additive projections has added.
-
-    Args:
-        layer: with its weights in place.
-        run: the layer as a function.
-        names: of additive projections, from the first.
-    """
+def run_up_to(layer: nn.Module, run: RunLayer, names: Sequence[str]) -> RunLayer:
+    """A layer as a function that ends once some of its additive projections, from the first on, have added."""
 
     def run_part(batch: int, hidden: Tensor) -> Tensor:
-        with ExitStack() as watching:
-            seen = [watching.enter_context(_outputs(layer.get_submodule(name))) for name in names]
+        with ExitStack() as hooks:
+            calls = [hooks.enter_context(_outputs(layer.get_submodule(name))) for name in names]
             run(batch, hidden)
-        return hidden + sum(outputs[0].reshape(hidden.shape) for outputs in seen)
+        return hidden + sum(outputs[0].reshape(hidden.shape) for outputs in calls)
 
     return run_part
 
 
-def width(module: Any) -> int | None:
-    """The output width of a linear projection; None of any other module."""
+def output_width(module: Any) -> int | None:
+    """The output width of a linear projection; None for any other module."""
     if isinstance(module, nn.Linear):
         return module.out_features
     return module.nf if isinstance(module, Conv1D) else None
 
 
 def is_transposed(module: nn.Module) -> bool:
-    """Whether a linear projection has its weight as (inputs, outputs): GPT-2's are so."""
+    """Whether the weight of a linear projection is (inputs, outputs), as in GPT-2."""
     return isinstance(module, Conv1D)
 
 
 def stored_weight(decoder: StreamedDecoder, layer: int, projection: str) -> str | None:
-    """The name on disk of a projection's weight; None where it is not stored as it is used."""
+    """The name on disk of a projection's weight; None: it is not stored as it is used."""
     return decoder.skeleton.stored_name(f"{decoder.skeleton.layer_path}.{layer}.{projection}.weight")
 
 
@@ -92,9 +88,9 @@ def read_weight(decoder: StreamedDecoder, layer: int, projection: str) -> Tensor
 
 
 def as_stored(decoder: StreamedDecoder, layer: int, projection: str, weight: Tensor) -> Tensor:
-    """A weight (hidden, inner) turned as the checkpoint has it, float32 on the CPU."""
-    turned = weight.T if _is_transposed(decoder, layer, projection) else weight
-    return turned.to(device="cpu", dtype=torch.float32).contiguous()
+    """A weight (hidden, inner) in the checkpoint's orientation, float32 on the CPU."""
+    oriented = weight.T if _is_transposed(decoder, layer, projection) else weight
+    return oriented.to(device="cpu", dtype=torch.float32).contiguous()
 
 
 def _is_transposed(decoder: StreamedDecoder, layer: int, projection: str) -> bool:
@@ -102,34 +98,34 @@ def _is_transposed(decoder: StreamedDecoder, layer: int, projection: str) -> boo
 
 
 @contextmanager
-def inputs(projection: nn.Module) -> Iterator[list[Tensor]]:
-    """The inputs of a projection while it is used inside."""
-    seen: list[Tensor] = []
-    handle = projection.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+def recorded_inputs(projection: nn.Module) -> Iterator[list[Tensor]]:
+    """The inputs that a projection is called with inside the `with` block."""
+    calls: list[Tensor] = []
+    handle = projection.register_forward_pre_hook(lambda _, arguments: calls.append(arguments[0]))
     try:
-        yield seen
+        yield calls
     finally:
         handle.remove()
 
 
 @contextmanager
 def _outputs(projection: nn.Module) -> Iterator[list[Tensor]]:
-    seen: list[Tensor] = []
-    handle = projection.register_forward_hook(lambda _, __, output: seen.append(output))
+    calls: list[Tensor] = []
+    handle = projection.register_forward_hook(lambda _, __, output: calls.append(output))
     try:
-        yield seen
+        yield calls
     finally:
         handle.remove()
 
 
 @contextmanager
-def _answering(layer: nn.Module, answers: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, these projections answer what is given, whatever they are asked."""
+def _with_outputs(layer: nn.Module, outputs: Mapping[str, Tensor]) -> Iterator[None]:
+    """Inside the `with` block, these projections return these outputs, whatever their inputs."""
 
-    def hook(answer: Tensor) -> Any:
-        return lambda _, __, output: answer
+    def hook(replaced: Tensor) -> Any:
+        return lambda _, __, output: replaced
 
-    handles = [layer.get_submodule(name).register_forward_hook(hook(a)) for name, a in answers.items()]
+    handles = [layer.get_submodule(name).register_forward_hook(hook(o)) for name, o in outputs.items()]
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""The proof after each cut: the checkpoint on disk is the original with those layers left out.
+"""The proof after each cut: the checkpoint on disk is the original without the removed layers.
 
-The result is loaded by transformers as its users will load it, and compared with the original run layer
-by layer from its own files: two ways that share no code of the cut.
+transformers loads the result as its users will, and its logits are compared with those of the original, run
+layer by layer from the original's own files without those layers. The two ways share no code of the cut.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,18 +16,18 @@ from hf_prune.errors import ProofFailed, UnsupportedModel, first_line
 from hf_prune.machine.environment import reason_not_to_load
 from hf_prune.machine.progress import Progress, silent
 from hf_prune.model.anatomy import count_parameters
-from hf_prune.model.decoder import StreamedDecoder, load_whole, logits_by_sequence, open_decoder
-from hf_prune.model.model_class import answer_of, named_inputs
-from hf_prune.model.stream import UNLIKE
+from hf_prune.model.decoder import StreamedDecoder, load_with_info, logits_by_sequence, open_decoder
+from hf_prune.model.model_class import first_output, model_inputs
+from hf_prune.model.stream import FORWARD_ERRORS
 from hf_prune.model.weights import TORCH_DTYPES, read_index
 from hf_prune.records import DECODER, Check, Proof
 
 PROOF_SEQUENCES = 2
 PROOF_LENGTH = 48  # tokens
 NEW_TOKENS = 16
-# How far the logits of one position may be from those they are meant to equal, as the root mean square over
-# the vocabulary, in standard deviations of all logits: what other kernels and other orders of summing do. A
-# wrong layer moves them by about one.
+# How far the logits of one position may differ from those expected: root mean square over the vocabulary, in
+# standard deviations of all logits. Other kernels and another order of summing differ by less than this. A
+# wrong layer differs by about one.
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
@@ -43,27 +43,24 @@ def expected_logits(
         decoder: the original.
         tokens: (sequences, length).
         kept: layers that stay, in order.
-        replacements: bridged tensors by their name in the original.
+        replacements: bridged tensors by their name in the original, in any dtype: they are rounded to the
+            dtype on disk.
 
     Returns:
         (sequences, length, vocabulary), float32.
     """
-    stored = {name: _as_stored(decoder, name, value) for name, value in replacements.items()}
+    tensors = decoder.skeleton.index.tensors
+    stored = {name: value.to(TORCH_DTYPES[tensors[name].dtype]) for name, value in replacements.items()}
     return torch.cat(list(logits_by_sequence(decoder, tokens, kept, stored)))
 
 
 def proof_tokens(ids: Tensor) -> Tensor:
-    """The tokens that a model is proved on: the beginnings of the first windows, (sequences, length).
+    """The tokens to prove a model on: the beginnings of the first windows, (sequences, length).
 
-    Images are taken whole: (images, channels, height, width).
+    Images stay whole: (images, channels, height, width).
     """
     first = ids[:PROOF_SEQUENCES]
     return first[:, :PROOF_LENGTH] if first.dim() == 2 else first
-
-
-def _as_stored(decoder: StreamedDecoder, name: str, value: Tensor) -> Tensor:
-    """The value after the rounding that writing it to disk brings."""
-    return value.to(TORCH_DTYPES[decoder.skeleton.index.tensors[name].dtype])
 
 
 def prove(
@@ -77,54 +74,50 @@ def prove(
     """Reload a checkpoint and compare it with what it should compute.
 
     A checkpoint that does not fit into memory is run layer by layer from its own files instead, and
-    decoding with the cache is left out.
+    decoding with the cache is not checked.
 
     Args:
         folder: the checkpoint.
         variant: "cut" or "bridged".
-        tokens: (sequences, length), what `expected` was computed on.
+        tokens: (sequences, length), for which `expected` was computed.
         expected: logits, (sequences, length, vocabulary).
-        decoder: the original, for the device and dtype to compute in.
-        progress: shows the checks going by.
+        decoder: the original; its device and dtype are used.
+        progress: counts the checks.
 
     Raises:
-        ProofFailed: at the first check that does not hold.
+        ProofFailed: at the first check that fails.
     """
     share = read_index(folder).size_bytes / decoder.skeleton.index.size_bytes
     too_large = reason_not_to_load(int(share * _size_in_memory(decoder)), decoder.device.type)
-    make_checks = _checks_of_files if too_large else _checks_of_model
-    makers = make_checks(folder, tokens.to(decoder.device), expected, decoder)
+    checks_of = _checks_of_files if too_large else _checks_of_model
+    to_run = checks_of(folder, tokens.to(decoder.device), expected, decoder)
     checks = []
-    for make in progress(makers, f"proving, {variant}", len(makers), "check"):
-        check = make()
+    for run_check in progress(to_run, f"proving, {variant}", len(to_run), "check"):
+        check = run_check()
         if not check.passed:
             raise ProofFailed(
                 f"the {variant} checkpoint in {folder} is not the planned model ({check.name}: "
                 f"{check.detail}); nothing is published: please report this with the model's name"
             )
         checks.append(check)
-    unseen = "loading it whole" if decoder.skeleton.kind != DECODER else "decoding with the cache"
-    left_out = f"{unseen} was not compared: {too_large}" if too_large else None
+    unchecked = "loading it whole" if decoder.skeleton.kind != DECODER else "decoding with the cache"
+    left_out = f"{unchecked} was not compared: {too_large}" if too_large else None
     return Proof(variant=variant, checks=tuple(checks), left_out=left_out)
 
 
 def check_streaming(decoder: StreamedDecoder, tokens: Tensor) -> None:
-    """Make sure that the model run layer by layer is the model, before anything is built on it.
+    """Check that the original computes the same layer by layer as in one piece, before anything relies on it.
 
-    A model that does not fit into memory is taken at its word until the proof of the cut.
-
-    Args:
-        decoder: the original.
-        tokens: (sequences, length).
+    A model that does not fit into memory is not checked before the proof of the cut.
 
     Raises:
-        UnsupportedModel: it computes something else in one piece.
+        UnsupportedModel: it computes something else.
     """
     tokens = tokens.to(decoder.device)
     streamed = expected_logits(decoder, tokens, tuple(range(decoder.num_layers)), {})
     if reason_not_to_load(_size_in_memory(decoder), decoder.device.type):
         return
-    model, _ = load_whole(decoder.skeleton.index.folder, decoder)
+    model, _ = load_with_info(decoder.skeleton.index.folder, decoder)
     difference = _difference(streamed, _plain_logits(model, tokens, decoder.skeleton.kind))
     if difference > TOLERANCE[decoder.dtype]:
         raise UnsupportedModel(
@@ -134,19 +127,19 @@ def check_streaming(decoder: StreamedDecoder, tokens: Tensor) -> None:
 
 
 def _size_in_memory(decoder: StreamedDecoder) -> int:
-    """Bytes of the whole model."""
     return count_parameters(decoder.skeleton) * decoder.dtype.itemsize
 
 
 def _checks_of_model(
     folder: Path, tokens: Tensor, expected: Tensor, decoder: StreamedDecoder
 ) -> tuple[Callable[[], Check], ...]:
-    model, loading = load_whole(folder, decoder)
-    encodes = decoder.skeleton.kind != DECODER
+    model, loading_info = load_with_info(folder, decoder)
+    kind = decoder.skeleton.kind
+    decoding = (lambda: _check_decoding(model, tokens, decoder),) if kind == DECODER else ()
     return (
-        lambda: _check_keys(loading, decoder),
-        lambda: _check_logits(_plain_logits(model, tokens, decoder.skeleton.kind), expected, decoder),
-        *(() if encodes else (lambda: _check_decoding(model, tokens, decoder),)),
+        lambda: _check_keys(loading_info, decoder),
+        lambda: _check_logits(_plain_logits(model, tokens, kind), expected, decoder),
+        *decoding,
     )
 
 
@@ -155,30 +148,28 @@ def _checks_of_files(
 ) -> tuple[Callable[[], Check], ...]:
     trusted = decoder.skeleton.trust_remote_code
     written = open_decoder(folder, decoder.device, trust_remote_code=trusted)  # refuses a missing tensor
-    return (
-        lambda: _check_logits(
-            torch.cat(list(logits_by_sequence(written, tokens, range(written.num_layers)))),
-            expected,
-            decoder,
-        ),
-    )
+
+    def check() -> Check:
+        logits = logits_by_sequence(written, tokens, range(written.num_layers))
+        return _check_logits(torch.cat(list(logits)), expected, decoder)
+
+    return (check,)
 
 
-def _check_keys(loading: Mapping[str, Any], original: StreamedDecoder) -> Check:
+def _check_keys(loading_info: Mapping[str, Any], original: StreamedDecoder) -> Check:
     known = original.skeleton.unused
-    found = {kind: sorted(set(map(str, names)) - known) for kind, names in loading.items()}
-    strays = {kind: names for kind, names in found.items() if names}
-    told = "; ".join(f"{kind}: {', '.join(names[:3])}" for kind, names in strays.items())
+    by_fault = {fault: sorted(set(map(str, names)) - known) for fault, names in loading_info.items()}
+    faults = "; ".join(f"{fault}: {', '.join(names[:3])}" for fault, names in by_fault.items() if names)
     return Check(
         name="every tensor is used and none is made up",
-        passed=not strays,
-        detail=told or "0 missing, 0 unexpected, 0 of another shape",
+        passed=not faults,
+        detail=faults or "0 missing, 0 unexpected, 0 of another shape",
     )
 
 
 @torch.inference_mode()
 def _plain_logits(model: Any, tokens: Tensor, kind: str = DECODER) -> Tensor:
-    return answer_of(model, kind, **named_inputs(kind, tokens)).float()
+    return first_output(model, kind, **model_inputs(kind, tokens)).float()
 
 
 def _check_logits(logits: Tensor, expected: Tensor, decoder: StreamedDecoder) -> Check:
@@ -194,21 +185,21 @@ def _check_logits(logits: Tensor, expected: Tensor, decoder: StreamedDecoder) ->
 
 
 def _check_decoding(model: Any, tokens: Tensor, original: StreamedDecoder) -> Check:
-    """Greedy decoding with the cache against running without it; if they differ, as in the original."""
+    """Compare greedy decoding with the cache to running without it; they may differ if the original's do."""
     name = "decoding with the cache equals running without it"
     tolerance = TOLERANCE[model.dtype]
-    difference, detail = _told_difference(model, tokens)
+    difference, detail = _decoding_difference(model, tokens)
     if difference <= tolerance:
         return Check(name=name, passed=True, detail=detail)
-    whole, _ = load_whole(original.skeleton.index.folder, original)
-    own, told = _told_difference(whole, tokens)
-    return Check(name=name, passed=own > tolerance, detail=f"{detail}; in the original, {told}")
+    whole, _ = load_with_info(original.skeleton.index.folder, original)
+    in_original, its_detail = _decoding_difference(whole, tokens)
+    return Check(name=name, passed=in_original > tolerance, detail=f"{detail}; in the original, {its_detail}")
 
 
-def _told_difference(model: Any, tokens: Tensor) -> tuple[float, str]:
+def _decoding_difference(model: Any, tokens: Tensor) -> tuple[float, str]:
     try:
         difference = _cache_difference(model, tokens)
-    except UNLIKE as error:  # a stale layer number in the cache
+    except FORWARD_ERRORS as error:  # a stale layer number in the cache
         return float("inf"), f"decoding with the cache fails: {first_line(error)}"
     return difference, (
         f"at most {difference:.2g} standard deviations apart at any of {NEW_TOKENS} greedy tokens"
@@ -219,8 +210,9 @@ def _told_difference(model: Any, tokens: Tensor) -> tuple[float, str]:
 def _cache_difference(model: Any, tokens: Tensor) -> float:
     """How far the logits of greedy decoding with the cache are from those without it.
 
-    One pass over what was decoded is compared first. Some families number their positions otherwise while
-    they decode: they are compared with decoding without the cache, up to the first token that differs.
+    They are compared with one pass over the decoded tokens first. Some families number their positions in
+    another way while they decode. Those are compared with decoding without the cache, up to the first token
+    that differs.
     """
     prompt = tokens[:1, : PROOF_LENGTH // 2]
     settings = GenerationConfig(
@@ -230,29 +222,29 @@ def _cache_difference(model: Any, tokens: Tensor) -> float:
         output_logits=True,
         return_dict_in_generate=True,
         pad_token_id=0,
-        suppress_tokens=_never_in_a_text(model),
+        suppress_tokens=_padding(model),
     )
-    asked = {"attention_mask": torch.ones_like(prompt), "generation_config": settings}
-    decoded = model.generate(prompt, **asked, use_cache=True)
+    options: dict[str, Any] = {"attention_mask": torch.ones_like(prompt), "generation_config": settings}
+    decoded = model.generate(prompt, **options, use_cache=True)
     cached = torch.stack(decoded.logits, dim=1).float()  # (1, new, vocabulary)
     whole = _plain_logits(model, decoded.sequences[:, :-1])[:, prompt.shape[1] - 1 :]
     difference = _difference(cached, whole)
     if difference <= TOLERANCE[model.dtype]:
         return difference
-    without = model.generate(prompt, **asked, use_cache=False)
+    without = model.generate(prompt, **options, use_cache=False)
     agree = int((without.sequences != decoded.sequences)[0, prompt.shape[1] :].cumsum(0).eq(0).sum())
     comparable = min(agree + 1, NEW_TOKENS)
     plain = torch.stack(without.logits, dim=1).float()
     return min(difference, _difference(cached[:, :comparable], plain[:, :comparable]))
 
 
-def _never_in_a_text(model: Any) -> list[int] | None:
-    """Padding: some families number their positions by it, and differently with a cache."""
+def _padding(model: Any) -> list[int] | None:
+    """The padding token: some families number their positions by it, and differently with a cache."""
     padding = getattr(model.config.get_text_config(), "pad_token_id", None)
     return None if padding is None else [padding]
 
 
 def _difference(logits: Tensor, expected: Tensor) -> float:
-    """Of the position that differs most: (sequences, length, vocabulary) against the same."""
+    """The difference at the position that differs most; both are (sequences, length, vocabulary)."""
     spread = expected.std().clamp_min(1e-12)
     return ((logits - expected).square().mean(dim=-1).sqrt().max() / spread).item()

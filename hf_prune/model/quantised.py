@@ -1,7 +1,7 @@
-"""Checkpoints whose weights are quantised: what they are called, and what to cut in their place.
+"""Checkpoints whose weights are quantised: the name of the method, and the model to cut in their place.
 
-Layers are cut from full-precision weights: each method packs them in its own way, and lists by the layers'
-numbers what it left alone.
+Layers are cut from full-precision weights: each method packs weights in its own way, and lists by their
+layers' numbers the modules that it did not quantise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from hf_prune.errors import UnsupportedModel
 SPELLED = {"gptq": "GPTQ", "awq": "AWQ", "hqq": "HQQ", "aqlm": "AQLM", "eetq": "EETQ", "vptq": "VPTQ"}
 
 
-def quantised(settings: Any, base_model: str | None) -> UnsupportedModel:
-    """What is said of a quantised model.
+def quantised_refusal(settings: Any, base_model: str | None) -> UnsupportedModel:
+    """The refusal of a quantised model.
 
     Args:
         settings: `quantization_config` of its configuration.
-        base_model: the repository that its card gives as what it was made from.
+        base_model: the repository that its card gives as its base model.
     """
     instead = (
         f"{base_model}, which its card gives as its base model, instead"
@@ -31,7 +31,7 @@ def quantised(settings: Any, base_model: str | None) -> UnsupportedModel:
 
 
 def method_of(settings: Any) -> str:
-    """The method and its precision, as far as `quantization_config` tells: "GPTQ, 4-bit"."""
+    """The method and its precision, if `quantization_config` states them: "GPTQ, 4-bit"."""
     if not isinstance(settings, Mapping):
         settings = settings.to_dict() if hasattr(settings, "to_dict") else {}
     return ", ".join((_name(settings), *_precision(settings)))
@@ -45,7 +45,7 @@ def _name(settings: Mapping[str, Any]) -> str:
 
 
 def _precision(settings: Mapping[str, Any]) -> Iterator[str]:
-    """The bits of a weight, or what else the method calls its precision, where it is in a known place."""
+    """The bits of a weight, or the method's own word for its precision, if it is in a known field."""
     groups = settings.get("config_groups")
     group = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
     weights = group.get("weights") if isinstance(group, Mapping) else None  # compressed-tensors

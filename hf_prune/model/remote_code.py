@@ -1,7 +1,7 @@
 """Models that bring their own code: Python files beside the weights, which `auto_map` refers to.
 
-transformers imports and so runs such files when it is told to trust them. hf-prune tells it so where the
-user did, and nowhere else: without `--trust-remote-code` they are neither fetched nor copied nor run.
+transformers imports, and so runs, such files if it is told to trust them. hf-prune does that only with
+`--trust-remote-code`. Without it, such files are neither fetched nor copied nor run.
 """
 
 import json
@@ -18,13 +18,13 @@ CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
 
 
 def code_files(folder: Path) -> tuple[str, ...]:
-    """The files of code that a model's settings refer to; those of another repository with its name."""
+    """The files of code that a model's settings refer to: "modeling_mine.py", or "… of acme/mine"."""
     references = [reference for name in (CONFIG, TOKENIZER) for reference in _references(folder / name)]
     return tuple(dict.fromkeys(map(_file_of, references)))
 
 
 def read_trusted_config(folder: Path) -> PreTrainedConfig:
-    """The configuration in `folder`, by the model's own code where it brings any.
+    """The configuration in `folder`, read by the model's own code if it brings any.
 
     Raises:
         UnsupportedModel: the code cannot be run here.
@@ -33,21 +33,19 @@ def read_trusted_config(folder: Path) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
     except Exception as error:  # the model's own code raises whatever it likes
         raise _cannot_run(folder, error) from error
-    config.name_or_path = str(folder)  # whatever the file says: the code is looked for there
+    config.name_or_path = str(folder)  # the code is looked for there, whatever the file says
     return config
 
 
 def own_model_class(config: PreTrainedConfig, auto_class: Any) -> type[PreTrainedModel] | None:
-    """The class of the model's own code that one of transformers' auto classes loads; None: it has none.
+    """The class that the model's own code has for an auto class of transformers; None: it has none.
 
-    Args:
-        config: from `read_trusted_config`; its own code is run.
-        auto_class: such as AutoModelForCausalLM.
+    The code is run. `config` is from `read_trusted_config`.
 
     Raises:
         UnsupportedModel: the code cannot be run here.
     """
-    reference = classes_named(config).get(auto_class.__name__)
+    reference = own_classes(config).get(auto_class.__name__)
     if reference is None:
         return None
     folder = Path(str(config.name_or_path))
@@ -58,26 +56,26 @@ def own_model_class(config: PreTrainedConfig, auto_class: Any) -> type[PreTraine
     return model_class
 
 
-def classes_named(config: PreTrainedConfig) -> dict[str, str]:
-    """By the name of an auto class of transformers, the class that the model brings for it."""
+def own_classes(config: PreTrainedConfig) -> dict[str, str]:
+    """By the name of an auto class of transformers, the class that the model's own code has for it."""
     return getattr(config, "auto_map", None) or {}
 
 
 def refuse_own_model(folder: Path) -> None:
-    """Stop where transformers does not know the model's type and the model brings code for it.
+    """Stop if transformers does not know the model's type and the model brings code for it.
 
-    A type that transformers knows is loaded by transformers' own class, whatever code lies beside it.
+    A type that transformers knows is loaded by its own class, whatever code lies beside the weights.
 
     Raises:
         UnsupportedModel: with the files of code, and the option that allows them to be run.
     """
     content = _read(folder / CONFIG)
     if content.get("auto_map") and content.get("model_type") not in CONFIG_MAPPING:
-        raise needs_trust(folder)
+        raise own_code_refusal(folder)
 
 
 def refuse_own_tokenizer(folder: Path) -> None:
-    """Stop where the model brings code for its tokenizer and transformers cannot do without.
+    """Stop if the model brings code for its tokenizer and transformers cannot do without it.
 
     Raises:
         UnsupportedModel: with the files of code, and the option that allows them to be run.
@@ -86,13 +84,13 @@ def refuse_own_tokenizer(folder: Path) -> None:
         return
     try:
         AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # what else is wrong with it is said where it is needed
+    except Exception as error:  # other faults are reported when the tokenizer is needed
         if "trust_remote_code" in str(error):
-            raise needs_trust(folder) from error
+            raise own_code_refusal(folder) from error
 
 
-def needs_trust(folder: Path) -> UnsupportedModel:
-    """What is said of a model that only its own code can load."""
+def own_code_refusal(folder: Path) -> UnsupportedModel:
+    """The refusal of a model that only its own code can load."""
     return UnsupportedModel(
         f"the model brings its own code ({', '.join(code_files(folder))}), which would be run on this "
         f"machine: read it, and add --trust-remote-code if you trust it"
@@ -101,8 +99,8 @@ def needs_trust(folder: Path) -> UnsupportedModel:
 
 def _references(path: Path) -> Iterator[str]:
     """What the `auto_map` of a file refers to: "modeling_mine.Mine", "acme/mine--modeling_mine.Mine"."""
-    named = _read(path).get("auto_map") or {}
-    for value in named.values() if isinstance(named, dict) else (named,):
+    auto_map = _read(path).get("auto_map") or {}
+    for value in auto_map.values() if isinstance(auto_map, dict) else (auto_map,):
         yield from (item for item in (value if isinstance(value, list) else [value]) if item)
 
 
@@ -118,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _cannot_run(folder: Path, error: Exception) -> UnsupportedModel:
-    said = " ".join(str(error).split())[:300] or type(error).__name__
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
     return UnsupportedModel(
-        f"the model's own code ({', '.join(code_files(folder)) or 'none'}) cannot be run here: {said}"
+        f"the model's own code ({', '.join(code_files(folder)) or 'none'}) cannot be run here: {reason}"
     )

@@ -20,13 +20,13 @@ from transformers.initialization import no_init_weights
 
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.model import loading
-from hf_prune.model.loading import Conversion, Names, Place
+from hf_prune.model.loading import Conversion, LayerNumber, LoadingRules
 from hf_prune.model.model_class import kind_of, model_class
-from hf_prune.model.quantised import quantised
+from hf_prune.model.quantised import quantised_refusal
 from hf_prune.model.remote_code import read_trusted_config, refuse_own_model
-from hf_prune.model.weights import TORCH_DTYPES, StoredTensor, WeightIndex, read_index
+from hf_prune.model.weights import STORED_DTYPES, StoredTensor, WeightIndex, read_index
 
-# Stored so that layers move by name alone, and that transformers reads as full precision on any machine.
+# Methods that let layers move by name alone, and that transformers reads as full precision on any machine.
 DEQUANTISED = ("fp8", "mxfp4")
 
 
@@ -36,8 +36,8 @@ class Skeleton:
 
     model: PreTrainedModel
     whole_config: PreTrainedConfig  # what config.json holds; the model may be of a part of it
-    section: tuple[str, ...]  # of the configuration, where the decoder is described: ("text_config",)
-    layer_path: str  # of the decoder layers among the model's modules: "model.layers"
+    section: tuple[str, ...]  # the part of the configuration that describes the decoder: ("text_config",)
+    layer_path: str  # the module path of the decoder layers: "model.layers"
     index: WeightIndex
     trust_remote_code: bool = False  # whether code that the model brings may be run
 
@@ -64,41 +64,45 @@ class Skeleton:
         return len(self.layers)
 
     @cached_property
-    def names(self) -> Names:
-        """The rules by which the checkpoint's tensors are renamed."""
-        return loading.names_of(self.model, self.quantization)
+    def loading_rules(self) -> LoadingRules:
+        """The rules by which the checkpoint's tensors become parameters."""
+        return loading.loading_rules(self.model, self.quantization)
 
     @property
     def quantization(self) -> dict[str, Any] | None:
-        """What config.json says of quantised weights; None where there are none."""
+        """`quantization_config` in config.json; None: the weights are not quantised."""
         return getattr(self.whole_config, "quantization_config", None)
 
     @cached_property
     def conversions(self) -> tuple[Conversion, ...]:
         """How the parameters come out of the checkpoint."""
-        return loading.conversions(self.names, self.index.tensors)
+        return loading.conversions(self.loading_rules, self.index.tensors)
 
     @cached_property
     def unused(self) -> frozenset[str]:
-        """What the model has no use for in its checkpoint, by the names that transformers gives it."""
+        """The tensors that the model has no use for, by the names that transformers gives them."""
         used = {name for conversion in self.conversions for name in conversion.stored}
-        return frozenset(self.names.target(name)[0] for name in self.index.tensors if name not in used)
+        return frozenset(
+            self.loading_rules.target(name)[0] for name in self.index.tensors if name not in used
+        )
 
     @cached_property
-    def places(self) -> dict[str, Place]:
-        """The layers that tensors on disk belong to, by name."""
-        return loading.layer_places(self.names, self.conversions, self.index.tensors, self.layer_path)
+    def layer_numbers(self) -> dict[str, LayerNumber]:
+        """By the name of a tensor on disk, the number of its layer."""
+        return loading.layer_numbers(
+            self.loading_rules, self.conversions, self.index.tensors, self.layer_path
+        )
 
     @cached_property
-    def made_by(self) -> dict[str, Conversion]:
-        """By the name of a parameter or saved buffer, the conversion that it comes out of."""
+    def conversion_of(self) -> dict[str, Conversion]:
+        """By the name of a parameter or saved buffer, the conversion that makes it."""
         shapes = {name: tensor.shape for name, tensor in self.index.tensors.items()}
-        made: dict[str, Conversion] = {}
+        conversion_of: dict[str, Conversion] = {}
         for conversion in self.conversions:
-            for name, shape in loading.shapes_made(conversion, self.model, shapes).items():
+            for name, shape in loading.converted_shapes(conversion, self.model, shapes).items():
                 _check_shape(self, conversion, name, shape)
-                made[name] = conversion
-        return made
+                conversion_of[name] = conversion
+        return conversion_of
 
     @cached_property
     def partners(self) -> dict[str, tuple[str, ...]]:
@@ -113,25 +117,25 @@ class Skeleton:
         match = re.match(rf"{re.escape(self.layer_path)}\.(\d+)\.", parameter)
         return int(match[1]) if match else None
 
-    def origin(self, name: str) -> str | None:
-        """The parameter that holds a parameter's values: itself, or one it is tied to; None: not stored."""
-        return next((n for n in (name, *self.partners.get(name, ())) if n in self.made_by), None)
+    def source_parameter(self, name: str) -> str | None:
+        """The parameter whose stored values another has: itself, or one it is tied to; None: not stored."""
+        return next((n for n in (name, *self.partners.get(name, ())) if n in self.conversion_of), None)
 
     def stored_name(self, parameter: str) -> str | None:
-        """The name on disk of a parameter that is stored as it is; None where it is not."""
-        conversion = self.made_by.get(parameter)
+        """The name on disk of a parameter that is stored as it is used; None: it is not."""
+        conversion = self.conversion_of.get(parameter)
         return conversion.stored[0] if conversion is not None and conversion.rule is None else None
 
 
 def read_config(
     folder: Path, *, trust_remote_code: bool = False, base_model: str | None = None
 ) -> PreTrainedConfig:
-    """The configuration in `folder`, if it is one of a decoder that can be cut.
+    """The configuration in `folder`, if it is one of a model that can be cut.
 
     Args:
         folder: of the model.
         trust_remote_code: whether code that the model brings may be run.
-        base_model: what its card says that it was made from, to be named where that is to be cut instead.
+        base_model: the repository to suggest if the weights are quantised; None: unknown.
 
     Raises:
         UnsupportedModel: transformers does not know it, or its weights are quantised.
@@ -139,11 +143,11 @@ def read_config(
     config = read_trusted_config(folder) if trust_remote_code else _known_config(folder)
     quantization = getattr(config, "quantization_config", None)
     if quantization and quantization.get("quant_method") not in DEQUANTISED:
-        raise quantised(quantization, base_model)
+        raise quantised_refusal(quantization, base_model)
     if config.is_encoder_decoder:
         raise UnsupportedModel(
-            f"{config.model_type} is an encoder with a decoder: what its decoder computes hangs on a "
-            f"second text, which a calibration text does not have"
+            f"{config.model_type} is an encoder with a decoder: its decoder depends on a second text, which "
+            f"a calibration text does not have"
         )
     return config
 
@@ -162,12 +166,8 @@ def _known_config(folder: Path) -> PreTrainedConfig:
 def build_skeleton(folder: Path, *, trust_remote_code: bool = False) -> Skeleton:
     """The model in `folder` without its weights, and its decoder layers.
 
-    Args:
-        folder: of the model.
-        trust_remote_code: whether code that the model brings may be run.
-
     Raises:
-        UnsupportedModel: there is no module list of that length, or more than one.
+        UnsupportedModel: as `read_config` and `skeleton_of`.
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
     return skeleton_of(config, read_index(folder), trust_remote_code=trust_remote_code)
@@ -180,13 +180,13 @@ def skeleton_of(
 
     Args:
         config: of the model.
-        index: of its files; None: the tensors are those that the architecture has, in the configuration's
-            dtype, and cannot be read.
+        index: of its files; None: the tensors that the architecture has, in the configuration's dtype, which
+            cannot be read.
         trust_remote_code: whether code that the model brings may be run.
 
     Raises:
-        UnsupportedModel: there is no module list of that length, or more than one; or the tensors are not
-            those of this architecture.
+        UnsupportedModel: not one module list is as long as there are layers, or the tensors are not those of
+            this architecture.
     """
     known = model_class(config, trust_remote_code=trust_remote_code)
     try:
@@ -195,7 +195,7 @@ def skeleton_of(
         raise UnsupportedModel(
             f"transformers cannot build {config.model_type} from its configuration: {first_line(error)}"
         ) from error
-    section = _decoder_section(config)
+    section = _section_of_decoder(config)
     skeleton = Skeleton(
         model=model,
         whole_config=config,
@@ -209,11 +209,9 @@ def skeleton_of(
 
 
 def empty_model(known: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
-    """A model on the meta device; its buffers are computed.
+    """A model of the class `known` on the meta device; its buffers are computed.
 
-    Args:
-        known: its class, which may want the text part of the configuration alone.
-        config: the whole.
+    `config` is the whole configuration, even if the class takes its text part alone.
     """
     if known.config_class is config.sub_configs.get("text_config"):
         config = config.get_text_config()
@@ -223,19 +221,18 @@ def empty_model(known: type[PreTrainedModel], config: PreTrainedConfig) -> PreTr
 
 
 def tied_names(model: PreTrainedModel) -> dict[str, str]:
-    """By the name of each parameter that is tied to another, the other's."""
+    """By the name of each parameter that is tied to another, the name of that one."""
     return dict(model.all_tied_weights_keys)
 
 
 def _presumed_index(model: PreTrainedModel) -> WeightIndex:
-    """The tensors that a checkpoint of this architecture has, as far as its configuration tells."""
-    names = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+    """The tensors that a checkpoint of this architecture has, going by its configuration."""
     dtype = model.config.dtype if isinstance(model.config.dtype, torch.dtype) else torch.float32
     tied = tied_names(model)
     tensors = {
         name: StoredTensor(
             name=name,
-            dtype=names[dtype],
+            dtype=STORED_DTYPES[dtype],
             shape=tuple(parameter.shape),
             path=Path(),
             start=0,
@@ -247,8 +244,8 @@ def _presumed_index(model: PreTrainedModel) -> WeightIndex:
     return WeightIndex(folder=Path(), tensors=tensors, metadata={})
 
 
-def _decoder_section(config: PreTrainedConfig) -> tuple[str, ...]:
-    """Where in a configuration its text decoder is described: the names that lead there."""
+def _section_of_decoder(config: PreTrainedConfig) -> tuple[str, ...]:
+    """The names that lead to the part of a configuration that describes its text decoder."""
     path: list[str] = []
     while True:
         for name in ("decoder", "generator", "text_config", "thinker_config"):
@@ -267,8 +264,8 @@ def decoder_config(whole: PreTrainedConfig, section: tuple[str, ...]) -> PreTrai
     return whole
 
 
-def text_section(content: dict[str, Any], section: tuple[str, ...]) -> dict[str, Any]:
-    """The part of a `config.json` that describes the decoder; made where the file leaves it out."""
+def decoder_fields(content: dict[str, Any], section: tuple[str, ...]) -> dict[str, Any]:
+    """The part of a `config.json` that describes the decoder; it is added if the file leaves it out."""
     for name in section:
         content = content.setdefault(name, {})
     return content
@@ -280,22 +277,22 @@ def find_layers(model: nn.Module, config: PreTrainedConfig) -> str:
     Raises:
         UnsupportedModel: there is none of that length, or more than one.
     """
-    lengths = _numbers_of_layers(config)
-    found: list[str] = []
+    lengths = _possible_depths(config)
+    paths: list[str] = []
     for length in lengths:
-        found = _lists_of(model, length)
-        if len(found) > 1:  # a vision tower may be as deep
-            found = [path for path in found if not re.search("vision|visual|audio|image|encoder", path)]
-        if len(found) == 1:
-            return found[0]
+        paths = _lists_of(model, length)
+        if len(paths) > 1:  # a vision tower may be as deep
+            paths = [path for path in paths if not re.search("vision|visual|audio|image|encoder", path)]
+        if len(paths) == 1:
+            return paths[0]
     raise UnsupportedModel(
         f"{type(model).__name__} should have one list of {lengths[0] if lengths else 'its'} decoder "
-        f"layers; found: {', '.join(found) or 'nowhere'}"
+        f"layers; found: {', '.join(paths) or 'none'}"
     )
 
 
-def _numbers_of_layers(config: PreTrainedConfig) -> list[int]:
-    """What a configuration may mean by the number of its decoder layers, the likeliest first."""
+def _possible_depths(config: PreTrainedConfig) -> list[int]:
+    """What a configuration may state as the number of its decoder layers, the likeliest first."""
     usual = getattr(config, "num_hidden_layers", None)
     fields = config.to_dict().items()
     named = {name: value for name, value in fields if type(value) is int and value > 0}
@@ -306,19 +303,19 @@ def _numbers_of_layers(config: PreTrainedConfig) -> list[int]:
 
 
 def _lists_of(model: nn.Module, length: int) -> list[str]:
-    found: list[str] = []
+    paths: list[str] = []
     for name, module in model.named_modules():
-        nested = any(name.startswith(f"{outer}.") for outer in found)
+        nested = any(name.startswith(f"{outer}.") for outer in paths)
         if isinstance(module, nn.ModuleList) and len(module) == length and not nested:
-            found.append(name)
-    return found
+            paths.append(name)
+    return paths
 
 
 def _check_complete(skeleton: Skeleton) -> None:
-    """Every parameter must come out of the files, so that nothing is made up."""
+    """Check that every parameter comes out of the files, so that none is made up."""
     optional = [re.compile(pattern) for pattern in skeleton.model._keys_to_ignore_on_load_missing or ()]
     for name, _ in skeleton.model.named_parameters():
-        if skeleton.origin(name) is None and not any(pattern.search(name) for pattern in optional):
+        if skeleton.source_parameter(name) is None and not any(pattern.search(name) for pattern in optional):
             raise UnsupportedModel(
                 f"no tensor of the checkpoint becomes {skeleton.config.model_type}'s {name}; the files "
                 f"and config.json do not belong together"
@@ -326,9 +323,9 @@ def _check_complete(skeleton: Skeleton) -> None:
 
 
 def _check_shape(skeleton: Skeleton, conversion: Conversion, name: str, shape: tuple[int, ...]) -> None:
-    wanted = skeleton.names.wanted.get(name)
-    if wanted is not None and tuple(wanted.shape) != shape:
+    tensor = skeleton.loading_rules.model_tensors.get(name)
+    if tensor is not None and tuple(tensor.shape) != shape:
         raise UnsupportedModel(
-            f"{conversion.stored[0]} makes {name} {list(shape)}, but it is {list(wanted.shape)} by "
+            f"{conversion.stored[0]} makes {name} {list(shape)}, but it is {list(tensor.shape)} by "
             f"config.json; the two do not belong together"
         )

@@ -1,8 +1,7 @@
 """Safetensors files, read and written tensor by tensor.
 
-Bytes are read with plain reads into memory that is handed back, never mapped: a mapped file counts
-against a memory limit as a whole, and a tensor that points into one keeps it there. Nothing here
-knows what a decoder layer is.
+Bytes are read with plain reads, never mapped: a mapped file counts as a whole against a memory limit, and
+a tensor that points into it keeps it there. Nothing here knows what a decoder layer is.
 """
 
 import errno
@@ -31,9 +30,9 @@ from hf_prune.records import WeightFile
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 COPY_CHUNK = 4 << 20  # bytes
-PIECES_BEHIND = 4  # written and not yet hashed
-# Where two files cannot be copied without passing through this process: another disk, another system.
-NOT_IN_THE_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+PIECES_BEHIND = 4  # pieces written and not yet hashed
+# The kernel cannot copy between these two files: they are on another disk, or this is another system.
+KERNEL_CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 TORCH_DTYPES = {
     "F64": torch.float64,
@@ -61,19 +60,16 @@ class StoredTensor:
     dtype: str  # as safetensors writes it: "BF16"
     shape: tuple[int, ...]
     path: Path
-    start: int  # of its bytes in the file
+    start: int  # offset of its bytes in the file
     size_bytes: int
 
     @property
     def parameters(self) -> int:
         """How many numbers it holds."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
     def read(self) -> torch.Tensor:
-        """The tensor, in memory of its own, in its stored dtype, on the CPU."""
+        """The tensor in memory of its own, in its stored dtype, on the CPU."""
         if self.dtype not in TORCH_DTYPES:
             raise UnsupportedModel(
                 f"{self.name} in {self.path.name} is stored as {self.dtype}, which cannot be computed "
@@ -83,30 +79,34 @@ class StoredTensor:
         with self.path.open("rb") as file:
             file.seek(self.start)
             if self.size_bytes and file.readinto(buffer.numpy().data) != self.size_bytes:
-                raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
+                raise self.cut_short()
         return buffer.view(TORCH_DTYPES[self.dtype]).reshape(self.shape)
 
     def part(self, axis: int, kept: tuple[int, ...]) -> "TensorPart":
-        """What stays of it where only some places along an axis do."""
+        """The positions `kept` along an axis."""
         return TensorPart(whole=self, axis=axis, kept=kept)
 
     def chunks(self) -> Iterator[memoryview]:
-        """Its bytes, a few at a time; a chunk lasts until the next."""
+        """Its bytes, a few at a time; the next chunk overwrites the one before."""
         buffer = memoryview(bytearray(min(COPY_CHUNK, self.size_bytes)))
         with self.path.open("rb") as file:
             file.seek(self.start)
-            left = self.size_bytes
-            while left:
-                chunk = buffer[:left]
+            remaining = self.size_bytes
+            while remaining:
+                chunk = buffer[:remaining]
                 if file.readinto(chunk) != len(chunk):
-                    raise UnsupportedModel(f"{self.path} ends in the middle of {self.name}")
-                left -= len(chunk)
+                    raise self.cut_short()
+                remaining -= len(chunk)
                 yield chunk
+
+    def cut_short(self) -> UnsupportedModel:
+        """The refusal of a file that ends before the tensor does."""
+        return UnsupportedModel(f"{self.path} ends in the middle of {self.name}; download it again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorPart:
-    """Some places along one axis of a tensor on disk: of an embedding for each layer, those that stay."""
+    """Some positions along one axis of a tensor on disk, such as the kept layers' part of an embedding."""
 
     whole: StoredTensor
     axis: int
@@ -114,12 +114,12 @@ class TensorPart:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """With as many places along the axis as stay."""
+        """The shape with fewer positions along the axis."""
         return (*self.whole.shape[: self.axis], len(self.kept), *self.whole.shape[self.axis + 1 :])
 
     @property
     def size_bytes(self) -> int:
-        """Of what stays."""
+        """Bytes of the part."""
         return self.whole.size_bytes // self.whole.shape[self.axis] * len(self.kept)
 
     def chunks(self) -> Iterator[bytes]:
@@ -133,13 +133,13 @@ class TensorPart:
                 count = min(at_once, rows - start)
                 read = np.frombuffer(file.read(count * row_bytes), dtype=np.uint8)
                 if read.size != count * row_bytes:
-                    raise UnsupportedModel(f"{self.whole.path} ends in the middle of {self.whole.name}")
-                places = read.reshape(count, self.whole.shape[self.axis], -1)
-                yield places[:, self.kept].tobytes()
+                    raise self.whole.cut_short()
+                positions = read.reshape(count, self.whole.shape[self.axis], -1)
+                yield positions[:, self.kept].tobytes()
 
 
 class TensorsOnDemand(Mapping[str, torch.Tensor]):
-    """Tensors by name, each made when it is asked for and kept by nobody."""
+    """Tensors by name, each made when it is read and not kept."""
 
     def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]]) -> None:
         self._makers = makers
@@ -169,7 +169,7 @@ class WeightIndex:
 
     @cached_property
     def size_bytes(self) -> int:
-        """How many bytes all tensors take, headers left out."""
+        """Bytes of all tensors, without the headers."""
         return sum(tensor.size_bytes for tensor in self.tensors.values())
 
 
@@ -177,7 +177,7 @@ def weight_files(folder: Path) -> tuple[str, ...]:
     """The names of the safetensors files that hold the model in `folder`.
 
     Raises:
-        NoSafetensors: there are none, or one that the index names is missing.
+        NoSafetensors: there are none, or one of the index is missing.
     """
     index = folder / INDEX_FILE
     if index.is_file():
@@ -213,7 +213,7 @@ def read_index(folder: Path) -> WeightIndex:
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The JSON header of a safetensors file, and where its data starts."""
+    """The JSON header of a safetensors file, and the offset of its data."""
     with path.open("rb") as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
@@ -234,22 +234,18 @@ def write_weights(
 ) -> tuple[WeightFile, ...]:
     """Copy tensors from file to file under new names.
 
-    The division into files follows the source, unless another is given; a file that keeps nothing vanishes,
-    and the rest are numbered anew.
+    The division into files follows the source, unless `files` gives another. A file of which nothing is kept
+    vanishes, and the others are numbered anew.
 
     Args:
         source: where the tensors are.
         folder: where the files go; it exists.
         names: the new name of each tensor that is kept.
-        replacements: by name in `source`, values written in place of the stored ones, in the stored
-            dtype; the shape stays.
-        parts: by name in `source`, what stays of tensors that do not stay whole.
-        progress: shows the tensors going by.
+        replacements: by name in `source`, values of the same shape, written in the stored dtype.
+        parts: by name in `source`, the parts of tensors that are not kept whole.
+        progress: counts the tensors.
         files: by name in `source`, the number of the file that a tensor goes into, rising with the order of
-            the tensors; None: that of its file in `source`.
-
-    Returns:
-        The files, in order.
+            the tensors; None: as in `source`.
     """
 
     def file_of(tensor: StoredTensor) -> Path | int:
@@ -257,43 +253,36 @@ def write_weights(
 
     kept = [tensor for name, tensor in source.tensors.items() if name in names]
     shards = {file: tuple(shard) for file, shard in groupby(kept, key=file_of)}
-    moving = groupby(progress(kept, "writing", len(kept), "tensor"), key=file_of)
+    shown = groupby(progress(kept, "writing", len(kept), "tensor"), key=file_of)
     written: list[WeightFile] = []
     weight_map: dict[str, str] = {}
-    with ThreadPoolExecutor(max_workers=1) as disk:  # it takes one file while the next is copied
-        settled: list[Future[None]] = []
-        for number, (file, tensors) in enumerate(moving, start=1):
+    with ThreadPoolExecutor(max_workers=1) as disk:  # one file reaches the disk while the next is copied
+        flushed: list[Future[None]] = []
+        for number, (file, tensors) in enumerate(shown, start=1):
             file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
             target = folder / (file_name if len(shards) > 1 else SINGLE_FILE)
             header = _header(shards[file], names, parts, source.metadata)
             sha256 = _write_file(target, _content(header, tensors, replacements, parts))
-            settled.append(disk.submit(_settle, target))
+            flushed.append(disk.submit(_flush_to_disk, target))
             size_bytes = target.stat().st_size
             written.append(WeightFile(name=target.name, size_bytes=size_bytes, sha256=sha256))
             weight_map |= {names[tensor.name]: target.name for tensor in shards[file]}
-        for wait in settled:
-            wait.result()
+        for future in flushed:
+            future.result()
     if len(shards) > 1:
         total_size = sum(parts.get(tensor.name, tensor).size_bytes for tensor in kept)
-        index = {
-            "metadata": {"total_size": total_size},
-            "weight_map": dict(sorted(weight_map.items())),
-        }
+        index = {"metadata": {"total_size": total_size}, "weight_map": dict(sorted(weight_map.items()))}
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
     return tuple(written)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[StoredTensor, ...]:
-    """Write tensors as one file, one after another; of a tensor that is mapped only that one is in memory.
-
-    Args:
-        path: the file to write.
-        tensors: by name; each is of one of `TORCH_DTYPES`.
+    """Write tensors of the dtypes in `TORCH_DTYPES` as one file, with one of them at a time in memory.
 
     Returns:
         The tensors, in the order in which they were written; `start` counts from the end of the header.
     """
-    # Wide numbers first, as safetensors itself writes them: a number then never straddles its alignment.
+    # Wide numbers first, as safetensors itself writes them: then every number is aligned to its width.
     names = sorted(tensors, key=lambda name: -tensors[name].element_size())
     stored, offset = [], 0
     for name in names:
@@ -312,7 +301,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[Stor
         offset += size_bytes
     header = _header(stored, {name: name for name in names}, {}, {})
     _write_file(path, _content(header, stored, tensors, {}))
-    _settle(path)
+    _flush_to_disk(path)
     return tuple(stored)
 
 
@@ -354,26 +343,26 @@ def _content(
 
 
 def _write_file(path: Path, pieces: Iterable[bytes | StoredTensor]) -> str:
-    """Write pieces one after another; their sha256, which another thread computes meanwhile.
+    """Write pieces one after another, and return the sha256, which another thread computes meanwhile.
 
-    Tensors that stay as they are pass from file to file inside the kernel, as `cp` does it; the thread that
-    hashes reads them from the kernel's cache.
+    The kernel copies unchanged tensors from file to file, as for `cp`; the thread that hashes reads them from
+    the kernel's cache.
     """
     digest = hashlib.sha256()
-    behind: deque[Future[None]] = deque()
+    unhashed: deque[Future[None]] = deque()
     with path.open("wb", buffering=0) as file, ThreadPoolExecutor(max_workers=1) as hashing:
         for piece in pieces:
-            if len(behind) == PIECES_BEHIND:
-                behind.popleft().result()
+            if len(unhashed) == PIECES_BEHIND:
+                unhashed.popleft().result()
             if isinstance(piece, StoredTensor):
                 _copy(piece, file)
-                behind.append(hashing.submit(_hash, digest, piece))  # read now, and so in the cache
+                unhashed.append(hashing.submit(_hash, digest, piece))  # read now, and so in the cache
             else:  # in memory: one at a time
                 hashed = hashing.submit(_hash, digest, piece)
                 _write(piece, file)
                 hashed.result()
-        for late in behind:
-            late.result()
+        for future in unhashed:
+            future.result()
     return digest.hexdigest()
 
 
@@ -391,11 +380,11 @@ def _copy(tensor: StoredTensor, file: FileIO) -> None:
                     source.fileno(), file.fileno(), tensor.size_bytes - done, tensor.start + done
                 )
             except OSError as error:
-                if error.errno not in NOT_IN_THE_KERNEL:
+                if error.errno not in KERNEL_CANNOT_COPY:
                     raise
                 break
             if not moved:
-                raise UnsupportedModel(f"{tensor.path} ends in the middle of {tensor.name}")
+                raise tensor.cut_short()
             done += moved
     if done < tensor.size_bytes:
         rest = replace(tensor, start=tensor.start + done, size_bytes=tensor.size_bytes - done)
@@ -404,13 +393,12 @@ def _copy(tensor: StoredTensor, file: FileIO) -> None:
 
 
 def _write(chunk: bytes | memoryview, file: FileIO) -> None:
-    left = memoryview(chunk)
-    while left:
-        left = left[file.write(left) :]
+    unwritten = memoryview(chunk)
+    while unwritten:
+        unwritten = unwritten[file.write(unwritten) :]
 
 
-def _settle(path: Path) -> None:
-    """Wait until what was written to a file is on the disk."""
+def _flush_to_disk(path: Path) -> None:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
 

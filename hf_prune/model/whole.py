@@ -1,17 +1,11 @@
-"""A whole model in memory, for what a model does only as a whole: write, be timed, be scored."""
+"""A whole model in memory, to generate text, to be timed and to be scored."""
 
 from pathlib import Path
 from typing import Any
 
 
 def load_whole(folder: Path, device: str, *, trust_remote_code: bool) -> Any:
-    """A model as its users load it, ready to generate.
-
-    Args:
-        folder: of the model.
-        device: where to.
-        trust_remote_code: whether code that the model brings may be run.
-    """
+    """A model as its users load it, ready to generate on `device`."""
     from transformers import AutoConfig
 
     from hf_prune.model.model_class import auto_class

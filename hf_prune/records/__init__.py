@@ -5,32 +5,33 @@ numbered from 0 and blocks are half-open. The run folder is a list of these reco
 and other programs read the same thing.
 """
 
+from hf_prune.records.attempt import NOT_ASKED_FOR, Attempt
 from hf_prune.records.chosen import (
     Block,
     BlockDistance,
     CutAgreement,
     CutLosses,
+    LayerCount,
+    NamedLayers,
     Plan,
+    Removal,
     Selected,
     Tournament,
     Trial,
+    WithinLoss,
 )
 from hf_prune.records.context import Citation, Environment, Estimate, Presentation, Published
 from hf_prune.records.evaluated import (
     Agreement,
     Answer,
-    Answers,
     Choices,
     Depth,
-    DepthTable,
     Perplexity,
     Speculation,
-    SpeculationTrial,
     Speed,
-    SpeedTrial,
     SpeedUp,
 )
-from hf_prune.records.exported import Export, ExportTrial
+from hf_prune.records.exported import Export
 from hf_prune.records.grown import Growth, ProvedGrowth
 from hf_prune.records.json_form import Record, fingerprint, from_data, to_json
 from hf_prune.records.measured import LayerScores, Matrix, RemovalOrder, Similarity, TextTokens
@@ -65,21 +66,21 @@ from hf_prune.records.scored import (
     AskedTasks,
     Continuations,
     TaskScore,
-    TaskTrial,
     Writing,
-    WritingTrial,
 )
+from hf_prune.records.variants import Evaluated, Variant
 
 __all__ = [
     "DECODER",
     "IMAGE_ENCODER",
     "TEXT_ENCODER",
+    "NOT_ASKED_FOR",
     "Agreement",
     "Anatomy",
     "Answer",
-    "Answers",
     "AskedTask",
     "AskedTasks",
+    "Attempt",
     "Block",
     "BlockDistance",
     "Bridge",
@@ -95,18 +96,19 @@ __all__ = [
     "CutLosses",
     "Depth",
     "DepthLoss",
-    "DepthTable",
     "Environment",
     "Estimate",
+    "Evaluated",
     "Export",
-    "ExportTrial",
     "FoldedBridge",
     "Growth",
     "Healing",
     "HealingPlan",
     "HealingStep",
+    "LayerCount",
     "LayerScores",
     "Matrix",
+    "NamedLayers",
     "Perplexity",
     "Plan",
     "Presentation",
@@ -118,23 +120,22 @@ __all__ = [
     "ProvedHealing",
     "Published",
     "Record",
+    "Removal",
     "RemovalOrder",
     "Selected",
     "Similarity",
     "Source",
     "Speculation",
-    "SpeculationTrial",
     "Speed",
-    "SpeedTrial",
     "SpeedUp",
     "TaskScore",
-    "TaskTrial",
     "TextTokens",
     "Tournament",
     "Trial",
+    "Variant",
     "WeightFile",
+    "WithinLoss",
     "Writing",
-    "WritingTrial",
     "fingerprint",
     "from_data",
     "to_json",

@@ -11,22 +11,23 @@ def best_blocks(distances: Matrix) -> tuple[BlockDistance, ...]:
     Args:
         distances: angular distances between boundaries, (layers + 1, layers + 1).
     """
-    found = []
-    for size in range(1, len(distances) - 1):
-        start = nearest_blocks(distances, size, range(len(distances) - 1))[0]
+    num_layers = len(distances) - 1
+    best = []
+    for size in range(1, num_layers):
+        start = nearest_blocks(distances, size, range(num_layers))[0]
         block = Block(start=start, end=start + size)
-        found.append(BlockDistance(size=size, block=block, distance=distances[start][start + size]))
-    return tuple(found)
+        best.append(BlockDistance(size=size, block=block, distance=distances[block.start][block.end]))
+    return tuple(best)
 
 
 def nearest_blocks(distances: Matrix, size: int, allowed: Collection[int]) -> list[int]:
-    """Where the blocks of `size` allowed layers start, the one with the nearest boundaries first."""
+    """The starts of all blocks of `size` allowed layers, the one with the nearest boundaries first."""
     starts = block_starts(size, allowed, len(distances) - 1)
     return sorted(starts, key=lambda start: (distances[start][start + size], start))
 
 
 def block_starts(size: int, allowed: Collection[int], num_layers: int) -> list[int]:
-    """Where blocks of `size` layers can start that hold allowed layers alone."""
+    """The starts of all blocks of `size` allowed layers, in order."""
     return [
         start
         for start in range(num_layers - size + 1)
@@ -40,12 +41,12 @@ def all_but(layers: Collection[int], num_layers: int) -> tuple[int, ...]:
 
 
 def ranges(layers: Iterable[int]) -> str:
-    """Layers in full, as inclusive ranges: 0-19, 28-29."""
+    """Layers as inclusive ranges: 0-19, 28-29."""
     return ", ".join(map(str, blocks_of(layers)))
 
 
 def blocks_of(layers: Iterable[int]) -> tuple[Block, ...]:
-    """Runs of neighbouring layers, in order."""
+    """Layers grouped into blocks of neighbours, in order."""
     blocks: list[Block] = []
     for layer in sorted(layers):
         if blocks and blocks[-1].end == layer:

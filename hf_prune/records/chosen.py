@@ -1,4 +1,4 @@
-"""Which layers go, and how that was decided."""
+"""Which layers are removed, and how they were chosen."""
 
 import statistics
 from dataclasses import dataclass
@@ -14,9 +14,33 @@ class Block:
     end: int
 
     def __str__(self) -> str:
-        """As people read it: inclusive."""
+        """The layers as people write them, both ends included."""
         last = self.end - 1
         return str(self.start) if last == self.start else f"{self.start}-{last}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLayers:
+    """The user named the layers to remove. With no layers, the model stays whole."""
+
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCount:
+    """So many layers are removed, and a criterion chooses which."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithinLoss:
+    """As many layers are removed as the loss allows."""
+
+    max_loss: float  # nats per token above the original's
+
+
+Removal = NamedLayers | LayerCount | WithinLoss  # what a recipe asks to remove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +54,7 @@ class BlockDistance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutLosses:
-    """How one cut does on each window of a text, in nats per token."""
+    """The losses of one cut on each window of a text, in nats per token."""
 
     losses: tuple[float, ...]  # of predicting every token but the first
     divergences: tuple[float, ...]  # KL(original || cut) at the same positions
@@ -48,11 +72,11 @@ class CutLosses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One contender of a tournament: what it removes, who proposed it, and how it did."""
+    """One cut that competed in a tournament: what it removes, who proposed it, and its loss."""
 
     removed: tuple[int, ...]
     proposed_by: tuple[str, ...]
-    num_tokens: int  # of the tournament's text, as many as it was tried on; losers leave early
+    num_tokens: int  # how many tokens of the tournament's text it was tried on; losers leave early
     loss: float  # nats per token on those tokens
     divergence: float  # KL(original || cut) on the same tokens, nats per token
     behind: float  # its loss above the winner's on the same tokens
@@ -62,44 +86,44 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tournament:
-    """Which cuts were tried against each other, best first, and what that cost."""
+    """Cuts that were tried against each other, best first, and what that cost."""
 
     text: TextTokens  # calibration windows that nothing was fitted on
     original_loss: float  # nats per token
     trials: tuple[Trial, ...]
     budget: float  # in forward passes over the calibration text
-    cost: float  # the same
+    cost: float  # in the same unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutAgreement:
-    """One cut of several that were tried where no loss can be had."""
+    """One of several cuts of a model that has no loss."""
 
     removed: tuple[int, ...]
     proposed_by: tuple[str, ...]
-    cosine: float  # of the states behind the last layer with the original's, the mean over tokens
+    cosine: float  # of the final hidden states with the original's, the mean over tokens
     bridged: bool  # whether it was tried with its bridge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which layers go."""
+    """Which layers are removed, and by which criterion."""
 
     num_layers: int
     removed: tuple[int, ...]
     kept: tuple[int, ...]
     blocks: tuple[Block, ...]
-    method: str  # the name that --method knows it by; "named": the user named the layers
+    method: str  # the name of the criterion as --method takes it; "named": the user named the layers
     criterion: str  # the same in words
-    distance: float | None  # angular, last token, across the block, where it is one
-    best_blocks: tuple[BlockDistance, ...]  # one for each block size
+    distance: float | None  # angular, last token, across the block; None where there are several blocks
+    best_blocks: tuple[BlockDistance, ...]  # one per block size
     tournament: Tournament | None = None
     agreements: tuple[CutAgreement, ...] = ()  # in place of a tournament where there is no loss, best first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
-    """What the choose stage leaves behind: the plan, and the similarity with the scores it rests on."""
+    """The result of the choose stage: the plan, and the similarity with the scores behind it."""
 
     similarity: Similarity
     plan: Plan

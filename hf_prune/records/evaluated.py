@@ -51,27 +51,11 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedTrial:
-    """Figures of every model that was tried, or the reason why there are none."""
-
-    speeds: tuple[Speed, ...]
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a model makes of one multiple-choice item."""
 
     losses: tuple[float, ...]  # of each option, in nats per token
     is_right: bool  # whether the option with the lowest loss, summed over its tokens, is the right one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What one variant makes of all items, in their order."""
-
-    variant: str
-    answers: tuple[Answer, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +77,6 @@ class Choices:
         None  # LLM-Streamline's: the same, weighted by the spread of the original's losses
     )
     stability_items: float | None = None  # how many items of equal weight its weights amount to
-    literal_stability: float | None = None  # the same, weighted by the spread of perplexities
-    literal_stability_items: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +89,6 @@ class Depth:
     truncated: Perplexity  # of the original's first layers
     perplexity: Perplexity  # of those of the trained model
     speed: Speed | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepthTable:
-    """Every depth of a sorted model, the shallowest first."""
-
-    depths: tuple[Depth, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,14 +140,6 @@ class Speculation:
         return (
             "slower" if self.tokens_per_second_range[1] < self.tokens_per_second_alone_range[0] else "unclear"
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeculationTrial:
-    """What a draft came to, or the reason why it was not tried."""
-
-    speculations: tuple[Speculation, ...]
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

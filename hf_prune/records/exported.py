@@ -16,11 +16,3 @@ class Export:
     checks: tuple[Check, ...]  # against the published weights, under the runtime of the format
     divergence: float | None  # mean Kullback-Leibler divergence from them over tokens, in nats
     versions: str  # of what wrote and ran it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportTrial:
-    """One form that was asked for, or the reason why it is not published."""
-
-    export: Export | None
-    reason: str | None

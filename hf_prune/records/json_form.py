@@ -3,6 +3,7 @@
 import hashlib
 import json
 import types
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -22,32 +23,38 @@ def fingerprint(*inputs: Any) -> str:
 
 
 def from_data(kind: type[Record], data: Any) -> Record:
-    """Build a record of type `kind` from parsed JSON.
+    """Build a record of type `kind` from parsed JSON; `Attempt[Speed]` is such a type too.
 
     Raises:
         ValueError: a field is unknown or missing.
     """
+    record: Any = get_origin(kind) or kind
+    parameters = dict(zip(getattr(record, "__parameters__", ()), get_args(kind), strict=True))
     if not isinstance(data, dict):
-        raise ValueError(f"{kind.__name__} is made from an object, not from {type(data).__name__}")
-    hints = get_type_hints(kind)
+        raise ValueError(f"{record.__name__} is made from an object, not from {type(data).__name__}")
+    hints = get_type_hints(record)
     if unknown := set(data) - set(hints):
-        raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+        raise ValueError(f"{record.__name__} has no field {', '.join(sorted(unknown))}")
     try:
-        return kind(**{name: _value(hints[name], value) for name, value in data.items()})
+        fields = {name: _value(hints[name], value, parameters) for name, value in data.items()}
+        built: Record = record(**fields)
     except TypeError as error:  # a required field is missing
         raise ValueError(str(error)) from error
+    return built
 
 
-def _value(hint: Any, value: Any) -> Any:
+def _value(hint: Any, value: Any, parameters: Mapping[Any, Any]) -> Any:
+    hint = parameters.get(hint, hint) if isinstance(hint, TypeVar) else hint
     origin, arguments = get_origin(hint), get_args(hint)
     if value is None:
         return None
     if origin in (types.UnionType,):
-        return _value(next(kind for kind in arguments if kind is not types.NoneType), value)
+        kind = next(kind for kind in arguments if kind is not types.NoneType)
+        return _value(kind, value, parameters)
     if origin is tuple:
         repeated = len(arguments) == 2 and arguments[1] is Ellipsis
         kinds = [arguments[0]] * len(value) if repeated else arguments
-        return tuple(_value(kind, item) for kind, item in zip(kinds, value, strict=True))
-    if isinstance(hint, type) and is_dataclass(hint):
+        return tuple(_value(kind, item, parameters) for kind, item in zip(kinds, value, strict=True))
+    if is_dataclass(origin or hint):
         return from_data(hint, value)
     return float(value) if hint is float else value

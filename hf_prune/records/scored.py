@@ -54,14 +54,6 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WritingTrial:
-    """What every variant writes, or the reason why that was not tried."""
-
-    writings: tuple[Writing, ...]
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AskedTask:
     """A task or group of tasks by the name that was asked for, and what it comes to here."""
 
@@ -81,11 +73,3 @@ class AskedTasks:
     def figures_of(self) -> tuple[str, ...]:
         """The names that figures will have."""
         return tuple(name for task in self.tasks for name in task.figures_of)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskTrial:
-    """What one variant makes of the tasks, as far as they were measured, and why not all were."""
-
-    scores: tuple[TaskScore, ...]
-    reason: str | None

@@ -1,8 +1,8 @@
 """A finished run as one record: what `run.json` holds and every figure of the card comes from."""
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -10,36 +10,31 @@ from hf_prune.errors import UnreadableRecord
 from hf_prune.recipe import gates
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import (
-    Agreement,
+    NOT_ASKED_FOR,
     Anatomy,
+    Attempt,
     BlockDistance,
     Bridge,
     Checkpoint,
-    Choices,
     Citation,
-    Depth,
     Environment,
+    Evaluated,
     Export,
     Growth,
     Healing,
-    Perplexity,
     Plan,
     Presentation,
     PreviousVersion,
     Proof,
     Similarity,
     Source,
-    Speculation,
-    Speed,
-    TaskScore,
-    Writing,
+    Variant,
     from_data,
 )
 
-# What only tells of the run: where an older schema has it otherwise, the rest can still be read.
-MAY_BE_LEFT_OUT = ("speeds", "speculations")
-
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
+NESTED_SINCE = 6  # the schema in which measurements moved into `evaluated`
+MAY_BE_LEFT_OUT = ("speeds", "speculations")  # of an older schema, where the rest can still be read
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
@@ -64,48 +59,31 @@ class Run:
     proofs: tuple[Proof, ...]  # of the cut, and of the bridged and healed checkpoints where there are such
     bridge: Bridge
     healing: Healing
-    perplexities: tuple[Perplexity, ...]  # dense, cut, bridged and healed where there are such; no encoder's
-    speeds: tuple[Speed, ...]  # dense and the result; empty where they could not be loaded
-    speed_reason: str | None  # why speeds were not measured
+    evaluated: Evaluated
     started: str  # ISO 8601, UTC
     seconds: float
+    intermediate: tuple[Variant, ...] = ()  # made on the way to the result, in this order
     growth: Growth | None = None  # new layers, where there are any
-    depths: tuple[Depth, ...] = ()  # of a sorted model, the shallowest first
-    choices: tuple[Choices, ...] = ()  # of the variants in `perplexities`
-    speculations: tuple[Speculation, ...] = ()
-    agreements: tuple[Agreement, ...] = ()  # of an encoder: cut, and bridged where there is such
     cited: Citation | None = None  # whose recipe was followed
-    speculation_reason: str | None = None  # why there are none, where one was asked for
-    perplexities_elsewhere: tuple[Perplexity, ...] = ()  # of the same variants, on text of another domain
-    writings: tuple[Writing, ...] = ()  # of the same variants
-    writings_reason: str | None = None  # why there are none
-    scores: tuple[TaskScore, ...] = ()  # of the same variants, by lm-evaluation-harness
-    scores_reason: str | None = None  # why there are none, where some were asked for
-    exports: tuple[Export, ...] = ()
+    exports: Attempt[Export] = NOT_ASKED_FOR
     chat_template: bool = False  # whether the tokenizer has one
     presentation: Presentation | None = None  # what the user put into the card
-    exports_reason: str | None = None  # why some that were asked for are missing
     digests: tuple[str, ...] = ()  # SHA-256 of each text, set of images or folder of tasks, in the order read
     before: PreviousVersion | None = None  # what was published in its place, where something was
 
     def anatomy_of(self, variant: str) -> Anatomy:
-        """The figures of one variant: of the result's shape, but for what growing and healing added later."""
+        """The figures of one variant; those of the result for one that the record does not describe."""
         if variant == "dense":
             return self.dense
-        if variant == self.result.variant:
-            return self.result_anatomy
-        if self.growth is not None and variant in ("cut", "bridged"):
-            return _without_layers(self.before_healing, self.growth.layers)
-        return self.before_healing
+        described = {each.name: each.anatomy for each in self.intermediate}
+        return described.get(variant, self.result_anatomy)
 
     @property
     def before_healing(self) -> Anatomy:
-        """The figures of what was healed: those of the result, but for a head untied in healing."""
-        result = self.result_anatomy
-        if not self.head_was_untied:
-            return result
-        head = self.dense.vocabulary_size * self.dense.hidden_size
-        return replace(_smaller(result, head), tied_embeddings=True)
+        """The figures of the variant that was healed."""
+        if not self.plan.removed and self.growth is None:
+            return self.dense
+        return self.intermediate[-1].anatomy if self.intermediate else self.result_anatomy
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -113,10 +91,10 @@ class Run:
         return gates.refusals(
             self.result.variant,
             gates=gates.parse_gates(self.recipe.min_score),
-            scores=self.scores,
-            scores_reason=self.scores_reason,
+            scores=self.evaluated.scores.found,
+            scores_reason=self.evaluated.scores.reason,
             max_loss=self.recipe.max_loss,
-            perplexities=self.perplexities,
+            perplexities=self.evaluated.perplexities,
         )
 
     @property
@@ -158,37 +136,9 @@ class Evaluation:
     anatomy: Anatomy
     baseline: Source | None
     baseline_anatomy: Anatomy | None
-    perplexities: tuple[Perplexity, ...]
-    choices: tuple[Choices, ...]
-    speeds: tuple[Speed, ...]
-    speed_reason: str | None  # why speeds were not measured
-    scores: tuple[TaskScore, ...]
-    scores_reason: str | None
-    perplexities_elsewhere: tuple[Perplexity, ...]
-    writings: tuple[Writing, ...]
-    writings_reason: str | None
+    evaluated: Evaluated
     started: str  # ISO 8601, UTC
     seconds: float
-
-
-def _without_layers(anatomy: Anatomy, layers: Collection[int]) -> Anatomy:
-    """The figures of the same model without some of its layers."""
-    each = anatomy.parameters_per_layer
-    left = tuple(count for layer, count in enumerate(each) if layer not in layers)
-    cached = anatomy.key_value_bytes_per_token
-    return replace(
-        _smaller(anatomy, sum(each) - sum(left)),
-        num_layers=len(left),
-        parameters_per_layer=left,
-        # As if all layers cached alike: where some cache nothing, this is about right.
-        key_value_bytes_per_token=cached and cached * len(left) // anatomy.num_layers,
-    )
-
-
-def _smaller(anatomy: Anatomy, parameters: int) -> Anatomy:
-    """The figures of a model that has so many parameters fewer, stored as all others are."""
-    left = anatomy.parameters - parameters
-    return replace(anatomy, parameters=left, size_bytes=anatomy.size_bytes * left // anatomy.parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,20 +163,16 @@ def read_record(path: Path) -> Recorded:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, int):
         raise UnreadableRecord(f"{path} is no record of a run: it states no schema_version")
+    if version < NESTED_SINCE:
+        data = _nested(data)
     try:
         return Recorded(run=from_data(Run, data), schema_version=version)
     except ValueError as error:
         reason = error
     if version < SCHEMA_VERSION:
-        known = {name: value for name, value in data.items() if name in get_type_hints(Run)}
-        left_out = tuple(name for name in MAY_BE_LEFT_OUT if known.get(name))
-        depths = [{**depth, "speed": None} for depth in known.get("depths") or ()]
+        data, left_out = _without_old_speeds(data)
         try:
-            return Recorded(
-                run=from_data(Run, {**known, **dict.fromkeys(left_out, ()), "depths": depths}),
-                schema_version=version,
-                left_out=left_out,
-            )
+            return Recorded(run=from_data(Run, data), schema_version=version, left_out=left_out)
         except ValueError as error:
             reason = error
     raise UnreadableRecord(
@@ -238,3 +184,28 @@ def read_record(path: Path) -> Recorded:
 def _maker(data: Mapping[str, Any]) -> str:
     environment = data.get("environment")
     return str(environment.get("hf_prune", "of then")) if isinstance(environment, dict) else "of then"
+
+
+def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of schema 5 or before, in which every measurement was a field of the run itself."""
+    run = {name: value for name, value in data.items() if name in get_type_hints(Run)}
+    attempts = {
+        "speeds": "speed_reason",
+        "speculations": "speculation_reason",
+        "writings": "writings_reason",
+        "scores": "scores_reason",
+    }
+    evaluated = {name: data[name] for name in get_type_hints(Evaluated) if data.get(name)}
+    for name, reason in attempts.items():
+        evaluated[name] = {"found": data.get(name) or (), "reason": data.get(reason)}
+    exports = {"found": data.get("exports") or (), "reason": data.get("exports_reason")}
+    return {**run, "evaluated": evaluated, "exports": exports}
+
+
+def _without_old_speeds(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A record without its speeds, which older schemas measured otherwise, and the names of what it lost."""
+    evaluated = dict(data["evaluated"])
+    left_out = tuple(name for name in MAY_BE_LEFT_OUT if evaluated[name]["found"])
+    evaluated |= {name: {**evaluated[name], "found": ()} for name in left_out}
+    evaluated["depths"] = [{**depth, "speed": None} for depth in evaluated.get("depths", ())]
+    return {**data, "evaluated": evaluated}, left_out

@@ -8,6 +8,7 @@ import pytest
 
 from hf_prune.cli import console
 from hf_prune.commands.prune import Outcome
+from hf_prune.records import Attempt
 from hf_prune.stages.run import Run
 from tests.support.sample_run import (
     sample_grown_run,
@@ -43,13 +44,20 @@ def test_the_table_has_a_column_for_each_variant(capsys: pytest.CaptureFixture[s
 def test_what_was_written_and_read_elsewhere_has_rows_too(capsys: pytest.CaptureFixture[str]) -> None:
     run = sample_run(variants=("cut",))
     writings = (sample_writing("dense", 0.0312, None), sample_writing("cut", 0.4101, 7.5))
-    run = replace(run, perplexities_elsewhere=run.perplexities, writings=writings)
+    run = replace(
+        run,
+        evaluated=replace(
+            run.evaluated, perplexities_elsewhere=run.evaluated.perplexities, writings=Attempt(found=writings)
+        ),
+    )
     _, err = shown(run, capsys)
     assert row(err, "in another domain") == ["in another domain", "20.12", "61.25"]
     assert row(err, "repetition") == ["repetition", "3.1 %", "41.0 %"]
     assert row(err, "in a batch") == ["in a batch", "97.4", "129.7"]
     assert row(err, "first token") == ["first token", "158 ms", "117 ms"]
-    _, err = shown(replace(run, writings=(), writings_reason="no room"), capsys)
+    _, err = shown(
+        replace(run, evaluated=replace(run.evaluated, writings=Attempt(reason="no room"))), capsys
+    )
     assert "writing was not measured: no room\n" in err
 
 
@@ -64,9 +72,26 @@ def test_nothing_is_said_of_a_healing_that_was_not_done(capsys: pytest.CaptureFi
 
 
 def test_a_line_says_what_a_draft_came_to(capsys: pytest.CaptureFixture[str]) -> None:
-    _, err = shown(replace(sample_run(), speculations=(sample_speculation("bridged"),)), capsys)
+    _, err = shown(
+        replace(
+            sample_run(),
+            evaluated=replace(
+                sample_run().evaluated, speculations=Attempt(found=(sample_speculation("bridged"),))
+            ),
+        ),
+        capsys,
+    )
     assert "bridged as a draft: 121 of 187 proposed tokens kept, 31.3 -> 37.9 tokens/s\n" in err
-    _, err = shown(replace(sample_run(), speculation_reason="no room"), capsys)
+    _, err = shown(
+        replace(
+            sample_run(),
+            evaluated=replace(
+                sample_run().evaluated,
+                speculations=replace(sample_run().evaluated.speculations, reason="no room"),
+            ),
+        ),
+        capsys,
+    )
     assert "as a draft it was not measured: no room\n" in err
 
 

@@ -162,11 +162,11 @@ def test_the_bridge_brings_the_final_states_nearer_to_the_originals(
     finished: dict[str, Path], model_type: str
 ) -> None:
     run = run_of(finished[model_type])
-    assert [measured.variant for measured in run.agreements] == ["cut", "bridged"]
-    cut, bridged = run.agreements
+    assert [measured.variant for measured in run.evaluated.agreements] == ["cut", "bridged"]
+    cut, bridged = run.evaluated.agreements
     assert cut.cosine < bridged.cosine - 0.1 < 0.9
     assert run.result.variant == "bridged"
-    assert (run.perplexities, run.speeds, run.healing.kept) == ((), (), False)
+    assert (run.evaluated.perplexities, run.evaluated.speeds.found, run.healing.kept) == ((), (), False)
     assert "learns by a task" in (run.healing.plan.reason or "")
     assert [len(proof.checks) for proof in run.proofs] == [2, 2]
 
@@ -235,7 +235,10 @@ def test_images_come_from_a_folder_and_the_card_says_so(tiny_encoders: TinyEncod
     assert outcome.code == 0, outcome.err
     run = run_of(tmp_path / "run")
     assert (run.similarity.calibration.name, run.similarity.calibration.num_sequences) == ("fit", 3)
-    assert (run.agreements[0].text.name, run.agreements[0].text.num_sequences) == ("judge", 3)
+    assert (run.evaluated.agreements[0].text.name, run.evaluated.agreements[0].text.num_sequences) == (
+        "judge",
+        3,
+    )
     assert "draws itself" not in (tmp_path / "run" / "model" / "README.md").read_text()
 
 

@@ -28,8 +28,8 @@ def test_of_an_older_record_speeds_are_left_out_those_of_depths_too(tmp_path: Pa
     path.write_text(json.dumps(record))
     recorded = read_record(path)
     assert (recorded.schema_version, recorded.left_out) == (SCHEMA_VERSION - 1, ("speeds",))
-    assert [depth.speed for depth in recorded.run.depths] == [None] * 5
-    assert recorded.run.perplexities == sample_sorted_run().perplexities
+    assert [depth.speed for depth in recorded.run.evaluated.depths] == [None] * 5
+    assert recorded.run.evaluated.perplexities == sample_sorted_run().evaluated.perplexities
 
 
 def test_a_record_of_this_schema_with_an_unknown_field_is_refused(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_older_files_leave_the_base_models_prefix_out(tiny_models, tmp_path, fam
     assert not set(older) & set(weights)
     save_file(older, tmp_path / "model.safetensors", metadata={"format": "pt"})
     decoder = open_decoder(tmp_path, CPU)
-    first = min(decoder.skeleton.places)
+    first = min(decoder.skeleton.layer_numbers)
     assert first.startswith({"gpt2": "h.0.", "opt": "decoder.layers.0.", "bloom": "h.0."}[family])
     assert torch.equal(streamed_logits(tmp_path, tokens), streamed_logits(folder, tokens))
 

@@ -13,7 +13,7 @@ from tests.support.plain import plain_model
 
 
 def layers_of(skeleton) -> dict[str, int]:
-    return {name: place.layer for name, place in skeleton.places.items()}
+    return {name: place.layer for name, place in skeleton.layer_numbers.items()}
 
 
 @pytest.mark.parametrize("family", ["llama", "mixtral", "gpt2", "dbrx", "bart"])
@@ -22,9 +22,9 @@ def test_what_is_made_of_the_files_is_what_transformers_loads(tmp_path, family):
     skeleton, plain = build_skeleton(tmp_path), plain_model(tmp_path)
     made = {}
     for conversion in skeleton.conversions:
-        made |= conversion.make(skeleton.model, lambda name: skeleton.index.tensors[name].read())
+        made |= conversion.convert(skeleton.model, lambda name: skeleton.index.tensors[name].read())
     for name, value in plain.state_dict().items():
-        assert torch.equal(made[skeleton.origin(name)], value)
+        assert torch.equal(made[skeleton.source_parameter(name)], value)
 
 
 def test_the_number_of_an_expert_is_not_taken_for_that_of_its_layer(tmp_path):
@@ -68,5 +68,5 @@ def test_experts_that_do_not_fit_together_are_refused(tmp_path):
 def test_tied_names_share_the_tensor_of_the_one_that_is_stored(tmp_path):
     build("gemma2", tmp_path)
     skeleton = build_skeleton(tmp_path)
-    assert skeleton.origin("lm_head.weight") == "model.embed_tokens.weight"
-    assert skeleton.origin("no.such.parameter") is None
+    assert skeleton.source_parameter("lm_head.weight") == "model.embed_tokens.weight"
+    assert skeleton.source_parameter("no.such.parameter") is None

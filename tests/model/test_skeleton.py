@@ -38,7 +38,7 @@ def test_the_outermost_list_of_the_right_length_holds_the_layers():
     assert find_layers(model, LlamaConfig(num_hidden_layers=3)) == "layers"
 
 
-@pytest.mark.parametrize(("lists", "found"), [((4,), "nowhere"), ((3, 3), "list0, list1")])
+@pytest.mark.parametrize(("lists", "found"), [((4,), "none"), ((3, 3), "list0, list1")])
 def test_no_list_or_two_of_that_length_are_refused(lists, found):
     model = nn.Module()
     for number, count in enumerate(lists):

@@ -4,7 +4,7 @@ from collections import UserDict
 
 import pytest
 
-from hf_prune.model.stream import Dependent, in_isolation
+from hf_prune.model.stream import LayerDependency, in_isolation
 
 
 @pytest.mark.parametrize("made", [dict, UserDict])
@@ -21,7 +21,7 @@ def test_a_layer_that_takes_what_an_earlier_one_left_is_named_with_it():
     with in_isolation({"shared_kv_states": shared}):
         shared["full"] = "keys"
     with (
-        pytest.raises(Dependent, match="takes shared_kv_states of an earlier layer"),
+        pytest.raises(LayerDependency, match="takes shared_kv_states of an earlier layer"),
         in_isolation({"shared_kv_states": shared}),
     ):
         shared["full"]

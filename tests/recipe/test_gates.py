@@ -20,7 +20,7 @@ OF_CUT = replace(ACC, variant="cut", value=0.9)
 
 
 def losses(dense: float, healed: float) -> tuple[Perplexity, ...]:
-    one = sample_run().perplexities[0]
+    one = sample_run().evaluated.perplexities[0]
     return (
         replace(one, variant="dense", loss=dense),
         replace(one, variant="cut", loss=9.0),

@@ -49,30 +49,23 @@ SAMPLES = [
     records.ProvedHealing(healing=sample_no_healing("no room"), checkpoint=None, proof=None),
     records.ProvedGrowth(growth=sample_growth(), checkpoint=RUN.result, proof=RUN.proofs[0]),
     sample_sorted_run(),
-    records.DepthTable(depths=sample_sorted_run().depths),
     records.DepthLoss(layers=12, before=None, after=3.5),
-    *sample_sorted_run().depths,
+    *sample_sorted_run().evaluated.depths,
     sample_encoder_run(),
-    records.SpeedTrial(speeds=RUN.speeds, reason=None),
-    records.SpeedTrial(speeds=(), reason="no room"),
-    *[speed.decode_speed_up for speed in RUN.speeds if speed.decode_speed_up],
-    records.SpeculationTrial(speculations=(sample_speculation(),), reason=None),
-    records.SpeculationTrial(speculations=(), reason="no room"),
-    records.ExportTrial(export=sample_export(), reason=None),
-    records.ExportTrial(export=None, reason="its cache holds more"),
-    *RUN.perplexities,
-    *RUN.speeds,
-    *RUN.choices,
-    records.Answers(variant="cut", answers=(records.Answer(losses=(1.5, 2.5), is_right=True),)),
+    *[speed.decode_speed_up for speed in RUN.evaluated.speeds.found if speed.decode_speed_up],
+    *RUN.evaluated.perplexities,
+    *RUN.evaluated.speeds.found,
+    *RUN.evaluated.choices,
+    records.Answer(losses=(1.5, 2.5), is_right=True),
     *RUN.proofs,
     Block(start=3, end=7),
     records.Selected(similarity=RUN.similarity, plan=RUN.plan),
     sample_tournament((13, 14, 15)),
     sample_estimate(),
     sample_score("healed", 0.4823),
+    sample_speculation(),
+    records.Variant(name="cut", anatomy=RUN.dense),
     records.Continuations(variant="cut", texts=((5, 7), (3,)), reason=None),
-    records.WritingTrial(writings=(sample_writing("dense", 0.12, None),), reason=None),
-    records.TaskTrial(scores=(sample_score("dense", 0.5),), reason="no room"),
     records.AskedTasks(
         tasks=(records.AskedTask(name="mmlu", figures_of=("mmlu",), sha256="e" * 64),), harness="0.4.13"
     ),
@@ -93,6 +86,14 @@ def test_every_record_comes_back_from_its_json_as_it_was(record):
     back = from_data(type(record), json.loads(to_json(record)))
     assert back == record
     assert hash(back) == hash(record)  # a list where a tuple belongs would not hash
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [records.Attempt(found=(sample_export(),)), records.Attempt(reason="no room"), records.NOT_ASKED_FOR],
+)
+def test_an_attempt_comes_back_as_it_was(attempt):
+    assert from_data(records.Attempt[records.Export], json.loads(to_json(attempt))) == attempt
 
 
 def test_no_record_of_the_module_is_left_out_of_the_round_trip():

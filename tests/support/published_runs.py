@@ -57,7 +57,7 @@ def make_folder(
         place = folder.model / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
-    for depth in run.depths[:-1]:
+    for depth in run.evaluated.depths[:-1]:
         place = folder.depths / depth_name(depth.layers)
         place.mkdir(parents=True)
         (place / "model.safetensors").write_bytes(weights["model.safetensors"][: 1000 * depth.layers])

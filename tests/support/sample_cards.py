@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.records import Anatomy, HealingStep, Presentation, RemovalOrder
+from hf_prune.records import Anatomy, Attempt, HealingStep, Presentation, RemovalOrder
 from hf_prune.stages.publish.replaced import previous_version
 from hf_prune.stages.run import Recorded, Run
 from tests.support.sample_run import (
@@ -37,15 +37,19 @@ def bare_run() -> Run:
         license=None,
         languages=(),
     )
-    own = replace(run.perplexities[0].text, name="a|b`c.txt", dataset=None, num_sequences=1)
+    own = replace(run.evaluated.perplexities[0].text, name="a|b`c.txt", dataset=None, num_sequences=1)
     return replace(
         run,
         source=source,
         dense=replace(run.dense, key_value_bytes_per_token=None),
-        perplexities=tuple(replace(measured, text=own, loss_stderr=0.0) for measured in run.perplexities),
-        speeds=(),
-        speed_reason="this machine has less memory than the original needs",
-        choices=(),
+        evaluated=replace(
+            run.evaluated,
+            perplexities=tuple(
+                replace(measured, text=own, loss_stderr=0.0) for measured in run.evaluated.perplexities
+            ),
+            choices=(),
+            speeds=Attempt(reason="this machine has less memory than the original needs"),
+        ),
     )
 
 
@@ -71,42 +75,58 @@ def healed_run() -> Run:
     return replace(
         healed,
         plan=run.plan,
-        speculations=(sample_speculation(),),
-        perplexities_elsewhere=tuple(
-            replace(sample_perplexity(variant, perplexity, 0.0312), text=text)
-            for variant, perplexity in elsewhere
-        ),
-        scores=sample_scores_of_tasks(all_variants),
-        writings=(
-            sample_writing("dense", 0.1231, None),
-            sample_writing("cut", 0.6182, 2.625),
-            sample_writing("bridged", 0.4417, 4.75),
-            sample_writing("healed", 0.2125, 9.375),
-        ),
-        exports=tuple(sample_export(form) for form in ("onnx", "onnx-8bit", "gguf")),
         chat_template=True,
+        exports=Attempt(found=tuple(sample_export(form) for form in ("onnx", "onnx-8bit", "gguf"))),
+        evaluated=replace(
+            healed.evaluated,
+            perplexities_elsewhere=tuple(
+                replace(sample_perplexity(variant, perplexity, 0.0312), text=text)
+                for variant, perplexity in elsewhere
+            ),
+            speculations=Attempt(found=(sample_speculation(),)),
+            writings=Attempt(
+                found=(
+                    sample_writing("dense", 0.1231, None),
+                    sample_writing("cut", 0.6182, 2.625),
+                    sample_writing("bridged", 0.4417, 4.75),
+                    sample_writing("healed", 0.2125, 9.375),
+                )
+            ),
+            scores=Attempt(found=sample_scores_of_tasks(all_variants)),
+        ),
     )
 
 
 def unharmed_run() -> Run:
     """Nothing that was measured can be told from the original."""
     run = sample_run()
-    dense = run.perplexities[0]
+    dense = run.evaluated.perplexities[0]
     return replace(
         run,
-        perplexities=tuple(
-            replace(dense, variant=each.variant, perplexity=20.3011, loss=dense.loss + 0.0088)
-            if each.variant == "bridged"
-            else each
-            for each in run.perplexities
+        evaluated=replace(
+            run.evaluated,
+            perplexities=tuple(
+                replace(dense, variant=each.variant, perplexity=20.3011, loss=dense.loss + 0.0088)
+                if each.variant == "bridged"
+                else each
+                for each in run.evaluated.perplexities
+            ),
+            writings=Attempt(
+                found=(sample_writing("dense", 0.1231, None), sample_writing("bridged", 0.1302, 64.0))
+            ),
+            scores=Attempt(found=(sample_score("dense", 0.6128), sample_score("bridged", 0.6028))),
         ),
-        scores=(sample_score("dense", 0.6128), sample_score("bridged", 0.6028)),
-        writings=(sample_writing("dense", 0.1231, None), sample_writing("bridged", 0.1302, 64.0)),
     )
 
 
 def unscored_run() -> Run:
-    return replace(sample_run(), scores_reason="lm-evaluation-harness is not installed")
+    return replace(
+        sample_run(),
+        evaluated=replace(
+            sample_run().evaluated,
+            scores=replace(sample_run().evaluated.scores, reason="lm-evaluation-harness is not installed"),
+        ),
+    )
 
 
 def greedy_run() -> Run:
@@ -138,7 +158,15 @@ def noted_run() -> Run:
 
 
 def undrafted_run() -> Run:
-    return replace(sample_run(), speculation_reason="transformers cannot let it write with a draft")
+    return replace(
+        sample_run(),
+        evaluated=replace(
+            sample_run().evaluated,
+            speculations=replace(
+                sample_run().evaluated.speculations, reason="transformers cannot let it write with a draft"
+            ),
+        ),
+    )
 
 
 def own_draft_run() -> Run:
@@ -153,7 +181,12 @@ def own_draft_run() -> Run:
         tokens_per_second_range=(30.9, 32.5),
         same_text=False,
     )
-    return replace(run, speculations=(shallow, sample_speculation(depth=16), deep))
+    return replace(
+        run,
+        evaluated=replace(
+            run.evaluated, speculations=Attempt(found=(shallow, sample_speculation(depth=16), deep))
+        ),
+    )
 
 
 def healed_without_bridge_run() -> Run:
@@ -242,8 +275,14 @@ def unpublished_bridge_run() -> Run:
     return replace(
         run,
         result=replace(run.result, variant="cut"),
-        speeds=tuple(
-            replace(speed, variant="cut") if speed.variant == "bridged" else speed for speed in run.speeds
+        evaluated=replace(
+            run.evaluated,
+            speeds=Attempt(
+                found=tuple(
+                    replace(speed, variant="cut") if speed.variant == "bridged" else speed
+                    for speed in run.evaluated.speeds.found
+                )
+            ),
         ),
     )
 
@@ -295,9 +334,11 @@ def slow_sorted_run() -> Run:
     return replace(
         run,
         recipe=replace(run.recipe, sample_depths=True),
-        depths=tuple(replace(depth, speed=None) for depth in run.depths),
-        speeds=(),
-        speed_reason="this machine has less memory than the original needs",
+        evaluated=replace(
+            run.evaluated,
+            depths=tuple(replace(depth, speed=None) for depth in run.evaluated.depths),
+            speeds=Attempt(reason="this machine has less memory than the original needs"),
+        ),
     )
 
 
@@ -309,8 +350,10 @@ def trained_whole_run() -> Run:
 def questioned_run() -> Run:
     """Multiple choice out of a file, all answered rightly, so that no error can be given."""
     run = sample_run(Recipe(model="m", choices="a|b`c.jsonl"))
-    right = (replace(each, name="a|b`c.jsonl", accuracy=1.0, accuracy_stderr=0.0) for each in run.choices)
-    return replace(run, choices=tuple(right))
+    right = (
+        replace(each, name="a|b`c.jsonl", accuracy=1.0, accuracy_stderr=0.0) for each in run.evaluated.choices
+    )
+    return replace(run, evaluated=replace(run.evaluated, choices=tuple(right)))
 
 
 def replacing_run() -> Run:
@@ -319,8 +362,13 @@ def replacing_run() -> Run:
     old = replace(
         old,
         source=replace(old.source, commit="5eed" * 10),
-        scores=sample_scores_of_tasks(["dense", "cut"]),
-        perplexities=tuple(replace(each, perplexity=each.perplexity + 0.777) for each in old.perplexities),
+        evaluated=replace(
+            old.evaluated,
+            perplexities=tuple(
+                replace(each, perplexity=each.perplexity + 0.777) for each in old.perplexities
+            ),
+            scores=Attempt(found=sample_scores_of_tasks(["dense", "cut"])),
+        ),
     )
     published = Recorded(run=old, schema_version=old.schema_version)
     return replace(

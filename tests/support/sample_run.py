@@ -12,6 +12,7 @@ from hf_prune.records import (
     IMAGE_ENCODER,
     Agreement,
     Anatomy,
+    Attempt,
     Block,
     Bridge,
     BridgeAgreement,
@@ -25,6 +26,7 @@ from hf_prune.records import (
     DepthLoss,
     Environment,
     Estimate,
+    Evaluated,
     Export,
     FoldedBridge,
     Growth,
@@ -270,8 +272,6 @@ def sample_choices(variant: str, right: int, agreeing: int, stability: float) ->
         "agreement": agreeing / 64,
         "stability": stability,
         "stability_items": 52.1837,
-        "literal_stability": 1.0,
-        "literal_stability_items": 1.0004,
     }
     return Choices(
         variant=variant,
@@ -501,20 +501,23 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
         proofs=tuple(sample_proof(variant, "the original with those layers skipped") for variant in variants),
         bridge=sample_bridge(plan) if "bridged" in variants else unbridged,
         healing=sample_healing() if "healed" in variants else sample_no_healing(),
-        perplexities=(
-            sample_perplexity("dense", 20.1234, 0.0223),
-            *(sample_perplexity(variant, *figures[variant]) for variant in variants),
-        ),
-        speeds=(
-            sample_speed("dense", 31.4159, 812.4, 701_234_567),
-            sample_speed(published, 41.8273, 1093.7, 588_765_432),
-        ),
-        speed_reason=None,
         started="2026-11-21T08:00:00Z",
         seconds=221.4,
-        choices=(
-            sample_choices("dense", 42, 64, 1.0),
-            *(sample_choices(variant, *chosen[variant]) for variant in variants),
+        evaluated=Evaluated(
+            perplexities=(
+                sample_perplexity("dense", 20.1234, 0.0223),
+                *(sample_perplexity(variant, *figures[variant]) for variant in variants),
+            ),
+            choices=(
+                sample_choices("dense", 42, 64, 1.0),
+                *(sample_choices(variant, *chosen[variant]) for variant in variants),
+            ),
+            speeds=Attempt(
+                found=(
+                    sample_speed("dense", 31.4159, 812.4, 701_234_567),
+                    sample_speed(published, 41.8273, 1093.7, 588_765_432),
+                )
+            ),
         ),
     )
 
@@ -547,7 +550,10 @@ def sample_trained_run(recipe: Recipe, method: str, variants: Sequence[str]) -> 
         result_anatomy=run.dense,
         proofs=tuple(sample_proof(variant, "the original") for variant in variants),
         healing=healing if "healed" in variants else sample_no_healing(),
-        perplexities=tuple(trained if p.variant == "healed" else p for p in run.perplexities),
+        evaluated=replace(
+            run.evaluated,
+            perplexities=tuple(trained if p.variant == "healed" else p for p in run.evaluated.perplexities),
+        ),
     )
 
 
@@ -560,13 +566,18 @@ def sample_grown_run(variants: Sequence[str] = ("grown", "healed")) -> Run:
     anatomy, measured = sample_anatomy(37), ("dense", variants[-1])
     return replace(
         run,
-        perplexities=tuple(each for each in run.perplexities if each.variant in measured),
-        speeds=(run.speeds[0], sample_speed(variants[-1], 25.7312, 655.2, 771_234_567)),
         name="SmolLM2-135M-37L",
         command="hf-prune grow HuggingFaceTB/SmolLM2-135M --new-layers 7",
         growth=sample_growth(),
         result=sample_checkpoint(variants[-1], anatomy),
         result_anatomy=anatomy,
+        evaluated=replace(
+            run.evaluated,
+            perplexities=tuple(each for each in run.evaluated.perplexities if each.variant in measured),
+            speeds=Attempt(
+                found=(run.evaluated.speeds.found[0], sample_speed(variants[-1], 25.7312, 655.2, 771_234_567))
+            ),
+        ),
     )
 
 
@@ -593,22 +604,25 @@ def sample_sorted_run() -> Run:
         layers=run.dense.num_layers,
         parameters=run.result.parameters,
         size_bytes=run.result.size_bytes,
-        truncated=run.perplexities[0],
-        perplexity=run.perplexities[-1],
+        truncated=run.evaluated.perplexities[0],
+        perplexity=run.evaluated.perplexities[-1],
         speed=speed,
     )
     return replace(
         run,
         name="SmolLM2-135M-sorted",
         command="hf-prune sort HuggingFaceTB/SmolLM2-135M --depths 12,16,20,24",
-        depths=(*shorter, whole),
-        speeds=(run.speeds[0], speed),
         healing=replace(
             run.healing,
             depths=tuple(
                 DepthLoss(layers=layers, before=round(math.log(before), 4), after=round(math.log(after), 4))
                 for layers, (before, after) in figures.items()
             ),
+        ),
+        evaluated=replace(
+            run.evaluated,
+            depths=(*shorter, whole),
+            speeds=Attempt(found=(run.evaluated.speeds.found[0], speed)),
         ),
     )
 
@@ -672,9 +686,11 @@ def sample_encoder_run(kind: str = IMAGE_ENCODER, variants: Sequence[str] = ("cu
         result_anatomy=result,
         bridge=replace(bridge, contest=Contest(text=text, trials=(), agreements=forms)),
         healing=sample_no_healing(UNHEALED),
-        perplexities=(),
-        choices=(),
-        speeds=(),
-        speed_reason="hf-prune measures that of decoders alone",
-        agreements=tuple(sample_agreement(variant, cosines[variant], text) for variant in variants),
+        evaluated=replace(
+            run.evaluated,
+            perplexities=(),
+            choices=(),
+            agreements=tuple(sample_agreement(variant, cosines[variant], text) for variant in variants),
+            speeds=Attempt(reason="hf-prune measures that of decoders alone"),
+        ),
     )

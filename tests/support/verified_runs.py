@@ -62,8 +62,11 @@ def make_run(base: Path, folder: Path) -> Path:
         result=made["bridged"],
         result_anatomy=anatomy.describe(build_skeleton(places["bridged"])),
         bridge=sample_bridge(plan),
-        perplexities=tuple(perplexity(d, windows, name, silent) for name, d in decoders.items()),
-        choices=tuple(compare(items, answers[name], answers["dense"]) for name in decoders),
+        evaluated=replace(
+            run.evaluated,
+            perplexities=tuple(perplexity(d, windows, name, silent) for name, d in decoders.items()),
+            choices=tuple(compare(items, answers[name], answers["dense"]) for name in decoders),
+        ),
     )
     assemble(run, RunFolder(folder), None)
     return folder

@@ -26,16 +26,16 @@ def show_evaluation(evaluated: "EvaluatedModel", *, as_json: bool) -> None:
         click.echo(json.dumps(told, sort_keys=True))
         return
     _show_measured(evaluation)
-    if evaluation.speed_reason:
-        tell(f"speed was not measured: {evaluation.speed_reason}")
-    if evaluation.scores_reason:
-        tell(f"not all tasks were measured: {evaluation.scores_reason}")
+    if evaluation.evaluated.speeds.reason:
+        tell(f"speed was not measured: {evaluation.evaluated.speeds.reason}")
+    if evaluation.evaluated.scores.reason:
+        tell(f"not all tasks were measured: {evaluation.evaluated.scores.reason}")
     click.echo(str(folder / "evaluation.json"))
 
 
 def _show_measured(evaluation: Evaluation) -> None:
     """A row for each figure, a column for each model, and one for their difference."""
-    variants = [measured.variant for measured in evaluation.perplexities]
+    variants = [measured.variant for measured in evaluation.evaluated.perplexities]
     table = Table(title=evaluation.name)
     for column in ("", *variants, *(["difference"] if len(variants) > 1 else [])):
         table.add_column(column, justify="right" if column else "left")
@@ -54,7 +54,7 @@ def _show_measured(evaluation: Evaluation) -> None:
 
 def _measured(evaluation: Evaluation) -> Iterator[Figure]:
     """Everything that was measured, in the order of the table."""
-    losses, choices = evaluation.perplexities, evaluation.choices
+    losses, choices = evaluation.evaluated.perplexities, evaluation.evaluated.choices
     yield "perplexity", ".2f", {p.variant: p.perplexity for p in losses}, {}
     yield (
         "loss, nats per token",
@@ -62,18 +62,18 @@ def _measured(evaluation: Evaluation) -> Iterator[Figure]:
         {p.variant: p.loss for p in losses},
         {p.variant: p.loss_stderr for p in losses},
     )
-    for p in evaluation.perplexities_elsewhere[:1]:
-        elsewhere = {p.variant: p.perplexity for p in evaluation.perplexities_elsewhere}
+    for p in evaluation.evaluated.perplexities_elsewhere[:1]:
+        elsewhere = {p.variant: p.perplexity for p in evaluation.evaluated.perplexities_elsewhere}
         yield f"perplexity, {p.text.name}", ".2f", elsewhere, {}
     errors = {c.variant: c.accuracy_stderr for c in choices}
     yield "multiple choice, accuracy", ".3f", {c.variant: c.accuracy for c in choices}, errors
     yield "  agreement", ".3f", {c.variant: c.agreement for c in choices if c.agreement is not None}, {}
     yield "  stability", ".3f", {c.variant: c.stability for c in choices if c.stability is not None}, {}
-    for name, scores in by_figure(evaluation.scores).items():
+    for name, scores in by_figure(evaluation.evaluated.scores.found).items():
         errors = {s.variant: s.stderr for s in scores if s.stderr is not None}
         yield name, ".4f", {s.variant: s.value for s in scores}, errors
-    yield "repetition", ".3f", {w.variant: w.repetition for w in evaluation.writings}, {}
-    speeds = evaluation.speeds
+    yield "repetition", ".3f", {w.variant: w.repetition for w in evaluation.evaluated.writings.found}, {}
+    speeds = evaluation.evaluated.speeds.found
     yield "tokens/s", ".1f", {s.variant: s.decode_tokens_per_second for s in speeds}, {}
     yield "peak memory, MB", ",.0f", {s.variant: s.peak_memory_bytes / 1e6 for s in speeds}, {}
 

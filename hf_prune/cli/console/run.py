@@ -42,39 +42,50 @@ def _show_table(run: Run) -> None:
     tell(f"{run.name}: {_what_became(run)}")
     table = Table()
     table.add_column("")
-    variants = [p.variant for p in run.perplexities] or ["dense", *(a.variant for a in run.agreements)]
+    variants = [p.variant for p in run.evaluated.perplexities] or [
+        "dense",
+        *(a.variant for a in run.evaluated.agreements),
+    ]
     for variant in variants:
         table.add_column(variant, justify="right")
     rows = {
-        "perplexity": {p.variant: f"{p.perplexity:.2f}" for p in run.perplexities},
-        "  in another domain": {p.variant: f"{p.perplexity:.2f}" for p in run.perplexities_elsewhere},
-        "cosine to dense": {a.variant: f"{a.cosine:.4f}" for a in run.agreements},
-        "accuracy": {c.variant: f"{100 * c.accuracy:.1f} %" for c in run.choices},
+        "perplexity": {p.variant: f"{p.perplexity:.2f}" for p in run.evaluated.perplexities},
+        "  in another domain": {
+            p.variant: f"{p.perplexity:.2f}" for p in run.evaluated.perplexities_elsewhere
+        },
+        "cosine to dense": {a.variant: f"{a.cosine:.4f}" for a in run.evaluated.agreements},
+        "accuracy": {c.variant: f"{100 * c.accuracy:.1f} %" for c in run.evaluated.choices},
         "stability": {
-            c.variant: f"{100 * c.stability:.1f} %" for c in run.choices if c.stability is not None
+            c.variant: f"{100 * c.stability:.1f} %" for c in run.evaluated.choices if c.stability is not None
         },
         **{
             name: {s.variant: with_error(".4f", s.value, s.stderr) for s in scores}
-            for name, scores in by_figure(run.scores).items()
+            for name, scores in by_figure(run.evaluated.scores.found).items()
         },
-        "repetition": {w.variant: f"{100 * w.repetition:.1f} %" for w in run.writings},
+        "repetition": {w.variant: f"{100 * w.repetition:.1f} %" for w in run.evaluated.writings.found},
         "parameters": {v: f"{run.anatomy_of(v).parameters / 1e6:,.1f} M" for v in variants},
-        "first token": {s.variant: f"{1000 * s.first_token_seconds:.0f} ms" for s in run.speeds},
-        "tokens/s": {s.variant: f"{s.decode_tokens_per_second:.1f}" for s in run.speeds},
-        "  in a batch": {
-            s.variant: f"{s.batch_tokens_per_second:.1f}" for s in run.speeds if s.batch_tokens_per_second
+        "first token": {
+            s.variant: f"{1000 * s.first_token_seconds:.0f} ms" for s in run.evaluated.speeds.found
         },
-        "peak memory": {s.variant: f"{s.peak_memory_bytes / 1e6:,.0f} MB" for s in run.speeds},
+        "tokens/s": {s.variant: f"{s.decode_tokens_per_second:.1f}" for s in run.evaluated.speeds.found},
+        "  in a batch": {
+            s.variant: f"{s.batch_tokens_per_second:.1f}"
+            for s in run.evaluated.speeds.found
+            if s.batch_tokens_per_second
+        },
+        "peak memory": {
+            s.variant: f"{s.peak_memory_bytes / 1e6:,.0f} MB" for s in run.evaluated.speeds.found
+        },
     }
     for name, values in rows.items():
         if values:
             table.add_row(name, *(values.get(variant, "") for variant in variants))
     print_table(table)
-    if run.depths:
+    if run.evaluated.depths:
         _show_depths(run)
     if run.healing.kept:
         tell(_healed(run))
-    for found in run.speculations:
+    for found in run.evaluated.speculations.found:
         tell(_drafted(found))
     for what, reason in _missing(run):
         tell(f"{what}: {reason}")
@@ -83,10 +94,10 @@ def _show_table(run: Run) -> None:
 def _missing(run: Run) -> Iterator[tuple[str, str]]:
     """What was to be had and is not, and why."""
     reasons = {
-        "speed was not measured": run.speed_reason,
-        "not all tasks were measured": run.scores_reason,
-        "writing was not measured": run.writings_reason,
-        "as a draft it was not measured": run.speculation_reason,
+        "speed was not measured": run.evaluated.speeds.reason,
+        "not all tasks were measured": run.evaluated.scores.reason,
+        "writing was not measured": run.evaluated.writings.reason,
+        "as a draft it was not measured": run.evaluated.speculations.reason,
     }
     yield from ((what, reason) for what, reason in reasons.items() if reason)
 
@@ -98,8 +109,8 @@ def _what_became(run: Run) -> str:
         told.append(f"layers {ranges(run.plan.removed)} removed, {len(run.plan.kept)} kept")
     if run.growth is not None:
         told.append(f"new layers {ranges(run.growth.layers)} of {run.result_anatomy.num_layers}")
-    if run.depths:
-        depths = ", ".join(str(depth.layers) for depth in run.depths)
+    if run.evaluated.depths:
+        depths = ", ".join(str(depth.layers) for depth in run.evaluated.depths)
         told.append(f"its first {depths} layers are models of their own")
     return "; ".join(told) or "all layers kept"
 
@@ -108,7 +119,7 @@ def _show_depths(run: Run) -> None:
     table = Table(title="The first layers as a model of their own")
     for column in ("layers", "parameters", "perplexity, original", "perplexity", "tokens/s", "peak memory"):
         table.add_column(column, justify="right")
-    for depth in run.depths:
+    for depth in run.evaluated.depths:
         speed = depth.speed
         table.add_row(
             str(depth.layers),

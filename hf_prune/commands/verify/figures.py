@@ -58,8 +58,8 @@ class Models:
 def figure_claims(models: Models) -> Iterator[Claim]:
     """Every figure of the record that this package measures, again; the harness's are in `scores`."""
     run = models.run
-    yield from _perplexity_claims(models, "perplexity", run.perplexities)
-    yield from _perplexity_claims(models, "perplexity elsewhere", run.perplexities_elsewhere)
+    yield from _perplexity_claims(models, "perplexity", run.evaluated.perplexities)
+    yield from _perplexity_claims(models, "perplexity elsewhere", run.evaluated.perplexities_elsewhere)
     yield from _depth_claims(models)
     yield from _agreement_claims(models)
     yield from _choice_claims(models)
@@ -69,10 +69,10 @@ def not_measured(run: Run) -> Iterator[Claim]:
     """What is not measured again: it depends on the machine."""
     machine = "this depends on the machine, and is not measured again"
     rows = {
-        "speed and memory": (run.speeds, machine),
-        "drafts": (run.speculations, machine),
+        "speed and memory": (run.evaluated.speeds.found, machine),
+        "drafts": (run.evaluated.speculations.found, machine),
         "writing": (
-            run.writings,
+            run.evaluated.writings.found,
             "one token chosen otherwise on another machine changes all after it",
         ),
     }
@@ -170,7 +170,7 @@ def find_material(text: TextTokens, kind: str, data: Path) -> Text | Images:
 
 def _depth_claims(models: Models) -> Iterator[Claim]:
     """Of a sorted model each depth but the deepest, which is the whole model; of its original too."""
-    depths = models.run.depths[:-1]
+    depths = models.run.evaluated.depths[:-1]
     if not depths:
         return
     numbers = [depth.layers for depth in depths]
@@ -194,7 +194,7 @@ def _depth_claims(models: Models) -> Iterator[Claim]:
 
 def _agreement_claims(models: Models) -> Iterator[Claim]:
     """Of an encoder: how near its final states are to the original's."""
-    for claimed in models.run.agreements:
+    for claimed in models.run.evaluated.agreements:
         name = f"cosine to the original, {claimed.variant}"
         try:
             if claimed.variant != models.run.result.variant:
@@ -212,11 +212,11 @@ def _agreement_claims(models: Models) -> Iterator[Claim]:
 
 def _choice_claims(models: Models) -> Iterator[Claim]:
     run = models.run
-    if not run.choices or run.dense.kind != DECODER:
+    if not run.evaluated.choices or run.dense.kind != DECODER:
         return
-    claimed = {choices.variant: choices for choices in run.choices}
+    claimed = {choices.variant: choices for choices in run.evaluated.choices}
     try:
-        items = _items(models, run.choices[0])
+        items = _items(models, run.evaluated.choices[0])
     except HfPruneError as error:
         yield from (unchecked(f"accuracy, {v}", c.accuracy, str(error)) for v, c in claimed.items())
         return
@@ -231,7 +231,7 @@ def _choice_claims(models: Models) -> Iterator[Claim]:
             yield unchecked(f"accuracy, {variant}", choices.accuracy, str(error))
             continue
         answers[variant] = answer(decoder, items, variant, models.progress)
-        found = compare(items, answers[variant], answers.get(DENSE, answers[variant]))
+        found = compare(items, variant, answers[variant], answers.get(DENSE, answers[variant]))
         yield from _compared(choices, found, models.reason)
 
 
@@ -264,7 +264,7 @@ def _items(models: Models, claimed: Choices) -> Items:
         questions = read_questions(path, recipe.choice_items)
         items = items_of(reading(models.published, NOTHING, recipe, questions))
     else:
-        text = next((one.text for one in models.run.perplexities), None)
+        text = next((one.text for one in models.run.evaluated.perplexities), None)
         if text is None:
             raise UnusableText("no text is recorded that they were made from")
         material = find_material(text, DECODER, models.data)

@@ -38,7 +38,7 @@ def file_claims(run: Run, folder: Path, progress: Progress) -> Iterator[Claim]:
     for name in progress(names, "hashing", len(names), "file"):
         path = folder / name
         yield equal(f"SHA-256 of {name}", recorded[name], f"{path.stat().st_size} bytes, {sha256_of(path)}")
-    for export in run.exports:
+    for export in run.exports.found:
         path = folder / export.path
         inside = path.resolve().is_relative_to(folder.resolve())
         if inside and path.is_file():

@@ -15,7 +15,7 @@ from hf_prune.records import Anatomy
 from hf_prune.records.blocks import ranges
 from hf_prune.stages.card.sections import published_bridge
 from hf_prune.stages.cut.checkpoint import layer_parts, names_at
-from hf_prune.stages.grow.places import grown_from, number_after
+from hf_prune.stages.grow.positions import grown_from, number_after
 from hf_prune.stages.run import Run
 
 KEPT = "kept layers, byte for byte"
@@ -93,7 +93,7 @@ def origin_claims(run: Run, published: Skeleton, original: Skeleton, progress: P
         strangers = {name: layer for name, layer in strangers.items() if layer is not None}
     wrong = {compared.names[name]: layer for name, layer in changed.items()} | strangers
     yield _kept_claim(compared, position, {n: layer for n, layer in wrong.items() if layer is not None})
-    outside = sum(name not in original.places for name in compared.names)
+    outside = sum(name not in original.layer_numbers for name in compared.names)
     own = [name for name, layer in wrong.items() if layer is None]
     if not freedom.outside:
         yield equal(OUTSIDE, outside, outside - len(own), f"others are {listed(own)}")
@@ -152,14 +152,14 @@ class _Compared:
             tensor = self.published.index.tensors.get(there)
             wanted = parts.get(name, self.original.index.tensors[name])
             if tensor is None or not same_bytes(wanted, tensor):
-                place = self.published.places.get(there)
+                place = self.published.layer_numbers.get(there)
                 found[name] = place.layer if place else None
         return found
 
     def strangers(self) -> dict[str, int | None]:
         """Tensors of the published model that come from none of the original's, with their layers."""
         new = frozenset(self.run.growth.layers if self.run.growth else ())
-        places, expected = self.published.places, set(self.names.values())
+        places, expected = self.published.layer_numbers, set(self.names.values())
         found = {
             name: places[name].layer if name in places else None
             for name in self.published.index.tensors
@@ -169,10 +169,10 @@ class _Compared:
 
     def recognised(self, number: int) -> int | None:
         """The layer of the original that a layer of the published model is, to the byte; None: none."""
-        places, tensors = self.published.places, self.published.index.tensors
+        places, tensors = self.published.layer_numbers, self.published.index.tensors
         names = [name for name in tensors if name in places and places[name].layer == number]
         for layer in range(self.original.num_layers):
-            theirs = [self.original.index.tensors.get(places[name].moved(name, layer)) for name in names]
+            theirs = [self.original.index.tensors.get(places[name].renumbered(name, layer)) for name in names]
             if all(
                 tensor is not None and same_bytes(tensor, tensors[name])
                 for name, tensor in zip(names, theirs, strict=True)

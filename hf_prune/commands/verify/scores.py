@@ -21,7 +21,7 @@ def score_claims(models: Models) -> Iterator[Claim]:
 
     Those of other variants have no weights here. Nothing is taken from what was kept of earlier measurements.
     """
-    claimed = models.run.scores
+    claimed = models.run.evaluated.scores.found
     if not claimed:
         return
     try:
@@ -68,7 +68,7 @@ def _measured(models: Models, variant: str, asked: AskedTasks, recipe: Recipe) -
         trial = score(measured, asked, recipe, str(model.device), Path(nothing_kept), models.progress)
     if trial.reason is not None:
         raise UnusableTask(trial.reason)
-    return trial.scores
+    return trial.found
 
 
 def _model(models: Models, variant: str) -> Original:

@@ -71,7 +71,7 @@ def find_subject(model: str, revision: str | None, leave: Leave) -> Subject:
     recorded = read_record(folder / MARKER)
     _check_code(recorded.run, model, leave)
     found = source.find(model, repository.commit, None, trust_remote_code=leave.trust_remote_code)
-    exported = {export.path for export in recorded.run.exports}
+    exported = {export.path for export in recorded.run.exports.found}
     more = tuple(name for name in repository.files if name.startswith(PLOTS) or name in exported)
     if more:
         hub.download(repository, more)

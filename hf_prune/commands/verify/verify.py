@@ -135,7 +135,7 @@ def _claims(bench: _Bench, *, measure: bool) -> Iterator[Claim]:
     else:
         yield from _origin_claims(run, published, original.decoder.skeleton, progress)
     if not measure:
-        yield unchecked("figures", f"{len(run.perplexities)} variants", "--no-measure was given")
+        yield unchecked("figures", f"{len(run.evaluated.perplexities)} variants", "--no-measure was given")
         return
     models = Models(
         run=run,

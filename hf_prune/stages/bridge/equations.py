@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hf_prune.model.activations import Activations
 from hf_prune.model.decoder import RunLayer
-from hf_prune.model.projections import inputs
+from hf_prune.model.projections import recorded_inputs
 
 SMALLEST_RIDGE = 1e-9  # of the mean diagonal: only so that a singular matrix has a factor
 
@@ -35,7 +35,7 @@ class Passage:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The inputs (batch, length, inner), what is missing and the target (batch, length, hidden)."""
         for batch, state in enumerate(self.entering):
-            with inputs(self.projection) as seen:
+            with recorded_inputs(self.projection) as seen:
                 output = self.run(batch, state)
             inner = seen[0].reshape(*output.shape[:2], -1)  # OPT flattens its tokens
             target = self.target[batch].float()

@@ -16,8 +16,8 @@ from hf_prune.model.projections import (
     additive_projections,
     as_stored,
     read_weight,
+    run_up_to,
     stored_weight,
-    up_to,
 )
 from hf_prune.records import DECODER, Block, Bridge, FoldedBridge
 from hf_prune.stages.bridge.closing_norm import before_norm, closing_norm, targets_before
@@ -159,13 +159,13 @@ def _fit_layer(
         targets = {name: target for name in carriers[-1:]}
         if beside is not None:
             for place, name in enumerate(names[:-1], start=1):
-                targets[name] = states_after(up_to(module, run, names[:place]), beside)
+                targets[name] = states_after(run_up_to(module, run, names[:place]), beside)
     stored = {name: found for name in carriers if (found := stored_weight(decoder, layer, name)) is not None}
     for name, tensor in stored.items():
         weight = read_weight(decoder, layer, name)
         with decoder.layer(layer, stream.solved) as run:
             run = run if norm is None else before_norm(module, run, norm)
-            part = run if name == names[-1] else up_to(module, run, names[: names.index(name) + 1])
+            part = run if name == names[-1] else run_up_to(module, run, names[: names.index(name) + 1])
             passage = Passage(module.get_submodule(name), part, entering, targets.pop(name))
             fitted = stream.form.fit(passage, weight)
         equations = fitted.equations

@@ -94,7 +94,7 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
         depth: how many of its first layers.
         repo_id: where it is published, on a branch of its own; None: nowhere.
     """
-    chosen = next((each for each in run.depths if each.layers == depth), None)
+    chosen = next((each for each in run.evaluated.depths if each.layers == depth), None)
     metadata = card_metadata(run)
     metadata.eval_results = perplexity_results(chosen.perplexity) if chosen else None  # not the whole model's
     context = card_context(run, repo_id) | {
@@ -108,10 +108,10 @@ def render_depth_card(run: Run, depth: int, repo_id: str | None = None) -> str:
 
 def card_context(run: Run, repo_id: str | None) -> dict[str, Any]:
     """Every value that the templates of a decoder's card ask for."""
-    measured = by_variant(run.perplexities)
+    measured = by_variant(run.evaluated.perplexities)
     dense, result = measured["dense"], measured[run.result.variant]
     healed, start = measured.get("healed"), _before_healing(measured)
-    tables = score_tables(run.scores)
+    tables = score_tables(run.evaluated.scores.found)
     return {
         "run": run,
         "metadata": card_metadata(run).to_yaml(),
@@ -121,7 +121,7 @@ def card_context(run: Run, repo_id: str | None) -> dict[str, Any]:
         **licence_section(run.source),
         "reads_images": False,
         "columns": _columns(run),
-        "items": next((chosen for chosen in run.choices if chosen.variant == result.variant), None),
+        "items": next((chosen for chosen in run.evaluated.choices if chosen.variant == result.variant), None),
         "cached_tokens": CACHED_TOKENS,
         "titles": _titles(run),
         "dense": dense,
@@ -145,13 +145,13 @@ def card_context(run: Run, repo_id: str | None) -> dict[str, Any]:
         "healing_effect": effect(start, healed),
         "bridged_layers": sorted({folded.layer for folded in published_bridge(run).folded}),
         "num_bridged_gaps": len({folded.block for folded in run.bridge.folded}),
-        "depths": run.depths,
+        "depths": run.evaluated.depths,
         **(cut_section(run) if run.plan.removed else {}),
         **(growth_section(run, run.growth) if run.growth is not None else {}),
-        **(depths_section(run) if run.depths else {}),
+        **(depths_section(run) if run.evaluated.depths else {}),
         **damage_section(run),
         **change_section(run),
-        "elsewhere": by_text(run.perplexities_elsewhere),
+        "elsewhere": by_text(run.evaluated.perplexities_elsewhere),
         "score_tables": tables,
         "glance_rows": [row for kind in tables.values() for row in first_of_each_task(kind)[:SHOWN_TASKS]],
         "task_data": _asked(run),
@@ -165,7 +165,7 @@ def card_context(run: Run, repo_id: str | None) -> dict[str, Any]:
 
 def _titles(run: Run) -> dict[str, str]:
     """What the tables call each variant."""
-    if run.depths:
+    if run.evaluated.depths:
         return {**TITLES, "healed": f"Sorted, all {run.dense.num_layers} layers"}
     if run.plan.removed:
         return TITLES
@@ -174,7 +174,7 @@ def _titles(run: Run) -> dict[str, str]:
 
 def _healer(run: Run) -> str | None:
     """How the weights were trained, in a few words; None where they were not."""
-    if run.healing.plan.method == "sorted" and not run.depths:
+    if run.healing.plan.method == "sorted" and not run.evaluated.depths:
         return "training all of its weights"
     if run.healing.plan.method == "sorted" and run.recipe.sample_depths:
         return "training its depths, one a step"
@@ -188,21 +188,21 @@ def _before_healing(measured: Mapping[str, Perplexity]) -> Perplexity:
 
 def _asked(run: Run) -> list[TaskScore]:
     """Each task once, with what it asked."""
-    return list({score.task: score for score in run.scores}.values())
+    return list({score.task: score for score in run.evaluated.scores.found}.values())
 
 
 def _further_texts(run: Run) -> list[tuple[str, TextTokens]]:
     """What was measured on beside the held-out text, each once, and what for."""
-    texts = [("Evaluation", each.text) for each in run.perplexities_elsewhere]
-    texts += [("Writing", writing.text) for writing in run.writings]
+    texts = [("Evaluation", each.text) for each in run.evaluated.perplexities_elsewhere]
+    texts += [("Writing", writing.text) for writing in run.evaluated.writings.found]
     return list({text.sha256: (role, text) for role, text in texts}.values())
 
 
 def _columns(run: Run) -> list[_Column]:
-    speeds = {speed.variant: speed for speed in run.speeds}
+    speeds = {speed.variant: speed for speed in run.evaluated.speeds.found}
     titles, columns = _titles(run), []
-    choices = {chosen.variant: chosen for chosen in run.choices}
-    for measured in run.perplexities:
+    choices = {chosen.variant: chosen for chosen in run.evaluated.choices}
+    for measured in run.evaluated.perplexities:
         anatomy = run.anatomy_of(measured.variant)
         per_token = anatomy.key_value_bytes_per_token
         column = _Column(

@@ -59,7 +59,7 @@ def encoder_pipeline_tag(anatomy: Anatomy) -> str:
 
 def encoder_card_context(run: Run, repo_id: str | None) -> dict[str, Any]:
     """Every value that the templates of an encoder's card ask for."""
-    measured = {agreement.variant: agreement for agreement in run.agreements}
+    measured = {agreement.variant: agreement for agreement in run.evaluated.agreements}
     images = run.dense.kind == IMAGE_ENCODER
     return {
         "run": run,

@@ -117,17 +117,19 @@ def repeats(before: Writing, after: Writing) -> str:
 
 def unmeasured(run: Run) -> list[str]:
     """What a reader may think was measured, and was not."""
-    chosen, written = (any(score.generates is kind for score in run.scores) for kind in (False, True))
+    chosen, written = (
+        any(score.generates is kind for score in run.evaluated.scores.found) for kind in (False, True)
+    )
     missing = []
-    if not run.perplexities_elsewhere:
+    if not run.evaluated.perplexities_elsewhere:
         missing.append("other kinds of text")
-    if not run.scores and run.recipe.choices is None:
+    if not run.evaluated.scores.found and run.recipe.choices is None:
         missing.append("task accuracy")
     elif not chosen and run.recipe.choices is None:
         missing.append("tasks with answers to choose from")
     elif not written:
         missing.append("tasks whose answer is written")
-    if not run.writings:
+    if not run.evaluated.writings.found:
         missing.append("free writing")
     return [*missing, "other languages", "safety behaviour", "long contexts"]
 
@@ -135,13 +137,13 @@ def unmeasured(run: Run) -> list[str]:
 def damage_section(run: Run) -> dict[str, Any]:
     """What the section on what was lost tells."""
     variant = run.result.variant
-    writings = {writing.variant: writing for writing in run.writings}
+    writings = {writing.variant: writing for writing in run.evaluated.writings.found}
     before, after = writings.get("dense"), writings.get(variant)
     return {
-        "text_rises": rises((*run.perplexities, *run.perplexities_elsewhere), variant),
+        "text_rises": rises((*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere), variant),
         "hits": {
-            "chosen": hardest_hit(run.scores, variant, generates=False),
-            "written": hardest_hit(run.scores, variant, generates=True),
+            "chosen": hardest_hit(run.evaluated.scores.found, variant, generates=False),
+            "written": hardest_hit(run.evaluated.scores.found, variant, generates=True),
         },
         "wrote": {"before": before, "after": after} if before and after else None,
         "repeats": repeats(before, after) if before and after else None,

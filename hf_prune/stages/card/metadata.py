@@ -57,16 +57,18 @@ def eval_results(run: Run) -> "list[EvalResult]":
     What was measured on a user's own file, or on a task whose data set is not certain, is on the card alone.
     """
     variant = run.result.variant
-    texts = (*run.perplexities, *run.perplexities_elsewhere)
+    texts = (*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere)
     measured = [each for each in texts if each.variant == variant]
     results = [result for each in measured for result in perplexity_results(each) or ()]
     dataset = next((each.text.dataset for each in measured), None)
-    for choices in run.choices:
+    for choices in run.evaluated.choices:
         # Items out of a user's file have no name on the Hub; those made from a text have the text's.
         if choices.variant == variant and dataset is not None and run.recipe.choices is None:
             results.append(_of_choices(choices, dataset))
     results += [
-        _of_task(score) for score in run.scores if score.variant == variant and score.task in QUESTIONS
+        _of_task(score)
+        for score in run.evaluated.scores.found
+        if score.variant == variant and score.task in QUESTIONS
     ]
     return results
 
@@ -138,7 +140,7 @@ def leaderboard_files(run: Run, repo_id: str | None = None) -> dict[str, str]:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     files = {}
-    for score in run.scores:
+    for score in run.evaluated.scores.found:
         board = leaderboard_of(score)
         if board is None or score.variant != run.result.variant:
             continue
@@ -162,7 +164,7 @@ def _tags(run: Run) -> list[str]:
     tags = ["pruned", "layer-pruning", "depth-pruning"] if run.plan.removed else []
     if run.growth is not None:
         tags.append("layer-expansion")
-    if run.depths:
+    if run.evaluated.depths:
         tags += ["sorted", "early-exit"]
     return [*tags, "hf-prune"]
 

@@ -28,7 +28,7 @@ def picture_paths(run: Run) -> dict[str, str | None]:
         "tournament": TOURNAMENT if run.plan.tournament is not None else None,
         "removals": REMOVALS if has_removals(run) else None,
         "growth": GROWTH if run.growth is not None else None,
-        "depths": DEPTHS if run.depths else None,
+        "depths": DEPTHS if run.evaluated.depths else None,
         "healing": HEALING if has_curve(run.healing) else None,
     }
 
@@ -42,8 +42,8 @@ def render_pictures(run: Run) -> dict[str, bytes]:
         pictures[LAYER_MAP] = plots.layer_map(run.plan, published_bridge(run), run.growth)
     if run.growth is not None:
         pictures[GROWTH] = plots.growth(run.growth, run.plan)
-    if run.depths:
-        pictures[DEPTHS] = plots.depths(run.depths)
+    if run.evaluated.depths:
+        pictures[DEPTHS] = plots.depths(run.evaluated.depths)
     if has_curve(run.healing):
         pictures[HEALING] = plots.healing_curve(run.healing)
     return pictures

@@ -41,7 +41,9 @@ def cut_section(run: Run) -> dict[str, Any]:
 
 def change_section(run: Run) -> dict[str, Any]:
     """Scores of the version that was published before, beside those of this one."""
-    published = {score.asked: score for score in run.scores if score.variant == run.result.variant}
+    published = {
+        score.asked: score for score in run.evaluated.scores.found if score.variant == run.result.variant
+    }
     before = run.before.scores if run.before else ()
     return {"scores_before": [(old, published[old.asked]) for old in before if old.asked in published]}
 
@@ -75,8 +77,8 @@ def _mean(losses: Sequence[float], layers: Sequence[int]) -> float | None:
 def depths_section(run: Run) -> dict[str, Any]:
     """The depths of a sorted model that are shorter than the whole."""
     return {
-        "shorter": [depth for depth in run.depths if depth.layers < run.dense.num_layers],
-        "speed_by_depth": any(depth.speed for depth in run.depths),
+        "shorter": [depth for depth in run.evaluated.depths if depth.layers < run.dense.num_layers],
+        "speed_by_depth": any(depth.speed for depth in run.evaluated.depths),
         "losses_by_depth": {
             loss.layers: loss for loss in run.healing.depths if None not in (loss.before, loss.after)
         },
@@ -90,7 +92,7 @@ def published_bridge(run: Run) -> Bridge:
 
 def carries_bridge(run: Run) -> bool:
     """Whether the published checkpoint is the bridged one, or was trained from it."""
-    measured = {p.variant for p in run.perplexities} | {a.variant for a in run.agreements}
+    measured = {p.variant for p in run.evaluated.perplexities} | {a.variant for a in run.evaluated.agreements}
     return run.result.variant != "cut" and "bridged" in measured
 
 

@@ -1,1 +1,1 @@
-"""Which layers to remove. Pure: from scores and the recipe to a plan, no files, no tensors."""
+"""The choice of the layers to remove, from measurements and the recipe to a plan. No files, no tensors."""

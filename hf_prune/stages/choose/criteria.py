@@ -1,4 +1,4 @@
-"""Every criterion of `--method`: what it is, what it needs to be measured, and the layers it would remove."""
+"""The criteria of `--method`: the layers that each would remove, and what it costs to measure its scores."""
 
 import math
 import random
@@ -10,26 +10,26 @@ from hf_prune.records import Matrix, Similarity
 from hf_prune.records.blocks import all_but, block_starts, nearest_blocks
 
 TAYLOR_PLUS_FIRST, TAYLOR_PLUS_LAST = 4, 2  # Shortened LLaMA, section 3.1
-Possible = Callable[[tuple[int, ...]], bool]  # whether a model can lose some layers
+Possible = Callable[[tuple[int, ...]], bool]  # whether a model can lose these layers
 NEVER_PROPOSED = (  # in a tournament
     "random",  # says nothing about the model
-    "streamline",  # counts on training, which no trial has
+    "streamline",  # relies on training, which a trial does not include
 )
 CORNERSTONE = math.log(2)  # nats per token: without such a layer the perplexity more than doubles
 
 
-def always(_: tuple[int, ...]) -> bool:
-    """Every cut is possible where all layers are alike."""
+def always_possible(_: tuple[int, ...]) -> bool:
+    """Where all layers are alike, the model can lose any of them."""
     return True
 
 
 def title_of(method: str, similarity: Similarity) -> str:
-    """What a criterion goes by, with the token that was compared: an encoder's first."""
+    """The title of a criterion, with the token that was compared: the last, or an encoder's first."""
     return CRITERIA[method].title.replace("last token", f"{similarity.compared_token} token")
 
 
 def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> tuple[int, ...]:
-    """The layers that a method may remove: what neither the user nor its paper protects."""
+    """The layers that neither the user nor the criterion's paper protects."""
     kept = set(protected)
     if method == "taylor+":
         kept |= {*range(TAYLOR_PLUS_FIRST), *range(num_layers - TAYLOR_PLUS_LAST, num_layers)}
@@ -37,7 +37,7 @@ def allowed_layers(method: str, num_layers: int, protected: Collection[int]) -> 
         kept |= {0, num_layers - 1}
     if method == "deepest":
         kept |= {num_layers - 1}
-    if method == "streamline":  # something has to come before the block
+    if method == "streamline":  # a layer has to come before the block
         kept |= {0}
     return all_but(kept, num_layers)
 
@@ -50,28 +50,22 @@ def propose(
     protected: Collection[int] = (),
     contiguous: bool | None = None,
     seed: int = 0,
-    possible: Possible = always,
+    possible: Possible = always_possible,
 ) -> tuple[int, ...]:
     """The layers that a criterion removes.
 
-    Args:
-        method: a name in `CRITERIA`.
-        similarity: with the scores that the criterion needs.
-        count: how many layers to remove.
-        protected: layers that stay.
-        contiguous: one block, or the best layers wherever they are; None: as the paper has it.
-        seed: of `random`.
-        possible: whether the model can lose some layers.
+    It removes one block if `contiguous` is true, the best layers wherever they are if it is false, and what
+    its paper removes if it is None. The similarity must have the scores that the criterion needs.
 
     Raises:
-        RecipeError: that many unprotected layers, or such a block, do not exist, or the model cannot lose
-            what the criterion would take.
+        RecipeError: there are not so many unprotected layers, or no such block, or the model cannot lose
+            the layers that the criterion would remove.
     """
     criterion, num_layers = CRITERIA[method], similarity.num_layers
     allowed = allowed_layers(method, num_layers, protected)
     if count > len(allowed):
         raise RecipeError(
-            f"{count} layers are to go, but --method {method} may take only {len(allowed)} of "
+            f"{count} layers are to be removed, but --method {method} may remove only {len(allowed)} of "
             f"{num_layers}: the others are protected"
         )
     one_block = criterion.contiguous if contiguous is None else contiguous
@@ -79,25 +73,25 @@ def propose(
         candidates = _blocks(method, similarity, count, allowed, seed)
     else:
         candidates = [_scattered(method, similarity, count, allowed, seed)]
-    found = next((candidate for candidate in candidates if possible(candidate)), None)
-    if found is None:
-        what = "any such block" if one_block else "the layers that it takes"
-        raise RecipeError(
-            f"--method {method} finds no {count} layers to take: this family's pattern of layers does not "
-            f"allow it to lose {what}; try another number of layers, or --layers"
-        )
-    return found
+    for candidate in candidates:
+        if possible(candidate):
+            return candidate
+    removed = "any such block" if one_block else "the layers that it selects"
+    raise RecipeError(
+        f"--method {method} finds no {count} layers to remove: this family's pattern of layers does not "
+        f"allow it to lose {removed}. Try another number of layers, or name them with --layers"
+    )
 
 
 def _blocks(
     method: str, similarity: Similarity, size: int, allowed: Sequence[int], seed: int
 ) -> list[tuple[int, ...]]:
-    """The blocks that a criterion may take, the one that it likes best first."""
-    starts = block_starts(size, allowed, similarity.num_layers)
+    """The blocks that a criterion may remove, its first choice first."""
     if method == "greedy":
-        raise RecipeError("--method greedy removes layers one at a time, not one block: leave --contiguous")
+        raise RecipeError("--method greedy removes single layers, not one block: leave --contiguous out")
+    starts = block_starts(size, allowed, similarity.num_layers)
     if not starts:
-        raise RecipeError(f"no {size} neighbouring layers are free of protection")
+        raise RecipeError(f"no {size} neighbouring layers are unprotected: remove or protect fewer")
     if method in ("reverse", "deepest"):
         starts = starts[::-1]
     elif method == "random":
@@ -110,7 +104,7 @@ def _blocks(
 def _scattered(
     method: str, similarity: Similarity, count: int, allowed: Sequence[int], seed: int
 ) -> tuple[int, ...]:
-    """The layers that a criterion takes wherever they are."""
+    """The layers that a criterion removes wherever they are."""
     if method in ("reverse", "deepest"):
         return tuple(allowed[len(allowed) - count :])
     if method == "random":
@@ -125,24 +119,23 @@ def _scattered(
 
 
 def ranked_blocks(method: str, similarity: Similarity, size: int, allowed: Collection[int]) -> list[int]:
-    """Where the blocks of `size` allowed layers start, the one that a criterion likes best first.
+    """The starts of all blocks of `size` allowed layers, the criterion's first choice first.
 
-    LLM-Streamline (2403.19135) takes the block of `size` + 1 layers whose ends are nearest, and puts one
-    layer in its place that begins as the first of them: the layer before the block that goes.
+    LLM-Streamline (2403.19135) selects the block of `size` + 1 layers whose ends are nearest, and replaces
+    it by one layer. That layer is trained from the first of them, which therefore stays.
     """
+    starts = block_starts(size, allowed, similarity.num_layers)
     if method == "streamline":
         distances = BLOCK_DISTANCES[method](similarity)
-        starts = block_starts(size, allowed, similarity.num_layers)
         return sorted(starts, key=lambda start: (distances[start - 1][start + size], start))
     if method in BLOCK_DISTANCES:
         return nearest_blocks(BLOCK_DISTANCES[method](similarity), size, allowed)
     scores = layer_scores(method, similarity)
-    starts = block_starts(size, allowed, similarity.num_layers)
     return sorted(starts, key=lambda start: (sum(scores[start : start + size]), start))
 
 
 def layer_scores(method: str, similarity: Similarity) -> tuple[float, ...]:
-    """What a criterion says of single layers; the lowest goes first."""
+    """A criterion's scores of single layers. The layer with the lowest is removed first."""
     if method in BLOCK_DISTANCES:
         distances = BLOCK_DISTANCES[method](similarity)
         return tuple(distances[layer][layer + 1] for layer in range(similarity.num_layers))
@@ -153,16 +146,11 @@ def layer_scores(method: str, similarity: Similarity) -> tuple[float, ...]:
 
 
 def probe_passes(needs: str, num_layers: int, count: int, width: int | None = None) -> float:
-    """What it costs to measure what a criterion needs, in forward passes over the probe.
+    """The cost of what a criterion needs beside the similarity, in forward passes over the probe.
 
     A pass with gradients counts as three. Cuts that are tried together share the layers before the first
-    that they lack: each adds half a pass, on average, to that of the whole model.
-
-    Args:
-        needs: "similarity", "taylor", "loss" or "greedy".
-        num_layers: of the model.
-        count: how many layers a greedy search removes.
-        width: how many candidates each of its steps tries; None: all.
+    that is missing, so each adds half a pass, on average, to that of the whole model. A greedy search
+    removes `count` layers and tries `width` candidates at each step (None: all).
     """
     every_layer = 1 + num_layers / 2
     each_step = 1 + (width or num_layers) / 2
@@ -176,13 +164,10 @@ def probe_passes(needs: str, num_layers: int, count: int, width: int | None = No
 
 
 def cornerstones(similarity: Similarity) -> tuple[int, ...]:
-    """The layers each of which the model cannot do without, even where every other stays.
+    """The layers whose removal alone ruins the model.
 
-    Zhang et al., "Investigating Layer Importance in Large Language Models" (2409.14381), call those layers
-    cornerstones whose removal drops the model to chance. The threshold, a doubled perplexity, is ours.
-
-    Args:
-        similarity: with the scores of "loss".
+    Zhang et al., "Investigating Layer Importance in Large Language Models" (2409.14381), call layers
+    cornerstones if their removal drops the model to chance. The threshold, a doubled perplexity, is ours.
 
     Raises:
         ValueError: the loss without each layer was not measured.
@@ -191,7 +176,7 @@ def cornerstones(similarity: Similarity) -> tuple[int, ...]:
 
 
 def _cosine_distances(similarity: Similarity) -> Matrix:
-    """Of a cosine the largest is the best; as a distance it is 1 - cosine."""
+    """1 - cosine: a distance is best where it is smallest, a cosine where it is largest."""
     return tuple(tuple(1 - value for value in row) for row in similarity.cosine_all_tokens)
 
 

@@ -1,4 +1,4 @@
-"""The plan: which layers go, and by whose word."""
+"""The plan: which layers are removed, and by which criterion."""
 
 from hf_prune.recipe.criteria import AUTO, NAMED
 from hf_prune.records import CutAgreement, Plan, Similarity, Tournament
@@ -19,17 +19,9 @@ def plan_for(
     tournament: Tournament | None = None,
     agreements: tuple[CutAgreement, ...] = (),
 ) -> Plan:
-    """The plan that removes these layers.
-
-    Args:
-        similarity: of the original.
-        removed: the layers, in order.
-        method: who chose them.
-        tournament: how, where there was one.
-        agreements: the cuts that were tried where there is no loss, best first.
-    """
+    """The plan that removes the layers `removed`, which `method` chose."""
     blocks = blocks_of(removed)
-    only = blocks[0] if len(blocks) == 1 else None
+    distances = similarity.angular_last_token
     return Plan(
         num_layers=similarity.num_layers,
         removed=removed,
@@ -37,8 +29,8 @@ def plan_for(
         blocks=blocks,
         method=method,
         criterion=_criterion(method, similarity, removed, nearest=bool(agreements)),
-        distance=similarity.angular_last_token[only.start][only.end] if only else None,
-        best_blocks=best_blocks(similarity.angular_last_token),
+        distance=distances[blocks[0].start][blocks[0].end] if len(blocks) == 1 else None,
+        best_blocks=best_blocks(distances),
         tournament=tournament,
         agreements=agreements,
     )

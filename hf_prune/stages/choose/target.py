@@ -1,48 +1,41 @@
-"""How many layers have to go to reach what the user asks for."""
+"""The removal that a recipe asks for: named layers, a number of layers, or a loss to stay within."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from hf_prune.errors import RecipeError
 from hf_prune.recipe.faults import keeps_all
 from hf_prune.recipe.parse import parse_layers, parse_protected
 from hf_prune.recipe.recipe import DEFAULT_RATIO, Recipe
-from hf_prune.records import Anatomy
+from hf_prune.records import Anatomy, LayerCount, NamedLayers, Removal, WithinLoss
 from hf_prune.stages.choose.criteria import allowed_layers
 
 
-def layers_to_remove(recipe: Recipe, dense: Anatomy) -> tuple[int, ...] | int | None:
-    """The layers that the user named (none: the model stays whole), or how many; None: a loss decides.
+def layers_to_remove(recipe: Recipe, original: Anatomy) -> Removal:
+    """What a recipe asks to remove from the original.
 
     Raises:
-        RecipeError: nothing, or no layer, would be left; or a layer does not exist; or the target cannot
-            be reached.
+        RecipeError: nothing would be removed, or every layer; or a layer does not exist; or the target
+            cannot be reached.
     """
     if keeps_all(recipe):
-        return ()
-    num_layers = dense.num_layers
+        return NamedLayers(())
+    num_layers = original.num_layers
     protected = parse_protected(recipe.protect, num_layers)
     if recipe.layers is not None:
-        return _named(recipe.layers, num_layers, protected)
+        return NamedLayers(_named(recipe.layers, num_layers, protected))
     if recipe.is_sized_by_loss:
-        return None
-    if recipe.target_params is not None:
-        option, count = f"--target-params {recipe.target_params}", _to_parameters(recipe.target_params, dense)
-    elif recipe.target_memory is not None:
-        option, count = f"--target-memory {recipe.target_memory}", _to_memory(recipe, dense)
-    elif recipe.drop_layers is not None:
-        option, count = f"--drop-layers {recipe.drop_layers}", recipe.drop_layers
-    else:
-        ratio = DEFAULT_RATIO if recipe.ratio is None else recipe.ratio
-        option, count = f"--ratio {ratio:g}", math.floor(ratio * num_layers + 0.5)
+        assert recipe.max_loss is not None
+        return WithinLoss(recipe.max_loss)
+    option, count = _counted(recipe, original)
     _check_count(option, count, num_layers)
-    free = len(allowed_layers(recipe.method, num_layers, protected))
-    if count > free:
+    allowed = len(allowed_layers(recipe.method, num_layers, protected))
+    if count > allowed:
         raise RecipeError(
-            f"{option} removes {count} of {num_layers} layers, but only {free} may go: "
+            f"{option} removes {count} of {num_layers} layers, but only {allowed} may be removed: "
             f"--method {recipe.method} or --protect keeps the others"
         )
-    return count
+    return LayerCount(count)
 
 
 def _named(text: str, num_layers: int, protected: frozenset[int]) -> tuple[int, ...]:
@@ -55,54 +48,51 @@ def _named(text: str, num_layers: int, protected: frozenset[int]) -> tuple[int, 
     return named
 
 
-def _to_parameters(target: int, dense: Anatomy) -> int:
-    return _fewest(
-        dense,
-        lambda removed: dense.parameters - sum(sorted(dense.parameters_per_layer)[:removed]) <= target,
-        f"--target-params {target}: without any of its layers the model still has "
-        f"{dense.parameters - sum(dense.parameters_per_layer)} parameters",
-    )
+def _counted(recipe: Recipe, original: Anatomy) -> tuple[str, int]:
+    """The option that decides the number of layers, and that number."""
+    if (target := recipe.target_params) is not None:
+        option, sizes = f"--target-params {target}", sorted(original.parameters_per_layer)
+        left = [original.parameters - sum(sizes[:count]) for count in range(original.num_layers + 1)]
+        return option, _fewest(option, target, left, "parameters")
+    if (target := recipe.target_memory) is not None:
+        option, length = f"--target-memory {target}", recipe.context_length
+        left = [memory_needed(original, count, length) for count in range(original.num_layers + 1)]
+        return option, _fewest(option, target, left, "bytes")
+    if recipe.drop_layers is not None:
+        return f"--drop-layers {recipe.drop_layers}", recipe.drop_layers
+    ratio = DEFAULT_RATIO if recipe.ratio is None else recipe.ratio
+    return f"--ratio {ratio:g}", math.floor(ratio * original.num_layers + 0.5)
 
 
-def _to_memory(recipe: Recipe, dense: Anatomy) -> int:
-    target, length = recipe.target_memory, recipe.context_length
-    assert target is not None
-    return _fewest(
-        dense,
-        lambda removed: memory_needed(dense, removed, length) <= target,
-        f"--target-memory {target}: without any of its layers the model still needs "
-        f"{memory_needed(dense, dense.num_layers, length)} bytes",
-    )
-
-
-def memory_needed(dense: Anatomy, removed: int, context_length: int) -> int:
-    """Bytes that weights and the KV cache of one sequence take, the smallest `removed` layers gone."""
-    gone = sum(sorted(dense.parameters_per_layer)[:removed])
-    weights = dense.size_bytes * (dense.parameters - gone) // dense.parameters
-    cache = (dense.key_value_bytes_per_token or 0) * context_length
-    return weights + cache * (dense.num_layers - removed) // dense.num_layers
-
-
-def _fewest(dense: Anatomy, reached: Callable[[int], bool], unreachable: str) -> int:
-    """The fewest layers whose removal is enough, whichever layers they are."""
-    if reached(0):
-        return 0
-    for count in range(1, dense.num_layers):
-        if reached(count):
+def _fewest(option: str, target: int, left: Sequence[int], unit: str) -> int:
+    """The fewest layers to remove, whichever they are, if `left[n]` is the size without n layers."""
+    for count, size in enumerate(left[:-1]):
+        if size <= target:
             return count
-    raise RecipeError(unreachable + "; one layer has to stay: choose a larger target")
+    raise RecipeError(
+        f"{option}: without any of its layers the model still comes to {left[-1]} {unit}, and one layer has "
+        f"to stay: choose a larger target"
+    )
+
+
+def memory_needed(original: Anatomy, count: int, context_length: int) -> int:
+    """Bytes of the weights and of one sequence's KV cache, without the `count` smallest layers."""
+    removed = sum(sorted(original.parameters_per_layer)[:count])
+    weights = original.size_bytes * (original.parameters - removed) // original.parameters
+    cache = (original.key_value_bytes_per_token or 0) * context_length
+    return weights + cache * (original.num_layers - count) // original.num_layers
 
 
 def _check_count(option: str, count: int, num_layers: int) -> None:
     if count >= num_layers:
         raise RecipeError(
-            f"{option} would remove {count} of {num_layers} layers; at least one has to stay: remove "
+            f"{option} would remove {count} of {num_layers} layers, but at least one has to stay: remove "
             f"{num_layers - 1} or fewer"
         )
     if count == 0 and option.startswith("--target"):
         raise RecipeError(f"{option} is met by the original as it is: nothing has to be removed")
     if count == 0:
         raise RecipeError(
-            f"{option} removes none of {num_layers} layers; the smallest ratio that removes one is "
+            f"{option} removes none of {num_layers} layers. The smallest ratio that removes one is "
             f"{math.ceil(50 / num_layers) / 100:g}"
         )

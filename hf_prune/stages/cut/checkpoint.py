@@ -119,11 +119,11 @@ def names_at(original: Skeleton, position: Mapping[int, int]) -> dict[str, str]:
     heirs = _heirs(original, position)
     names: dict[str, str] = {}
     for name in original.index.tensors:
-        place = original.places.get(name)
+        place = original.layer_numbers.get(name)
         if place is None:
             names[name] = name
         elif (layer := heirs.get(name, place.layer)) in position:
-            names[name] = place.moved(name, position[layer])
+            names[name] = place.renumbered(name, position[layer])
     return names
 
 
@@ -131,7 +131,7 @@ def _heirs(original: Skeleton, position: Mapping[int, int]) -> dict[str, int]:
     """Tensors that layers share, stored under a layer that goes: by name, the first to keep them."""
     heirs: dict[str, int] = {}
     for conversion in original.conversions:
-        places = [original.places.get(name) for name in conversion.stored]
+        places = [original.layer_numbers.get(name) for name in conversion.stored]
         if places[0] is None or places[0].layer in position:
             continue
         for partner in original.partners.get(conversion.target, ()):
@@ -157,8 +157,8 @@ def layer_parts(original: Skeleton, target: Path, kept: tuple[int, ...]) -> dict
     config = read_config(target, trust_remote_code=original.trust_remote_code)
     wanted = empty_model(type(original.model), config).state_dict()
     parts: dict[str, TensorPart] = {}
-    for name, tensor in original.names.wanted.items():
-        if original.layer_of(name) is not None or name not in original.made_by:
+    for name, tensor in original.loading_rules.model_tensors.items():
+        if original.layer_of(name) is not None or name not in original.conversion_of:
             continue
         before, after = tuple(tensor.shape), tuple(wanted[name].shape) if name in wanted else None
         if before == after:

@@ -10,14 +10,14 @@ import torch
 
 from hf_prune.machine.progress import Progress
 from hf_prune.model.decoder import POSITIONS_AT_ONCE, StreamedDecoder, run_layers
-from hf_prune.records import Answer, Answers
+from hf_prune.records import Answer
 from hf_prune.stages.evaluate.items import Items
 from hf_prune.stages.evaluate.perplexity import token_losses
 
 Asked = tuple[tuple[int, ...], tuple[int, ...]]  # a prompt and one of its options
 
 
-def answer(decoder: StreamedDecoder, items: Items, variant: str, progress: Progress) -> Answers:
+def answer(decoder: StreamedDecoder, items: Items, variant: str, progress: Progress) -> tuple[Answer, ...]:
     """The loss of every option, and whether the likeliest as a whole is the right one.
 
     That is the `acc` of lm-evaluation-harness: log-probabilities are summed over the tokens of an option,
@@ -36,7 +36,7 @@ def answer(decoder: StreamedDecoder, items: Items, variant: str, progress: Progr
         chosen = losses.index(min(losses))
         per_token = (loss / len(option) for loss, option in zip(losses, item.options, strict=True))
         answers.append(Answer(losses=tuple(per_token), is_right=chosen == item.right))
-    return Answers(variant=variant, answers=tuple(answers))
+    return tuple(answers)
 
 
 def _summed_losses(decoder: StreamedDecoder, items: Items, variant: str, progress: Progress) -> list[float]:

@@ -25,7 +25,7 @@ from hf_prune.machine.environment import reason_not_to_load
 from hf_prune.machine.own_process import figures_from
 from hf_prune.machine.progress import Progress
 from hf_prune.model.whole import load_whole
-from hf_prune.records import Speculation, SpeculationTrial
+from hf_prune.records import Attempt, Speculation
 from hf_prune.stages.texts.windows import Windows
 
 PROMPTS = 4
@@ -52,7 +52,7 @@ def measure_speculation(
     progress: Progress,
     *,
     trust_remote_code: bool = False,
-) -> SpeculationTrial:
+) -> Attempt[Speculation]:
     """Let a model write with a draft and without, turn by turn.
 
     Args:
@@ -67,7 +67,7 @@ def measure_speculation(
         trust_remote_code: whether code that the models bring may be run.
     """
     if reason := reason_not_to_load(size_bytes, device):
-        return SpeculationTrial(speculations=(), reason=reason)
+        return Attempt(reason=reason)
     asked = {
         "parent": str(parent),
         "draft": str(draft) if draft else None,
@@ -81,9 +81,9 @@ def measure_speculation(
     if reason is None:
         reason = found[0].get("reason")
     if reason is not None:
-        return SpeculationTrial(speculations=(), reason=reason)
+        return Attempt(reason=reason)
     speculation = _summary((draft or parent).name, depth, len(prompts[0]), found[0], found[1:])
-    return SpeculationTrial(speculations=(speculation,), reason=None)
+    return Attempt(found=(speculation,))
 
 
 def measure_depths(
@@ -95,7 +95,7 @@ def measure_depths(
     progress: Progress,
     *,
     trust_remote_code: bool = False,
-) -> SpeculationTrial:
+) -> Attempt[Speculation]:
     """Let a sorted model write from the proposals of each of its depths, until one cannot be measured.
 
     Args:
@@ -112,10 +112,10 @@ def measure_depths(
         trial = measure_speculation(
             parent, None, depth, prompts, size_bytes, device, progress, trust_remote_code=trust_remote_code
         )
-        found += trial.speculations
+        found += trial.found
         if trial.reason is not None:
-            return SpeculationTrial(speculations=tuple(found), reason=trial.reason)
-    return SpeculationTrial(speculations=tuple(found), reason=None)
+            return Attempt(found=tuple(found), reason=trial.reason)
+    return Attempt(found=tuple(found))
 
 
 def _summary(

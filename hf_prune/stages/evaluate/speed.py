@@ -25,7 +25,7 @@ from hf_prune.machine.environment import reason_not_to_load
 from hf_prune.machine.own_process import figures_from
 from hf_prune.machine.progress import Progress
 from hf_prune.model.whole import load_whole
-from hf_prune.records import Speed, SpeedTrial, SpeedUp
+from hf_prune.records import Attempt, Speed, SpeedUp
 
 PROMPT_TOKENS = 128
 NEW_TOKENS = 16
@@ -47,7 +47,7 @@ def measure_speeds(
     *,
     original: str | None = None,
     trust_remote_code: bool = False,
-) -> SpeedTrial:
+) -> Attempt[Speed]:
     """Let each model write, turn by turn.
 
     Args:
@@ -59,7 +59,7 @@ def measure_speeds(
         trust_remote_code: whether code that the models bring may be run.
     """
     if reason := reason_not_to_load(largest_bytes, device):
-        return SpeedTrial(speeds=(), reason=reason)
+        return Attempt(reason=reason)
     together = reason_not_to_load(largest_bytes * len(folders), device) is None
     asked = {
         "folders": list(map(str, folders.values())),
@@ -72,14 +72,14 @@ def measure_speeds(
         "hf_prune.stages.evaluate.speed", [json.dumps(asked)], progress, "speed", total
     )
     if reason:
-        return SpeedTrial(speeds=(), reason=reason)
+        return Attempt(reason=reason)
     figures = [each for line in found for each in line.get("measured", ())]
     measured = dict(zip(folders, figures, strict=True))
     beside = measured[original] if original and together else None
     speeds = tuple(
         _summary(variant, own, None if variant == original else beside) for variant, own in measured.items()
     )
-    return SpeedTrial(speeds=speeds, reason=None)
+    return Attempt(found=speeds)
 
 
 def _summary(variant: str, measured: dict[str, Any], beside: dict[str, Any] | None) -> Speed:

@@ -13,23 +13,16 @@ go into the hundreds and beyond, so that a softmax of their spreads leaves a sin
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from hf_prune.records import Answer, Answers, Choices
+from hf_prune.records import Answer, Choices
 from hf_prune.stages.evaluate.items import Items
-
-LARGEST_LOSS = 700.0  # nats per token whose exponential is still a number
 
 
 def loss_spread(answer: Answer) -> float:
     """The standard deviation of the options' losses, in nats per token."""
     return statistics.pstdev(answer.losses)
-
-
-def perplexity_spread(answer: Answer) -> float:
-    """The standard deviation of the options' perplexities."""
-    return statistics.pstdev(math.exp(min(loss, LARGEST_LOSS)) for loss in answer.losses)
 
 
 def stability(weights: Sequence[float], original: Sequence[Answer], variant: Sequence[Answer]) -> float:
@@ -44,14 +37,9 @@ def stability(weights: Sequence[float], original: Sequence[Answer], variant: Seq
     return math.fsum(weight for weight, one, other in pairs if one.is_right == other.is_right)
 
 
-def item_weights(original: Sequence[Answer], spread: Callable[[Answer], float] = loss_spread) -> list[float]:
-    """A softmax of the spreads of what the original answered; they sum to 1.
-
-    Args:
-        original: its answers.
-        spread: `loss_spread` or `perplexity_spread`.
-    """
-    spreads = [spread(answer) for answer in original]
+def item_weights(original: Sequence[Answer]) -> list[float]:
+    """A softmax of the spreads of what the original answered; they sum to 1."""
+    spreads = [loss_spread(answer) for answer in original]
     largest = max(spreads)  # subtracted: of what is left nothing overflows
     powers = [math.exp(each - largest) for each in spreads]
     total = math.fsum(powers)
@@ -63,18 +51,19 @@ def effective_number(weights: Sequence[float]) -> float:
     return 1 / math.fsum(weight * weight for weight in weights)
 
 
-def compare(items: Items, variant: Answers, original: Answers) -> Choices:
+def compare(items: Items, variant: str, answers: Sequence[Answer], original: Sequence[Answer]) -> Choices:
     """A variant's accuracy, and how far it agrees with the original.
 
     Args:
         items: what was asked.
-        variant: what it answered; of the original itself there is no agreement to speak of.
+        variant: its name.
+        answers: what it answered; the original itself has no agreement.
         original: what the original answered.
     """
-    count, ours, theirs = len(items.items), variant.answers, original.answers
-    accuracy = sum(answer.is_right for answer in ours) / count
+    count = len(items.items)
+    accuracy = sum(answer.is_right for answer in answers) / count
     choices = Choices(
-        variant=variant.variant,
+        variant=variant,
         name=items.name,
         num_items=count,
         sha256=items.sha256,
@@ -82,14 +71,12 @@ def compare(items: Items, variant: Answers, original: Answers) -> Choices:
         accuracy=accuracy,
         accuracy_stderr=math.sqrt(accuracy * (1 - accuracy) / max(count - 1, 1)),
     )
-    if variant is original:
+    if answers is original:
         return choices
-    weights, literal = item_weights(theirs), item_weights(theirs, perplexity_spread)
+    weights = item_weights(original)
     return replace(
         choices,
-        agreement=stability([1 / count] * count, theirs, ours),
-        stability=stability(weights, theirs, ours),
+        agreement=stability([1 / count] * count, original, answers),
+        stability=stability(weights, original, answers),
         stability_items=effective_number(weights),
-        literal_stability=stability(literal, theirs, ours),
-        literal_stability_items=effective_number(literal),
     )

@@ -1,7 +1,6 @@
 """The evaluate stage: every variant by every measure, each kept once it is made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,18 +13,19 @@ from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import (
     DECODER,
     Agreement,
-    Answers,
+    Answer,
     AskedTasks,
+    Attempt,
     Checkpoint,
     Choices,
     Continuations,
     Depth,
-    DepthTable,
+    Evaluated,
     Perplexity,
-    SpeculationTrial,
-    SpeedTrial,
-    TaskTrial,
-    WritingTrial,
+    Speculation,
+    Speed,
+    TaskScore,
+    Writing,
     fingerprint,
 )
 from hf_prune.stages.cut.checkpoint import depth_name, write_depth
@@ -44,21 +44,6 @@ from hf_prune.stages.texts.windows import Windows
 from hf_prune.stages.work import RunFolder, Work
 
 DENSE = "dense"  # the variant that is the original
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluated:
-    """What was measured of the variants of one model, the original first."""
-
-    perplexities: tuple[Perplexity, ...]
-    perplexities_elsewhere: tuple[Perplexity, ...]
-    agreements: tuple[Agreement, ...]
-    choices: tuple[Choices, ...]
-    writing: WritingTrial
-    depths: tuple[Depth, ...]
-    speed: SpeedTrial
-    speculation: SpeculationTrial
-    tasks: TaskTrial
 
 
 def evaluate(
@@ -81,11 +66,11 @@ def evaluate(
         ),
         agreements=tuple(_agreement(work, name, variants[name]) for name in shorter if not decodes),
         choices=_choices(work, variants),
-        writing=_writing(work, variants),
+        writings=_writing(work, variants),
         depths=_depths(work, result, depths) if result and depths else (),
-        speed=_speed(work, {name: variants[name] for name in (DENSE, [*variants][-1])}),
-        speculation=_speculation(work, result, depths),
-        tasks=_tasks(work, variants),
+        speeds=_speed(work, {name: variants[name] for name in (DENSE, [*variants][-1])}),
+        speculations=_speculation(work, result, depths),
+        scores=_tasks(work, variants),
     )
 
 
@@ -119,22 +104,22 @@ def _choices(work: Work, folders: Mapping[str, Path]) -> tuple[Choices, ...]:
     if work.recipe.choice_items == 0 or work.dense.kind != DECODER:
         return ()
     items = items_of(work.original)
-    answers = [_answer(work, items, variant, folder) for variant, folder in folders.items()]
-    return tuple(compare(items, each, answers[0]) for each in answers)
+    answers = {variant: _answers(work, items, variant, folder) for variant, folder in folders.items()}
+    return tuple(compare(items, variant, each, answers[DENSE]) for variant, each in answers.items())
 
 
-def _answer(work: Work, items: Items, variant: str, folder: Path) -> Answers:
-    def compute() -> Answers:
+def _answers(work: Work, items: Items, variant: str, folder: Path) -> tuple[Answer, ...]:
+    def compute() -> Attempt[Answer]:
         decoder = _decoder(work, variant, folder)
-        return answer(decoder, items, variant, work.reporter.progress)
+        return Attempt(found=answer(decoder, items, variant, work.reporter.progress))
 
-    return work.folder.stage(f"choices-{variant}", Answers, work.inputs, compute)
+    return work.folder.stage(f"choices-{variant}", Attempt[Answer], work.inputs, compute).found
 
 
-def _writing(work: Work, folders: Mapping[str, Path]) -> WritingTrial:
+def _writing(work: Work, folders: Mapping[str, Path]) -> Attempt[Writing]:
     """What every variant writes, the original first; where that cannot be loaded, none is asked."""
     if work.dense.kind != DECODER:
-        return WritingTrial(writings=(), reason=None)
+        return Attempt()
     written: list[Continuations] = []
     for variant, folder in folders.items():
         written.append(_continuations(work, variant, folder))
@@ -158,7 +143,7 @@ def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[De
     trusted = work.recipe.trust_remote_code
     folders = {depth_name(depth): work.folder.checkpoints / depth_name(depth) for depth in depths[:-1]}
 
-    def compute() -> DepthTable:
+    def compute() -> Attempt[Depth]:
         written = []
         for depth, target in zip(depths[:-1], folders.values(), strict=True):
             with whole_folder(target) as unfinished:
@@ -166,7 +151,7 @@ def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[De
                     folder, unfinished, depth, work.reporter.progress, trust_remote_code=trusted
                 )
             written.append(made)
-        speeds = _measured_speeds(work, {**folders, depth_name(depths[-1]): folder}).speeds
+        speeds = _measured_speeds(work, {**folders, depth_name(depths[-1]): folder}).found
         each = [*written, result]
         heldout, progress = work.original.heldout, work.reporter.progress
         before = perplexities_by_depth(work.original.decoder, heldout, depths, "truncated", progress)
@@ -183,19 +168,19 @@ def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[De
                     speed=next((speed for speed in speeds if speed.variant == depth_name(depth)), None),
                 )
             )
-        return DepthTable(depths=tuple(table))
+        return Attempt(found=tuple(table))
 
     shallowest = folders[depth_name(depths[0])] if folders else folder
-    return work.folder.stage("depths", DepthTable, work.inputs, compute, lambda _: shallowest).depths
+    return work.folder.stage("depths", Attempt[Depth], work.inputs, compute, lambda _: shallowest).found
 
 
-def _speed(work: Work, folders: dict[str, Path]) -> SpeedTrial:
+def _speed(work: Work, folders: dict[str, Path]) -> Attempt[Speed]:
     if work.dense.kind != DECODER:
-        return SpeedTrial(speeds=(), reason="hf-prune measures that of decoders alone")
-    return work.folder.stage("speed", SpeedTrial, work.inputs, lambda: _measured_speeds(work, folders))
+        return Attempt(reason="hf-prune measures that of decoders alone")
+    return work.folder.stage("speed", Attempt[Speed], work.inputs, lambda: _measured_speeds(work, folders))
 
 
-def _measured_speeds(work: Work, folders: dict[str, Path]) -> SpeedTrial:
+def _measured_speeds(work: Work, folders: dict[str, Path]) -> Attempt[Speed]:
     return measure_speeds(
         folders,
         work.dense.size_bytes,
@@ -230,35 +215,35 @@ def ask_tasks(
     return folder.stage("tasks", AskedTasks, inputs, lambda: ask(recipe, reporter.progress, fitted))
 
 
-def _tasks(work: Work, folders: Mapping[str, Path]) -> TaskTrial:
+def _tasks(work: Work, folders: Mapping[str, Path]) -> Attempt[TaskScore]:
     """The scores of every variant, and why some are missing."""
     asked = work.tasks
     if asked is None:
-        return TaskTrial(scores=(), reason=None)
+        return Attempt()
     trials = [_scored(work, asked, variant, folder) for variant, folder in folders.items()]
-    scores = tuple(score for trial in trials for score in trial.scores)
-    return TaskTrial(scores=scores, reason=next((t.reason for t in trials if t.reason), None))
+    scores = tuple(score for trial in trials for score in trial.found)
+    return Attempt(found=scores, reason=next((t.reason for t in trials if t.reason), None))
 
 
-def _scored(work: Work, asked: AskedTasks, variant: str, folder: Path) -> TaskTrial:
+def _scored(work: Work, asked: AskedTasks, variant: str, folder: Path) -> Attempt[TaskScore]:
     size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     model = Measured(variant=variant, folder=folder, size_bytes=size_bytes)
     device, kept, progress = str(work.original.device), hub.kept_task_scores(), work.reporter.progress
 
-    def compute() -> TaskTrial:
+    def compute() -> Attempt[TaskScore]:
         return score(model, asked, work.recipe, device, kept, progress)
 
-    return work.folder.stage(f"tasks-{variant}", TaskTrial, fingerprint(work.inputs, asked), compute)
+    return work.folder.stage(f"tasks-{variant}", Attempt[TaskScore], fingerprint(work.inputs, asked), compute)
 
 
-def _speculation(work: Work, result: Checkpoint | None, depths: tuple[int, ...]) -> SpeculationTrial:
+def _speculation(work: Work, result: Checkpoint | None, depths: tuple[int, ...]) -> Attempt[Speculation]:
     """The result as the draft of its original, or each depth of a sorted one as the whole model's."""
     if not work.recipe.draft or result is None:
-        return SpeculationTrial(speculations=(), reason=None)
+        return Attempt()
     folder, device, progress = work.place(result), str(work.original.device), work.reporter.progress
     trusted = work.recipe.trust_remote_code
 
-    def compute() -> SpeculationTrial:
+    def compute() -> Attempt[Speculation]:
         prompts = beginnings(work.original.heldout)
         if depths:
             size = result.size_bytes
@@ -270,4 +255,4 @@ def _speculation(work: Work, result: Checkpoint | None, depths: tuple[int, ...])
             original, folder, None, prompts, size, device, progress, trust_remote_code=trusted
         )
 
-    return work.folder.stage("speculation", SpeculationTrial, work.inputs, compute)
+    return work.folder.stage("speculation", Attempt[Speculation], work.inputs, compute)

@@ -18,7 +18,7 @@ from hf_prune.machine.own_process import figures_from
 from hf_prune.machine.progress import Progress
 from hf_prune.recipe.gates import parse_gates
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.records import AskedTask, AskedTasks, TaskScore, TaskTrial, fingerprint, from_data, to_json
+from hf_prune.records import AskedTask, AskedTasks, Attempt, TaskScore, fingerprint, from_data, to_json
 from hf_prune.stages.source.companions import companion_files
 from hf_prune.stages.texts.overlap import Part, check_questions
 from hf_prune.stages.texts.text import Text
@@ -85,7 +85,7 @@ def _unknown(name: str, near: list[str], folder: str | None) -> str:
 
 def score(
     model: Measured, asked: AskedTasks, recipe: Recipe, device: str, kept: Path, progress: Progress
-) -> TaskTrial:
+) -> Attempt[TaskScore]:
     """What one model makes of the tasks; those it was measured on before are read.
 
     Args:
@@ -109,7 +109,7 @@ def score(
         found, reason = figures_from(MODULE, [json.dumps(request)], progress, label, len(missing))
         for each in found:
             scores = tuple(TaskScore(variant=model.variant, **fields) for fields in each["scores"])
-            trials[each["name"]] = TaskTrial(scores=scores, reason=None)
+            trials[each["name"]] = Attempt(found=scores)
             write_whole(kept / f"{keys[each['name']]}.json", to_json(trials[each["name"]]))
     return _together(model.variant, [trials[task] for task in keys if task in trials], reason)
 
@@ -123,11 +123,11 @@ def _request(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _together(variant: str, trials: list[TaskTrial], reason: str | None) -> TaskTrial:
-    scores = tuple(replace(each, variant=variant) for trial in trials for each in trial.scores)
+def _together(variant: str, trials: list[Attempt[TaskScore]], reason: str | None) -> Attempt[TaskScore]:
+    scores = tuple(replace(each, variant=variant) for trial in trials for each in trial.found)
     if reason is None and not scores:
         reason = "none of the tasks gave a figure that is a number"
-    return TaskTrial(scores=scores, reason=reason)
+    return Attempt(found=scores, reason=reason)
 
 
 def _keys(folder: Path, asked: AskedTasks, recipe: Recipe, device: str) -> dict[str, str]:
@@ -151,8 +151,8 @@ def model_digest(folder: Path, *, code: bool) -> str:
     return _files_digest(paths | {path.name: path for path in companion_files(folder, code=code)})
 
 
-def _read(path: Path) -> TaskTrial | None:
+def _read(path: Path) -> Attempt[TaskScore] | None:
     try:
-        return from_data(TaskTrial, json.loads(path.read_text(encoding="utf-8")))
+        return from_data(Attempt[TaskScore], json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):  # not there, or not whole: measured again
         return None

@@ -16,9 +16,9 @@ from hf_prune.errors import first_line
 from hf_prune.machine.environment import reason_not_to_load
 from hf_prune.machine.progress import Progress
 from hf_prune.model.anatomy import count_parameters
-from hf_prune.model.decoder import StreamedDecoder, load_whole
-from hf_prune.model.stream import UNLIKE
-from hf_prune.records import Continuations, Writing, WritingTrial
+from hf_prune.model.decoder import StreamedDecoder, load_with_info
+from hf_prune.model.stream import FORWARD_ERRORS
+from hf_prune.records import Attempt, Continuations, Writing
 from hf_prune.stages.measure.standard_error import standard_error
 from hf_prune.stages.texts.text import Text
 from hf_prune.stages.texts.windows import Windows, windows_of
@@ -59,9 +59,9 @@ def write(
         return Continuations(variant=variant, texts=(), reason=reason)
     beginnings = beginnings_of(windows).ids.to(decoder.device)
     try:
-        for model in progress([load_whole(folder, decoder)[0]], f"writing, {variant}", 1, "model"):
+        for model in progress([load_with_info(folder, decoder)[0]], f"writing, {variant}", 1, "model"):
             texts = _written(model, beginnings, new_tokens(windows))
-    except UNLIKE as error:
+    except FORWARD_ERRORS as error:
         reason = f"transformers cannot let {variant} write: {first_line(error)}"
         return Continuations(variant=variant, texts=(), reason=reason)
     return Continuations(variant=variant, texts=texts, reason=None)
@@ -86,7 +86,7 @@ def _written(model: Any, beginnings: torch.Tensor, most: int) -> tuple[tuple[int
 
 def compare_writings(
     written: Sequence[Continuations], windows: Windows, decode: Callable[[Sequence[int]], str]
-) -> WritingTrial:
+) -> Attempt[Writing]:
     """What variants wrote in figures, or the reason why one of them wrote nothing.
 
     Args:
@@ -95,11 +95,9 @@ def compare_writings(
         decode: tokens to text.
     """
     if reason := next((each.reason for each in written if each.reason), None):
-        return WritingTrial(writings=(), reason=reason)
+        return Attempt(reason=reason)
     original = written[0]
-    return WritingTrial(
-        writings=tuple(_figures(each, original, windows, decode) for each in written), reason=None
-    )
+    return Attempt(found=tuple(_figures(each, original, windows, decode) for each in written))
 
 
 def _figures(

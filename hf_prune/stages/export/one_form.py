@@ -17,7 +17,7 @@ import numpy as np
 from hf_prune.errors import first_line
 from hf_prune.machine.disk import sha256_of
 from hf_prune.recipe.formats import GGUF, ONNX, ONNX_8BIT
-from hf_prune.records import Check, Export, ExportTrial
+from hf_prune.records import Attempt, Check, Export
 from hf_prune.stages.export.comparison import Array
 
 TRUST = "--trust-remote-code"
@@ -43,15 +43,15 @@ def export_alone(
         written = WRITERS[form](checkpoint, target, ids, trust_remote_code)
         trial = _judged(form, target, written)
     except Exception as error:  # the exporter is experimental, and fails on some families in its own words
-        trial = ExportTrial(export=None, reason=f"{type(error).__name__}: {first_line(error)}")
+        trial = Attempt(reason=f"{type(error).__name__}: {first_line(error)}")
     print(json.dumps(asdict(trial)), flush=True)
 
 
-def _judged(form: str, target: Path, written: Written) -> ExportTrial:
+def _judged(form: str, target: Path, written: Written) -> Attempt[Export]:
     path, checks, divergence, packages = written
     if failed := [check for check in checks if not check.passed]:
         told = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-        return ExportTrial(export=None, reason=f"it is not the model ({told})")
+        return Attempt(reason=f"it is not the model ({told})")
     export = Export(
         format=form,
         path=path,
@@ -61,7 +61,7 @@ def _judged(form: str, target: Path, written: Written) -> ExportTrial:
         divergence=divergence,
         versions=", ".join(f"{name} {version(name)}" for name in packages),
     )
-    return ExportTrial(export=export, reason=None)
+    return Attempt(found=(export,))
 
 
 def _onnx(checkpoint: Path, target: Path, windows: Array, trust_remote_code: bool) -> Written:

@@ -1,1 +1,1 @@
-"""New layers in the shallow half of a model, nothing at first, to be trained: Llama SLayer (2410.02330)."""
+"""Growth: new layers in the shallow half of a model, silent until they are trained (SLayer, 2410.02330)."""

@@ -1,4 +1,4 @@
-"""The grown checkpoint, written from the files of the model before: old layers byte for byte."""
+"""The grown checkpoint, written from the files of the model that grows, with old layers byte for byte."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ from hf_prune.model.skeleton import Skeleton
 from hf_prune.model.weights import FLOATING, TORCH_DTYPES, StoredTensor, TensorsOnDemand, write_weights
 from hf_prune.records import Checkpoint
 from hf_prune.stages.cut.checkpoint import checkpoint_written, layer_parts
-from hf_prune.stages.grow.places import grown_from, new_layers, number_after
+from hf_prune.stages.grow.positions import grown_from, new_layers, number_after
 from hf_prune.stages.source.companions import copy_companions
 
 GROWN = "grown"  # the variant
@@ -28,17 +28,11 @@ def write_grown(
     silenced: Mapping[int, Mapping[str, float]],
     progress: Progress,
 ) -> Checkpoint:
-    """Write a model with a new layer after each of some layers.
+    """Write a model with a new layer after each layer of `after` into the empty folder `target`.
 
-    A new layer's weights are the mean of its neighbours' (Llama SLayer, 2410.02330), but for those that
-    silence it; what its successor does not have in the same shape is its predecessor's.
-
-    Args:
-        skeleton: of the model that grows.
-        target: an empty folder.
-        after: the layers that a new one follows.
-        silenced: by such a layer, the values that silence it, by the names of its tensors on disk.
-        progress: shows the tensors going by.
+    A new layer's weights are the mean of its neighbours' (Llama SLayer, 2410.02330), except for those that
+    silence it: `silenced` has their values for each layer of `after`, by the names of its tensors on disk.
+    A tensor that the next layer does not have in the same shape is copied from the layer before.
 
     Raises:
         UnsupportedModel: the configuration cannot describe the grown model.
@@ -49,18 +43,18 @@ def write_grown(
     copy_companions(source, target, code=skeleton.trust_remote_code)
     tensors: dict[str, StoredTensor] = {}
     makers: dict[str, Callable[[], Tensor]] = {}
-    numbers = dict(zip(sorted(after), new_layers(after), strict=True))
+    new_numbers = dict(zip(sorted(after), new_layers(after), strict=True))
     for name, tensor in skeleton.index.tensors.items():
-        place = skeleton.places.get(name)
-        if place is None:
+        number = skeleton.layer_numbers.get(name)
+        if number is None:
             tensors[name] = tensor
             continue
-        moved = place.moved(name, number_after(place.layer, after))
+        moved = number.renumbered(name, number_after(number.layer, after))
         tensors[moved] = replace(tensor, name=moved)
-        if place.layer in numbers:
-            new = place.moved(name, numbers[place.layer])
+        if number.layer in new_numbers:
+            new = number.renumbered(name, new_numbers[number.layer])
             tensors[new] = replace(tensor, name=new)
-            makers[new] = partial(_new_value, skeleton, name, silenced[place.layer].get(name))
+            makers[new] = partial(_new_value, skeleton, name, silenced[number.layer].get(name))
     weights = write_weights(
         replace(skeleton.index, tensors=tensors),
         target,
@@ -73,9 +67,9 @@ def write_grown(
 
 
 def _new_value(skeleton: Skeleton, name: str, constant: float | None) -> Tensor:
-    """A tensor of the layer after the one that `name` belongs to, as it is stored."""
-    tensors, place = skeleton.index.tensors, skeleton.places[name]
-    tensor, neighbour = tensors[name], tensors.get(place.moved(name, place.layer + 1))
+    """A tensor of the new layer after the layer that `name` belongs to, in its stored dtype."""
+    tensors, number = skeleton.index.tensors, skeleton.layer_numbers[name]
+    tensor, neighbour = tensors[name], tensors.get(number.renumbered(name, number.layer + 1))
     if constant is not None:
         return torch.full(tensor.shape, constant, dtype=TORCH_DTYPES[tensor.dtype])
     value = tensor.read()

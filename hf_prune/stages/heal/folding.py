@@ -111,7 +111,7 @@ def _with_head(skeleton: Skeleton, head: str) -> WeightIndex:
 
 def _embedding_of(skeleton: Skeleton, head: str) -> StoredTensor:
     """The tensor that a head is tied to."""
-    origin = skeleton.origin(head)
+    origin = skeleton.source_parameter(head)
     stored = skeleton.stored_name(origin) if origin else None
     assert stored is not None
     return skeleton.index.tensors[stored]

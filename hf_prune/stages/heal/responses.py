@@ -13,7 +13,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from hf_prune.errors import RecipeError
 from hf_prune.machine.environment import reason_not_to_load
 from hf_prune.machine.progress import Progress
-from hf_prune.model.decoder import StreamedDecoder, load_whole
+from hf_prune.model.decoder import StreamedDecoder, load_with_info
 
 AT_ONCE = 16  # prompts
 LONGEST = 256  # tokens of an answer
@@ -66,7 +66,7 @@ def answer(
         )
     if reason := reason_not_to_load(decoder.skeleton.index.size_bytes, decoder.device.type):
         raise RecipeError(f"--heal-data self has the original write, which is loaded whole: {reason}")
-    model, _ = load_whole(decoder.skeleton.index.folder, decoder)
+    model, _ = load_with_info(decoder.skeleton.index.folder, decoder)
     torch.manual_seed(seed)
     batches = list(_batches(prompts))
     for batch in progress(batches, "the original answers", len(batches), "batch"):

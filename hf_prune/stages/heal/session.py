@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hf_prune.machine.progress import Progress
 from hf_prune.model.anatomy import describe, torch_dtype
-from hf_prune.model.decoder import StreamedDecoder, load_whole, logits_by_sequence
+from hf_prune.model.decoder import StreamedDecoder, load_with_info, logits_by_sequence
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.records import DepthLoss, HealingPlan
 from hf_prune.stages.heal.depths import Depths
@@ -137,7 +137,7 @@ def judge(
 
 def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Logits:
     """The same by the whole model with its new tensors."""
-    model, _ = load_whole(decoder.skeleton.index.folder, decoder)
+    model, _ = load_with_info(decoder.skeleton.index.folder, decoder)
     put_in_place(model, decoder.skeleton, folded)
     depths = Depths(model.get_submodule(decoder.skeleton.layer_path))
 

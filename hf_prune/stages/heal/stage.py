@@ -19,7 +19,7 @@ from hf_prune.model.anatomy import describe, torch_dtype
 from hf_prune.model.decoder import StreamedDecoder
 from hf_prune.model.proof import proof_tokens, prove
 from hf_prune.records import DECODER, Block, Healing, HealingPlan, Plan, ProvedHealing
-from hf_prune.stages.grow.places import new_layers, number_after
+from hf_prune.stages.grow.positions import new_layers, number_after
 from hf_prune.stages.heal.material import healing_text, lessons_for, record_of
 from hf_prune.stages.heal.plan import HEALED, approximate_tokens, may_train, plan_healing
 from hf_prune.stages.heal.text import part_to_watch

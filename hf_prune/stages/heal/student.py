@@ -15,7 +15,7 @@ from transformers import BitsAndBytesConfig
 from hf_prune.errors import UnsupportedModel
 from hf_prune.model.anatomy import describe, torch_dtype
 from hf_prune.model.model_class import auto_class
-from hf_prune.model.projections import is_transposed, width
+from hf_prune.model.projections import is_transposed, output_width
 from hf_prune.model.skeleton import Skeleton
 from hf_prune.records import HealingPlan
 from hf_prune.stages.heal.depths import Depths
@@ -210,7 +210,7 @@ def adapted_projections(skeleton: Skeleton, targets: str) -> list[str]:
         name
         for name, module in skeleton.model.named_modules()
         if name.startswith(inside)
-        and width(module) is not None
+        and output_width(module) is not None
         and skeleton.stored_name(f"{name}.weight") is not None
         and (targets == "all" or not _in_attention(name))
     ]

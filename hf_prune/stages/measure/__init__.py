@@ -1,1 +1,1 @@
-"""What the layers of a model do: distances between them, and what losing them costs."""
+"""Measurements of a model's layers: the distances between them, and the loss without them."""

@@ -1,7 +1,7 @@
-"""What many cuts of one model cost, from one reading of its weights.
+"""Losses of many cuts of one model, from one reading of its weights.
 
-All cuts pass through a layer before the next is read. Cuts that agree on the layers so far share their
-hidden states, so what they have in common is computed once: the cuts form a tree, and each of its edges is
+All cuts pass through a layer before the next layer is read. Cuts that agree on the layers so far share
+their hidden states, so their common part is computed once. The cuts form a tree, and each of its edges is
 run once.
 """
 
@@ -14,18 +14,21 @@ from torch import Tensor
 from hf_prune.machine.progress import Progress
 from hf_prune.model.activations import Activations
 from hf_prune.model.decoder import POSITIONS_AT_ONCE, RunLayer, StreamedDecoder, states_after
+from hf_prune.model.skeleton import Skeleton
 from hf_prune.records import CutLosses
 from hf_prune.stages.texts.windows import Windows
-
-Logits = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Cut:
     """A model made of some layers of another, in order."""
 
-    kept: tuple[int, ...]  # one that is there twice is run twice
-    replacements: Mapping[str, Tensor] = field(default_factory=dict)  # by name in the original
+    kept: tuple[int, ...]  # a layer that is listed twice is run twice
+    replacements: Mapping[str, Tensor] = field(default_factory=dict)  # by tensor name in the original
+
+    def replaced_layers(self, skeleton: Skeleton) -> frozenset[int]:
+        """The layers of the original that hold a replaced tensor."""
+        return frozenset(skeleton.layer_numbers[name].layer for name in self.replacements)
 
 
 @dataclass
@@ -40,17 +43,9 @@ class Branch:
 def try_cuts(
     decoder: StreamedDecoder, windows: Windows, cuts: Sequence[Cut], progress: Progress, label: str
 ) -> list[CutLosses]:
-    """The losses of several cuts of one model, and how far each is from the model itself.
-
-    Args:
-        decoder: the original.
-        windows: the tokens to predict.
-        cuts: what to try.
-        progress: shows the layers going by.
-        label: what this is for.
-    """
+    """The losses of several cuts of one model, and the divergence of each from the original."""
     branches = through_all_layers(decoder, windows, cuts, progress, label)
-    original = next(place for place, branch in enumerate(branches) if 0 in branch.cuts)
+    original = next(number for number, branch in enumerate(branches) if 0 in branch.cuts)
     per_batch = len(branches[0].states[0])
     losses: list[list[float]] = [[] for _ in (None, *cuts)]
     divergences: list[list[float]] = [[] for _ in (None, *cuts)]
@@ -63,62 +58,48 @@ def try_cuts(
                 for cut in branch.cuts:
                     losses[cut].append(loss)
                     divergences[cut].append(divergence)
-    found = list(zip(losses, divergences, strict=True))[1:]
-    return [CutLosses(losses=tuple(loss), divergences=tuple(apart)) for loss, apart in found]
+    return [
+        CutLosses(losses=tuple(losses[cut]), divergences=tuple(divergences[cut]))
+        for cut in range(1, len(cuts) + 1)
+    ]
 
 
 def through_all_layers(
     decoder: StreamedDecoder, windows: Windows, cuts: Sequence[Cut], progress: Progress, label: str
 ) -> list[Branch]:
-    """The states behind the last layer of a model and of several cuts of it.
-
-    Args:
-        decoder: the original.
-        windows: what passes through.
-        cuts: of it.
-        progress: shows the layers going by.
-        label: what this is for.
-
-    Returns:
-        Branches whose `cuts` number the whole model 0 and the given ones from 1.
-    """
-    everything = [Cut(kept=tuple(range(decoder.num_layers))), *cuts]
-    branches = [Branch(decoder.enter(windows.ids), list(range(len(everything))))]
-    for number in progress(range(decoder.num_layers), label, decoder.num_layers, "layer"):
-        branches = _through_layer(decoder, number, branches, everything)
+    """The final hidden states of a model and of several cuts, as branches. In them cut 0 is the original."""
+    models = [Cut(kept=tuple(range(decoder.num_layers))), *cuts]
+    branches = [Branch(decoder.enter(windows.ids), list(range(len(models))))]
+    for layer in progress(range(decoder.num_layers), label, decoder.num_layers, "layer"):
+        branches = _through_layer(decoder, layer, branches, models)
     return branches
 
 
 def _through_layer(
-    decoder: StreamedDecoder, number: int, branches: list[Branch], cuts: Sequence[Cut]
+    decoder: StreamedDecoder, layer: int, branches: list[Branch], cuts: Sequence[Cut]
 ) -> list[Branch]:
-    """Every branch after layer `number`; one whose cuts part here becomes several."""
-    places = decoder.skeleton.places
+    """Every branch after a layer. A branch whose cuts differ in this layer becomes several."""
+    replacing = {n for n, cut in enumerate(cuts) if layer in cut.replaced_layers(decoder.skeleton)}
     following: list[Branch] = []
-    running: dict[int | None, list[Branch]] = {}  # by whose replacements the layer carries
+    running: dict[int | None, list[Branch]] = {}  # by the cut that replaces tensors of the layer, or None
     for branch in branches:
-        skipping = [cut for cut in branch.cuts if number not in cuts[cut].kept]
-        if skipping:
-            following.append(Branch(branch.states, skipping))
-        parts: dict[int | None, list[int]] = {}
+        groups: dict[int | None, list[int]] = {}
         for cut in branch.cuts:
-            if number in cuts[cut].kept:
-                own = any(places[name].layer == number for name in cuts[cut].replacements)
-                parts.setdefault(id(cuts[cut].replacements) if own else None, []).append(cut)
-        for whose, members in parts.items():
-            running.setdefault(whose, []).append(Branch(branch.states, members))
-    for together in running.values():
-        replacements = cuts[together[0].cuts[0]].replacements
-        with decoder.layer(number, replacements) as run:
-            for branch in together:
-                following += _repeated(
-                    run, branch, {cut: cuts[cut].kept.count(number) for cut in branch.cuts}
-                )
+            if layer in cuts[cut].kept:
+                groups.setdefault(cut if cut in replacing else None, []).append(cut)
+        if skipping := [cut for cut in branch.cuts if layer not in cuts[cut].kept]:
+            following.append(Branch(branch.states, skipping))
+        for owner, members in groups.items():
+            running.setdefault(owner, []).append(Branch(branch.states, members))
+    for owner, parts in running.items():
+        with decoder.layer(layer, None if owner is None else cuts[owner].replacements) as run:
+            for branch in parts:
+                following += _repeated(run, branch, {cut: cuts[cut].kept.count(layer) for cut in branch.cuts})
     return following
 
 
 def _repeated(run: RunLayer, branch: Branch, times: Mapping[int, int]) -> list[Branch]:
-    """A branch after a layer, which some of its cuts run more than once."""
+    """A branch after a layer that its cuts run `times` each."""
     states, following = branch.states, []
     for turn in range(1, max(times.values()) + 1):
         states = states_after(run, states)
@@ -128,31 +109,26 @@ def _repeated(run: RunLayer, branch: Branch, times: Mapping[int, int]) -> list[B
 
 
 def _through_head(
-    logits_of: Logits, states: Sequence[Tensor], original: int, tokens: Tensor
+    logits_of: Callable[[Tensor], Tensor], states: Sequence[Tensor], original: int, tokens: Tensor
 ) -> list[tuple[float, float]]:
-    """Mean loss and mean divergence from the whole model of each branch on one sequence.
+    """Each branch's mean loss on one sequence, and its mean divergence from the branch `original`.
 
-    Args:
-        logits_of: the head.
-        states: of each branch, (1, length, hidden).
-        original: which of them is the whole model's.
-        tokens: of the sequence.
+    The states of a branch are (1, length, hidden), the tokens (length,).
     """
     predicting = [state[:, :-1] for state in states]
     following = tokens[1:].to(states[0].device)
     sums = torch.zeros(len(states), 2, dtype=torch.float64)
     for start in range(0, len(following), POSITIONS_AT_ONCE):
         chunk = slice(start, start + POSITIONS_AT_ONCE)
-        wanted = following[chunk, None]
         expected = logits_of(predicting[original][:, chunk])[0].float()  # (positions, vocabulary)
         normaliser = expected.logsumexp(-1)
         probabilities = (expected - normaliser[:, None]).exp_()
         entropy_part = (probabilities * expected).sum(-1) - normaliser  # sum of p log p
-        for place, state in enumerate(predicting):
-            logits = expected if place == original else logits_of(state[:, chunk])[0].float()
+        for number, state in enumerate(predicting):
+            logits = expected if number == original else logits_of(state[:, chunk])[0].float()
             own = logits.logsumexp(-1)
-            loss = own - logits.gather(-1, wanted)[:, 0]
+            loss = own - logits.gather(-1, following[chunk, None])[:, 0]
             divergence = entropy_part - (probabilities * logits).sum(-1) + own
-            sums[place, 0] += loss.sum(dtype=torch.float64).item()
-            sums[place, 1] += divergence.sum(dtype=torch.float64).item()
+            sums[number, 0] += loss.sum(dtype=torch.float64).item()
+            sums[number, 1] += divergence.sum(dtype=torch.float64).item()
     return [(loss, divergence) for loss, divergence in (sums / len(following)).tolist()]

@@ -1,4 +1,4 @@
-"""What removing single layers, and more and more of them, costs in loss.
+"""Importance of layers by loss: what it costs to remove one, several, or each in turn.
 
 Drop-one loss: Kim et al., "Shortened LLaMA" (2402.02834), section 3.1. Greedy removal: Song et al., "SLEB"
 (2402.09025), algorithm 1. Shapley values of layers, sampled near the whole model: "Investigating Layer
@@ -19,22 +19,20 @@ COALITION = 4  # layers are removed one after the other in groups of this size
 
 
 def drop_one(decoder: StreamedDecoder, windows: Windows, progress: Progress) -> LayerScores:
-    """By how much the loss rises when a single layer is removed, in nats per token, for each layer."""
-    losses = _losses(decoder, windows, [(), *((layer,) for layer in range(decoder.num_layers))], progress)
-    values = tuple(loss - losses[0] for loss in losses[1:])
-    return LayerScores(criterion="loss", values=values, text=windows.record)
+    """The rise in loss when a single layer is removed, in nats per token, for each layer."""
+    count = decoder.num_layers
+    models = [all_but((layer,), count) for layer in range(count)]
+    return _rises_in_loss("loss", decoder, windows, models, progress)
 
 
 def expand_one(decoder: StreamedDecoder, windows: Windows, progress: Progress) -> LayerScores:
-    """By how much the loss rises when a single layer is run twice, in nats per token, for each layer.
+    """The rise in loss when a single layer is run twice, in nats per token, for each layer.
 
-    The other half of Llama SLayer's probe (2410.02330) of which layers hold what the model knows.
+    The other half of Llama SLayer's probe (2410.02330) of which layers hold knowledge.
     """
     layers = range(decoder.num_layers)
-    everything = [tuple(layers), *(tuple(sorted((*layers, layer))) for layer in layers)]
-    losses = _losses_of(decoder, windows, everything, progress)
-    values = tuple(loss - losses[0] for loss in losses[1:])
-    return LayerScores(criterion="expansion", values=values, text=windows.record)
+    models = [tuple(sorted((*layers, layer))) for layer in layers]
+    return _rises_in_loss("expansion", decoder, windows, models, progress)
 
 
 def greedy_removal(
@@ -45,45 +43,33 @@ def greedy_removal(
     *,
     candidates: Sequence[int],
     width: int | None = None,
-    begun: RemovalOrder | None = None,
+    previous: RemovalOrder | None = None,
 ) -> RemovalOrder:
-    """Remove one layer at a time: each time the one whose removal leaves the lowest loss.
+    """Remove one layer at a time: at each step the one whose removal gives the lowest loss.
 
-    Args:
-        decoder: the original model.
-        windows: calibration tokens.
-        count: how many layers to remove; no more go than there are candidates.
-        progress: shows the layers going by.
-        candidates: the layers that may go, the likeliest first.
-        width: how many of them to try at each step; None: all.
-        begun: an order made the same way, which is gone on with.
+    A step tries the first `width` of the candidates that remain, or all of them where it is None. The search
+    continues `previous`, a shorter order found in the same way, and ends early when no candidate remains.
     """
-    order, losses = (list(begun.layers), list(begun.losses)) if begun else ([], [])
-    left = [layer for layer in candidates if layer not in order]
-    while left and len(order) < count:
-        tried = left[:width]
-        found = _losses(decoder, windows, [(*order, layer) for layer in tried], progress)
-        best = min(range(len(tried)), key=lambda place: (found[place], tried[place]))
-        order.append(tried[best])
-        losses.append(found[best])
-        left.remove(tried[best])
+    order, losses = (list(previous.layers), list(previous.losses)) if previous else ([], [])
+    remaining = [layer for layer in candidates if layer not in order]
+    while remaining and len(order) < count:
+        tried = remaining[:width]
+        models = [all_but((*order, layer), decoder.num_layers) for layer in tried]
+        results = _losses(decoder, windows, models, progress)
+        loss, best = min(zip(results, tried, strict=True))
+        order.append(best)
+        losses.append(loss)
+        remaining.remove(best)
     return RemovalOrder(layers=tuple(order), losses=tuple(losses), width=width, text=windows.record)
 
 
 def shapley(
     decoder: StreamedDecoder, windows: Windows, permutations: int, seed: int, progress: Progress
 ) -> LayerScores:
-    """What each layer contributes to the loss, averaged over small groups of layers that are gone.
+    """What each layer contributes to the loss, averaged over small groups of removed layers.
 
-    The layers are shuffled and parted into groups of `COALITION`; in each group they are removed one
-    after the other, and each is charged the rise in loss that its removal brings.
-
-    Args:
-        decoder: the original model.
-        windows: calibration tokens.
-        permutations: how often the layers are shuffled.
-        seed: of the shuffling.
-        progress: shows the layers going by.
+    The layers are shuffled `permutations` times and divided into groups of `COALITION`. The layers of a
+    group are removed one after the other, and each is charged the rise in loss that its removal brings.
     """
     layers, shuffled = list(range(decoder.num_layers)), random.Random(seed)
     removals: list[tuple[int, ...]] = []
@@ -92,7 +78,8 @@ def shapley(
         for first in range(0, len(layers), COALITION):
             group = layers[first : first + COALITION]
             removals += [tuple(group[: size + 1]) for size in range(len(group))]
-    losses = _losses(decoder, windows, [(), *removals], progress)
+    models = [all_but(removed, decoder.num_layers) for removed in [(), *removals]]
+    losses = _losses(decoder, windows, models, progress)
     contributions = [0.0] * decoder.num_layers
     for number, removed in enumerate(removals, start=1):
         before = losses[number - 1] if len(removed) > 1 else losses[0]
@@ -100,15 +87,22 @@ def shapley(
     return LayerScores(criterion="shapley", values=tuple(contributions), text=windows.record)
 
 
+def _rises_in_loss(
+    criterion: str,
+    decoder: StreamedDecoder,
+    windows: Windows,
+    models: Sequence[tuple[int, ...]],
+    progress: Progress,
+) -> LayerScores:
+    whole = tuple(range(decoder.num_layers))
+    original, *losses = _losses(decoder, windows, [whole, *models], progress)
+    values = tuple(loss - original for loss in losses)
+    return LayerScores(criterion=criterion, values=values, text=windows.record)
+
+
 def _losses(
-    decoder: StreamedDecoder, windows: Windows, removals: Sequence[Sequence[int]], progress: Progress
-) -> list[float]:
-    return _losses_of(decoder, windows, [all_but(gone, decoder.num_layers) for gone in removals], progress)
-
-
-def _losses_of(
     decoder: StreamedDecoder, windows: Windows, models: Sequence[tuple[int, ...]], progress: Progress
 ) -> list[float]:
-    """The loss of models of some layers each."""
+    """The loss of each model, which is a tuple of layers."""
     label = f"trying {len(models)} cuts"
-    return [found.loss for found in try_cuts(decoder, windows, list(map(Cut, models)), progress, label)]
+    return [tried.loss for tried in try_cuts(decoder, windows, list(map(Cut, models)), progress, label)]

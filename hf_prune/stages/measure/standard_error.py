@@ -1,4 +1,4 @@
-"""How far a mean may be off."""
+"""The standard error of a mean."""
 
 import math
 import statistics
@@ -6,5 +6,5 @@ from collections.abc import Sequence
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of a sample; 0 where one value alone says nothing about it."""
+    """The standard error of the mean of a sample. It is 0 for a single value, which says nothing about it."""
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0

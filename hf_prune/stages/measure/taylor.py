@@ -1,7 +1,7 @@
 """Taylor importance of each layer, with gradients, one layer in memory at a time.
 
 Kim et al., "Shortened LLaMA" (2402.02834), section 3.1: the sum of |W * dL/dW| over the linear and norm
-weights of a layer. The states at every boundary are kept (in memory while they fit, else in a file); the
+weights of a layer. The states at every boundary are kept, in memory while they fit and else in a file. The
 gradient of the loss then travels back from the head through one layer after the other.
 """
 
@@ -20,13 +20,8 @@ from hf_prune.stages.texts.windows import Windows
 def taylor(decoder: StreamedDecoder, windows: Windows, progress: Progress) -> LayerScores:
     """The Taylor score of every layer, for the mean loss of predicting every token but the first.
 
-    Reads each weight twice. Holds the states at all boundaries, one layer, its gradients in float32, and
-    what one batch leaves behind in it.
-
-    Args:
-        decoder: the original model.
-        windows: calibration tokens.
-        progress: shows the layers going by.
+    Each weight is read twice. In memory at once are the states at all boundaries, one layer, its gradients
+    in float32 and the activations of one batch in it.
     """
     count = decoder.num_layers
     inputs = [decoder.enter(windows.ids)]
@@ -42,7 +37,7 @@ def taylor(decoder: StreamedDecoder, windows: Windows, progress: Progress) -> La
 
 
 def _from_head(decoder: StreamedDecoder, final: Activations, windows: Windows) -> Activations:
-    """The gradient of the summed loss with respect to the states after the last layer."""
+    """The gradient of the summed loss at the states after the last layer."""
     gradients, first = Activations(decoder.memory), 0
     with decoder.head() as logits_of:
         for states in final:
@@ -63,7 +58,7 @@ def _from_head(decoder: StreamedDecoder, final: Activations, windows: Windows) -
 def _through_layer(
     decoder: StreamedDecoder, number: int, inputs: Activations, gradients: Activations
 ) -> tuple[float, Activations]:
-    """The score of a layer, not yet divided by the tokens, and the gradient at its input."""
+    """The score of a layer, not yet divided by the number of tokens, and the gradient at its input."""
     with decoder.layer(number) as run:
         weights = [weight for _, weight in weights_of(decoder.skeleton.layers[number])]
         for weight in weights:
@@ -78,12 +73,12 @@ def _through_layer(
 def _backwards(
     run: RunLayer, batch: int, states: Tensor, gradient: Tensor, weights: list[Tensor], totals: list[Tensor]
 ) -> Tensor:
-    """The gradient at the layer's input; that of the weights is added to `totals`."""
+    """The gradient at the layer's input. The gradients of the weights are added to `totals`."""
     with torch.enable_grad():
         entering = states.detach().requires_grad_()
         output = run(batch, entering)
-        found = torch.autograd.grad(output, [entering, *weights], gradient, allow_unused=True)
-    for total, part in zip(totals, found[1:], strict=True):
-        if part is not None:  # an expert that no token was sent to
+        own, *others = torch.autograd.grad(output, [entering, *weights], gradient, allow_unused=True)
+    for total, part in zip(totals, others, strict=True):
+        if part is not None:  # None: an expert that no token was sent to
             total += part
-    return found[0]
+    return own

@@ -34,7 +34,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
         for path in sorted(checkpoint.iterdir()):
             link(path, partial / path.name)
         write_notice(run.source, partial)
-        for export in run.exports:
+        for export in run.exports.found:
             _add(export_folder(folder, export.format), partial)
         for name, picture in render_pictures(run).items():
             (partial / name).parent.mkdir(exist_ok=True)
@@ -43,7 +43,7 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
         write_card(run, partial, repo_id, folder.model)
         made = f"{run.source.repo_id or run.source.folder}: {run.command}"
         (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
-    for depth in run.depths[:-1]:
+    for depth in run.evaluated.depths[:-1]:
         name = depth_name(depth.layers)
         with whole_folder(folder.depths / name) as partial:
             for path in sorted((folder.checkpoints / name).iterdir()):

@@ -1,22 +1,27 @@
 """How the result of a run is called."""
 
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.stages.grow.places import places_for
+from hf_prune.records import LayerCount, NamedLayers, Removal, WithinLoss
+from hf_prune.stages.grow.positions import positions_for
 
 
-def result_name(model: str, recipe: Recipe, num_layers: int, wanted: tuple[int, ...] | int | None) -> str:
+def result_name(model: str, recipe: Recipe, num_layers: int, removal: Removal) -> str:
     """The base's name and what becomes of it: the depth left, where that is known beforehand.
 
     Args:
         model: the name of the original, without its owner.
         recipe: what is asked for.
         num_layers: of the original.
-        wanted: the layers that go, or how many; None: a loss decides.
+        removal: what is to be removed.
     """
     if recipe.depths is not None:
         return f"{model}-sorted"
-    if wanted is None:
-        return f"{model}-within-{recipe.max_loss:g}"
-    left = num_layers - (wanted if isinstance(wanted, int) else len(wanted))
-    new = len(places_for(recipe.grow, left)) if recipe.grow else 0
-    return f"{model}-{left + new}L" if wanted or new else f"{model}-{recipe.heal}"
+    match removal:
+        case WithinLoss(max_loss):
+            return f"{model}-within-{max_loss:g}"
+        case NamedLayers(layers):
+            removed = len(layers)
+        case LayerCount(count):
+            removed = count
+    new = len(positions_for(recipe.grow, num_layers - removed)) if recipe.grow else 0
+    return f"{model}-{num_layers - removed + new}L" if removed or new else f"{model}-{recipe.heal}"

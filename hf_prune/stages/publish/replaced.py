@@ -140,16 +140,33 @@ def previous_version(run: Run, published: Recorded, commit: str, date: str) -> P
         date: of that commit.
     """
     before = published.run
-    perplexity = _comparable(run, before, lambda one: one.perplexities, lambda each: each.text.sha256)
-    choices = _comparable(run, before, lambda one: one.choices, lambda each: each.sha256)
-    agreement = _comparable(run, before, lambda one: one.agreements, lambda each: each.text.sha256)
-    ours = {score.asked for score in run.scores if score.variant == run.result.variant}
+    perplexity = _comparable(
+        run, before, lambda one: one.evaluated.perplexities, lambda each: each.text.sha256
+    )
+    choices = _comparable(run, before, lambda one: one.evaluated.choices, lambda each: each.sha256)
+    agreement = _comparable(run, before, lambda one: one.evaluated.agreements, lambda each: each.text.sha256)
+    ours = {score.asked for score in run.evaluated.scores.found if score.variant == run.result.variant}
     left_out = [
         reason
         for reason, here, there, compared in (
-            ("Perplexity was measured on another text", run.perplexities, before.perplexities, perplexity),
-            ("Accuracy was measured on other items", run.choices, before.choices, choices),
-            ("The cosine was measured on other data", run.agreements, before.agreements, agreement),
+            (
+                "Perplexity was measured on another text",
+                run.evaluated.perplexities,
+                before.evaluated.perplexities,
+                perplexity,
+            ),
+            (
+                "Accuracy was measured on other items",
+                run.evaluated.choices,
+                before.evaluated.choices,
+                choices,
+            ),
+            (
+                "The cosine was measured on other data",
+                run.evaluated.agreements,
+                before.evaluated.agreements,
+                agreement,
+            ),
         )
         if here and there and compared is None
     ]
@@ -166,7 +183,9 @@ def previous_version(run: Run, published: Recorded, commit: str, date: str) -> P
         perplexity=perplexity,
         choices=choices,
         agreement=agreement,
-        scores=tuple(s for s in before.scores if s.variant == before.result.variant and s.asked in ours),
+        scores=tuple(
+            s for s in before.evaluated.scores.found if s.variant == before.result.variant and s.asked in ours
+        ),
         left_out=tuple(left_out),
     )
 

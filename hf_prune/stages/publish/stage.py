@@ -130,9 +130,9 @@ def publish(
     """
     wait, branch = telling(reporter, sleep), publication.branch or hub.MAIN
     hub.keep_gate(repo_id, run.source.gate_to_keep, private=publication.private)
-    private = _make_place(repo_id, publication, bool(run.depths), reporter, wait)
+    private = _make_place(repo_id, publication, bool(run.evaluated.depths), reporter, wait)
     of_depths = []
-    for depth in run.depths[:-1]:
+    for depth in run.evaluated.depths[:-1]:
         place, card = folder.depths / depth_name(depth.layers), render_depth_card(run, depth.layers, repo_id)
         of_depths.append(publish_depth(repo_id, place, depth.layers, card, reporter, sleep))
         write_whole(place / CARD, with_sections_of(place / CARD, card))

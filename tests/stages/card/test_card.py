@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 from jinja2 import UndefinedError
 
+from hf_prune.records import Attempt
 from hf_prune.stages.card import card
 from hf_prune.stages.card import numbers as figures
 from hf_prune.stages.card.card import render_depth_card
@@ -148,15 +149,15 @@ def test_metadata_survives_huggingface_hub() -> None:
     assert data.tags == ["pruned", "layer-pruning", "depth-pruning", "hf-prune"]
     assert data["metrics"] == ["accuracy", "perplexity"]
     result = (data.eval_results or [])[0]
-    assert result.metric_value == run.perplexities[-1].perplexity  # not rounded
+    assert result.metric_value == run.evaluated.perplexities[-1].perplexity  # not rounded
     assert result.dataset_type == "allenai/c4"
 
 
 def test_metadata_tells_of_the_published_variant() -> None:
     run = unpublished_bridge_run()
     results = ModelCard(render_card(run)).data.eval_results or []
-    assert results[0].metric_value == run.perplexities[1].perplexity
-    assert results[1].metric_value == run.choices[1].accuracy
+    assert results[0].metric_value == run.evaluated.perplexities[1].perplexity
+    assert results[1].metric_value == run.evaluated.choices[1].accuracy
 
 
 def test_metadata_leaves_out_what_is_not_known() -> None:
@@ -214,8 +215,10 @@ def test_card_does_not_speak_of_many_texts_at_once_where_they_were_not_tried() -
     run = sample_run()
     batch = ("batch_size", "batch_tokens_per_second", "batch_tokens_per_second_range", "batch_speed_up")
     alone = dict.fromkeys(batch)
-    speeds = tuple(replace(speed, **alone) for speed in run.speeds)
-    assert "at once" not in section(render_card(replace(run, speeds=speeds)), "Speed")
+    speeds = tuple(replace(speed, **alone) for speed in run.evaluated.speeds.found)
+    assert "at once" not in section(
+        render_card(replace(run, evaluated=replace(run.evaluated, speeds=Attempt(found=speeds)))), "Speed"
+    )
 
 
 def test_figures_in_a_table_stay_on_one_line() -> None:
@@ -242,7 +245,18 @@ def test_card_says_why_no_task_was_measured() -> None:
 def test_card_shows_what_each_variant_wrote() -> None:
     run = healed_run()
     unruly = "It said:\n```\n| no table |\n# no title"
-    run = replace(run, writings=(*run.writings[:-1], replace(run.writings[-1], sample=unruly)))
+    run = replace(
+        run,
+        evaluated=replace(
+            run.evaluated,
+            writings=Attempt(
+                found=(
+                    *run.evaluated.writings.found[:-1],
+                    replace(run.evaluated.writings.found[-1], sample=unruly),
+                )
+            ),
+        ),
+    )
     text = section(render_card(run), "Evaluation")
     assert f"Healed:\n\n````text\n{unruly}\n````\n" in text
     assert "| Original |  | 12.3 ± 3.1 % | 8 | 64 |" in text
@@ -260,12 +274,17 @@ def test_card_says_how_each_other_format_is_loaded_and_what_was_checked() -> Non
     local = section(render_card(healed_run()), "Other formats")
     assert "llama-cli --model ./SmolLM2-135M-22L/SmolLM2-135M-22L-F16.gguf" in local
     assert "## Other formats" not in render_card(sample_run())
-    missing = section(render_card(replace(sample_run(), exports_reason="onnx: no room")), "Other formats")
+    missing = section(
+        render_card(replace(sample_run(), exports=replace(sample_run().exports, reason="onnx: no room"))),
+        "Other formats",
+    )
     assert "Not all that were asked for are here: onnx: no room." in missing
 
 
 def test_a_model_that_was_trained_as_a_whole_is_no_model_of_many_depths() -> None:
-    text = render_card(replace(sample_sorted_run(), depths=()))
+    text = render_card(
+        replace(sample_sorted_run(), evaluated=replace(sample_sorted_run().evaluated, depths=()))
+    )
     assert "with all its layers, trained further by training all of its weights on 299,008 tokens" in text
     assert "models of their own" not in text
 
@@ -291,7 +310,9 @@ def test_code_on_the_card_is_python(make: MakeRun) -> None:
 )
 def test_card_says_whether_a_draft_pays(with_draft: tuple[float, float], sentence: str) -> None:
     found = replace(sample_speculation(), tokens_per_second_range=with_draft)
-    text = render_card(replace(healed_run(), speculations=(found,)))
+    text = render_card(
+        replace(healed_run(), evaluated=replace(healed_run().evaluated, speculations=Attempt(found=(found,))))
+    )
     assert sentence in section(text, "As a draft of its original")
 
 
@@ -320,7 +341,13 @@ def test_card_says_why_a_draft_was_not_tried() -> None:
 
 
 def test_card_says_why_not_every_depth_was_tried_as_a_draft() -> None:
-    run = replace(own_draft_run(), speculation_reason="no room")
+    run = replace(
+        own_draft_run(),
+        evaluated=replace(
+            own_draft_run().evaluated,
+            speculations=replace(own_draft_run().evaluated.speculations, reason="no room"),
+        ),
+    )
     assert "Other depths were not measured: no room." in section(render_card(run), "As a draft of itself")
 
 
@@ -370,9 +397,9 @@ def test_card_says_that_a_bridge_was_not_published() -> None:
 )
 def test_card_judges_the_bridge_by_its_figures(loss_change: float, sentence: str) -> None:
     run = sample_run()
-    dense, cut, bridged = run.perplexities
+    dense, cut, bridged = run.evaluated.perplexities
     bridged = replace(bridged, loss=cut.loss + loss_change)
-    text = render_card(replace(run, perplexities=(dense, cut, bridged)))
+    text = render_card(replace(run, evaluated=replace(run.evaluated, perplexities=(dense, cut, bridged))))
     assert sentence in section(text, "Evaluation")
 
 
@@ -521,9 +548,14 @@ def test_a_healed_model_carries_the_bridge_that_it_was_trained_from(make: MakeRu
 )
 def test_card_judges_healing_by_what_it_began_from(loss_change: float, sentence: str) -> None:
     run = healed_run()
-    dense, cut, bridged, healed = run.perplexities
+    dense, cut, bridged, healed = run.evaluated.perplexities
     healed = replace(healed, loss=bridged.loss + loss_change)
-    text = section(render_card(replace(run, perplexities=(dense, cut, bridged, healed))), "Evaluation")
+    text = section(
+        render_card(
+            replace(run, evaluated=replace(run.evaluated, perplexities=(dense, cut, bridged, healed)))
+        ),
+        "Evaluation",
+    )
     assert sentence in text
     assert "The bridge helped" in text  # judged as before, by the cut
 
@@ -628,7 +660,7 @@ def test_card_says_how_to_take_one_depth() -> None:
 def test_the_card_of_a_depth_gives_the_hub_its_own_perplexity() -> None:
     run = sample_sorted_run()
     [result] = ModelCard(render_depth_card(run, 16, "someone/name")).data.eval_results or []
-    assert result.metric_value == run.depths[1].perplexity.perplexity
+    assert result.metric_value == run.evaluated.depths[1].perplexity.perplexity
     assert "model-index" not in ModelCard(render_depth_card(run, 17)).data.to_dict()
 
 
@@ -754,5 +786,5 @@ def test_figures_are_printed_as_people_read_them(shown: str, expected: str) -> N
 def test_perplexity_is_printed_as_exactly_as_it_is_known(
     perplexity: float, loss_stderr: float, expected: str
 ) -> None:
-    measured = replace(sample_run().perplexities[0], perplexity=perplexity, loss_stderr=loss_stderr)
+    measured = replace(sample_run().evaluated.perplexities[0], perplexity=perplexity, loss_stderr=loss_stderr)
     assert figures.with_error(measured) == expected

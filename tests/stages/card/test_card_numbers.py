@@ -98,10 +98,10 @@ def _derived(run: Run) -> Iterator[str]:
     """What the card reckons from numbers of the record."""
     yield from (figures.duration(run.seconds), figures.duration(run.healing.seconds))
     yield figures.change(run.result.parameters, run.dense.parameters)
-    texts = [*run.perplexities, *run.perplexities_elsewhere]
-    texts += [each for depth in run.depths for each in (depth.truncated, depth.perplexity)]
+    texts = [*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere]
+    texts += [each for depth in run.evaluated.depths for each in (depth.truncated, depth.perplexity)]
     yield from map(figures.with_error, texts)
-    variants = ["dense", *(each.variant for each in (*run.perplexities, *run.agreements))]
+    variants = ["dense", *(each.variant for each in (*run.evaluated.perplexities, *run.evaluated.agreements))]
     for anatomy in map(run.anatomy_of, variants):
         yield from (
             figures.count(anatomy.parameters),
@@ -118,10 +118,10 @@ def _derived(run: Run) -> Iterator[str]:
         yield from map(figures.scored, run.before.scores)
         yield from map(figures.with_error, filter(None, [run.before.perplexity]))
     for generates in (False, True):
-        hit = hardest_hit(run.scores, run.result.variant, generates=generates)
+        hit = hardest_hit(run.evaluated.scores.found, run.result.variant, generates=generates)
         yield from (figures.percent(hit.worst.left), str(hit.num_figures), str(hit.num_clear)) if hit else ()
-    yield from (figures.scored(score) for score in run.scores)
-    for found in run.speculations:
+    yield from (figures.scored(score) for score in run.evaluated.scores.found)
+    for found in run.evaluated.speculations.found:
         yield from map(figures.figure, (found.acceptance_rate, found.tokens_per_verification, found.speed_up))
     yield from (str(block) for block in run.plan.blocks)
     yield str(run.plan.num_layers - 1)

@@ -52,8 +52,8 @@ def test_the_front_matter_claims_no_figure() -> None:
 
 def bridged_at(cosine: float) -> Run:
     run = sample_encoder_run()
-    cut, bridged = run.agreements
-    return replace(run, agreements=(cut, replace(bridged, cosine=cosine)))
+    cut, bridged = run.evaluated.agreements
+    return replace(run, evaluated=replace(run.evaluated, agreements=(cut, replace(bridged, cosine=cosine))))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hf_prune.recipe.recipe import Recipe
+from hf_prune.records import Attempt
 from hf_prune.stages.card.card import render_card
 from hf_prune.stages.card.losses import hardest_hit, repeats, rises, unmeasured
 from hf_prune.stages.run import Run
@@ -68,7 +69,7 @@ def test_repetition_is_judged_by_its_errors(repetition: float, said: str) -> Non
 
 def test_every_text_is_compared_with_the_original_on_the_same_text() -> None:
     run = healed_run()
-    found = rises((*run.perplexities, *run.perplexities_elsewhere), "healed")
+    found = rises((*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere), "healed")
     assert [rise.after.text.name for rise in found] == ["c4_heldout", "wikitext_heldout"]
     assert [round(rise.times, 2) for rise in found] == [1.41, 2.35]
 
@@ -117,9 +118,20 @@ def test_what_was_not_measured_follows_the_run() -> None:
     always = ["other languages", "safety behaviour", "long contexts"]
     assert unmeasured(bare) == ["other kinds of text", "task accuracy", "free writing", *always]
     assert unmeasured(whole) == always
-    chosen = replace(whole, scores=tuple(score for score in whole.scores if not score.generates))
+    chosen = replace(
+        whole,
+        evaluated=replace(
+            whole.evaluated,
+            scores=Attempt(found=tuple(score for score in whole.scores if not score.generates)),
+        ),
+    )
     assert unmeasured(chosen) == ["tasks whose answer is written", *always]
-    written = replace(whole, scores=tuple(score for score in whole.scores if score.generates))
+    written = replace(
+        whole,
+        evaluated=replace(
+            whole.evaluated, scores=Attempt(found=tuple(score for score in whole.scores if score.generates))
+        ),
+    )
     assert unmeasured(written) == ["tasks with answers to choose from", *always]
     asked = replace(bare, recipe=Recipe(model="m", choices="items.jsonl"))
     assert unmeasured(asked) == [

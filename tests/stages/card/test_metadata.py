@@ -7,7 +7,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from hf_prune.records import to_json
+from hf_prune.records import Attempt, to_json
 from hf_prune.stages.card.card import render_card
 from hf_prune.stages.card.metadata import leaderboard_files
 from hf_prune.stages.run import Run
@@ -83,7 +83,7 @@ def test_a_whole_benchmark_of_the_hub_goes_to_its_leaderboard_in_percent() -> No
     [entry] = parse_eval_result_entries(yaml.safe_load(files[".eval_results/gsm8k.yaml"]))
     [value] = [
         each.value
-        for each in run.scores
+        for each in run.evaluated.scores.found
         if each.variant == "healed" and each.generates and each.answer_filter == "strict-match"
     ]
     assert (entry.dataset_id, entry.task_id) == ("openai/gsm8k", "gsm8k")
@@ -100,5 +100,16 @@ def test_part_of_a_benchmark_or_another_variant_goes_to_no_leaderboard() -> None
         replace(score, answer_filter="flexible-extract"),
         replace(score, task="gsm8k_cot"),
     ):
-        assert leaderboard_files(replace(sample_run(), scores=(left_out,))) == {}
-    assert list(leaderboard_files(replace(sample_run(), scores=(score,)))) == [".eval_results/gsm8k.yaml"]
+        assert (
+            leaderboard_files(
+                replace(
+                    sample_run(), evaluated=replace(sample_run().evaluated, scores=Attempt(found=(left_out,)))
+                )
+            )
+            == {}
+        )
+    assert list(
+        leaderboard_files(
+            replace(sample_run(), evaluated=replace(sample_run().evaluated, scores=Attempt(found=(score,))))
+        )
+    ) == [".eval_results/gsm8k.yaml"]

@@ -110,7 +110,7 @@ def test_a_fault_is_found_with_its_line_before_anything_is_done(tmp_path: Path, 
 
 def test_what_a_template_sets_itself_and_what_loops_give_is_no_unknown_value() -> None:
     check_template(
-        EXTENDS + "{% block lead %}{% set much = 3 %}{% for each in run.perplexities %}"
+        EXTENDS + "{% block lead %}{% set much = 3 %}{% for each in run.evaluated.perplexities %}"
         "{{ loop.index }} {{ each.perplexity | figure }} {{ much }} {{ run.growth.layers }} {{ origin }}"
         "{% endfor %}{% endblock %}",
         "ours.md.j2",

@@ -18,7 +18,7 @@ import pytest
 from hf_prune.errors import OverlappingData, RecipeError, UnusableTask
 from hf_prune.machine.progress import silent
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.records import AskedTasks, TaskTrial
+from hf_prune.records import AskedTasks, Attempt
 from hf_prune.stages.evaluate import harness
 from hf_prune.stages.evaluate.tasks import Measured, ask, model_digest, score
 from hf_prune.stages.texts.material import folder_digest
@@ -58,14 +58,14 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(asked: AskedTasks, kept: Path, tiny_models: TinyModels) -> TaskTrial:
+def measured(asked: AskedTasks, kept: Path, tiny_models: TinyModels) -> Attempt[TaskScore]:
     model = Measured(variant="dense", folder=tiny_models("llama"), size_bytes=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         return score(model, asked, recipe_of("own_choices,own_sums"), "cpu", kept, silent)
 
 
-def test_every_task_has_its_figures_with_all_that_they_rest_on(measured: TaskTrial) -> None:
+def test_every_task_has_its_figures_with_all_that_they_rest_on(measured: Attempt[TaskScore]) -> None:
     assert measured.reason is None
     found = [(s.task, s.metric, s.answer_filter, s.generates, s.num_fewshot) for s in measured.scores]
     assert found == [
@@ -84,13 +84,13 @@ def test_every_task_has_its_figures_with_all_that_they_rest_on(measured: TaskTri
 
 
 def test_what_was_measured_is_read_for_the_same_files_and_for_no_others(
-    measured: TaskTrial, asked: AskedTasks, kept: Path, tiny_models: TinyModels, tmp_path: Path
+    measured: Attempt[TaskScore], asked: AskedTasks, kept: Path, tiny_models: TinyModels, tmp_path: Path
 ) -> None:
     copied = Path(shutil.copytree(tiny_models("llama"), tmp_path / "copy"))
     again = Measured(variant="cut", folder=copied, size_bytes=TOO_LARGE)  # it could not be measured
     recipe = recipe_of("own_choices,own_sums")
     read = score(again, asked, recipe, "cpu", kept, silent)
-    assert read == TaskTrial(scores=tuple(replace(s, variant="cut") for s in measured.scores), reason=None)
+    assert read == Attempt(found=tuple(replace(s, variant="cut") for s in measured.scores))
     of_one = score(again, replace(asked, tasks=asked.tasks[1:]), recipe, "cpu", kept, silent)
     assert {s.task for s in of_one.scores} == {"own_sums"}
 

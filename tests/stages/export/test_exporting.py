@@ -34,7 +34,7 @@ def exported(tiny_models, tmp_path_factory):
     words = ["onnx", *map(str, (folder, folder, folder.parent / "windows.npy"))]
     found, reason = figures_from("hf_prune.stages.export.one_form", words, silent, "", 1)
     assert reason is None
-    return folder, from_data(ExportTrial, found[0])
+    return folder, from_data(Attempt[Export], found[0])
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from hf_prune.records import Presentation, from_data, to_json
+from hf_prune.records import Attempt, Presentation, from_data, to_json
 from hf_prune.stages.card.card import render_card
 from hf_prune.stages.publish.replaced import is_same_run, previous_version, unreadable_version
 from hf_prune.stages.run import SCHEMA_VERSION, Recorded, Run
@@ -23,7 +23,13 @@ def change(run: Run) -> str:
 
 
 def test_figures_on_the_same_data_are_compared() -> None:
-    old = replace(sample_run(variants=("cut",)), scores=sample_scores_of_tasks(["dense", "cut"]))
+    old = replace(
+        sample_run(variants=("cut",)),
+        evaluated=replace(
+            sample_run(variants=("cut",)).evaluated,
+            scores=Attempt(found=sample_scores_of_tasks(["dense", "cut"])),
+        ),
+    )
     new = healed_run()
     before = previous_version(new, recorded(old), COMMIT, DATE)
     assert before.perplexity == old.perplexities[1]
@@ -37,7 +43,12 @@ def test_figures_on_other_data_are_left_out_and_that_is_told() -> None:
     old, new = sample_run(), healed_run()
     texts = tuple(replace(p, text=replace(p.text, sha256="0" * 64)) for p in old.perplexities)
     items = tuple(replace(chosen, sha256="0" * 64) for chosen in old.choices)
-    before = previous_version(new, recorded(replace(old, perplexities=texts, choices=items)), COMMIT, DATE)
+    before = previous_version(
+        new,
+        recorded(replace(old, evaluated=replace(old.evaluated, perplexities=texts, choices=items))),
+        COMMIT,
+        DATE,
+    )
     assert (before.perplexity, before.choices) == (None, None)
     told = change(replace(new, before=before))
     assert "| Perplexity" not in told

@@ -182,7 +182,7 @@ def test_the_cards_of_encoders_and_depths_have_it_too() -> None:
     encoder = replace(sample_encoder_run(), source=source_under("cc-by-nc-4.0"))
     assert "may not be used commercially" in render_encoder_card(encoder)
     run = replace(sample_sorted_run(), source=source_under("llama3.1"))
-    assert "**Built with Llama**" in render_depth_card(run, run.depths[0].layers)
+    assert "**Built with Llama**" in render_depth_card(run, run.evaluated.depths[0].layers)
 
 
 # The notice

@@ -101,7 +101,7 @@ def test_the_deepest_layers_go_first_where_that_is_asked_for(trained_model: Path
     [
         (("--grow", "none"), "--grow none is neither auto nor a number"),
         (("--grow", "2", "--heal", "lora"), "--grow trains the new layers alone"),
-        (("--grow", "4", "--layers", "4-5"), "1 to 2 new ones can go"),
+        (("--grow", "4", "--layers", "4-5"), "can take 1 to 2 new layers"),
     ],
 )
 def test_what_cannot_be_grown_is_refused(
