@@ -136,7 +136,7 @@ def test_a_run_works_from_what_hf_download_left(
     assert f"{forbidden} (NoDerivatives): the result is not to be published" in outcome.err
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "license: cc-by-nc-nd-4.0" in card
-    assert "**this model is not to be published.**" in card
+    assert "**you may not publish this model.**" in card
     assert (tmp_path / "run" / "model" / "LICENSE").read_bytes() == files["LICENSE"]
 
 

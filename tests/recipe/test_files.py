@@ -416,7 +416,7 @@ def test_the_card_cites_the_paper_of_the_recipe_once(name):
     keys = re.findall(r"^@\w+\{(\w+),", text, re.M)
     assert len(keys) == len(set(keys))
     known = name in ("gromov", "shortgpt", "replaceme")  # of which the card tells anyway
-    assert ("the recipe that was followed from the last" in text) == (not known)
+    assert ("The last gives the recipe that was followed." in text) == (not known)
     assert len(keys) == (3 if known else 4)
 
 

@@ -1,7 +1,7 @@
-"""Every causal language model of the installed transformers, cut and proved: the table in docs/families.md.
+"""Every causal language model of the installed transformers, cut and proved: the lists in docs/families.md.
 
-`python -m tests.support.matrix` writes the table.
-`python -m tests.support.matrix llama gpt2` prints those lines.
+`python -m tests.support.matrix` writes the page.
+`python -m tests.support.matrix llama gpt2` prints those outcomes.
 """
 
 import logging
@@ -27,34 +27,58 @@ from tests.support.families import CAUSAL_TYPES, CannotBuild, build
 
 TABLE = ROOT / "docs" / "families.md"
 CPU = torch.device("cpu")
-INTRODUCTION = """# Which families can be cut
+VERDICTS = ("exact", "refused", "cannot build")
+PAGE = """# Which families can be cut
 
-Nothing in hf-prune goes by a family's name. Where the layers are, which fields of `config.json` speak of
-them, and which tensors belong to them is found by structure, and every cut is proved ([how](cutting.md)).
-This table is what comes of it for every causal language model type of transformers {version}: a tiny
-random model of each is built and saved, a block from the middle and three scattered layers are cut from
-it, and both results are proved as in every run. `python -m tests.support.matrix` writes it; the tests marked
-slow check it line by line.
+hf-prune has no list of families. It finds your model's layers, their tensors and their fields in
+`config.json` by structure, and [proves](cutting.md#the-proof) every cut.
 
-Of {total} types: {told}.
+Look for your `model_type` below. This page has every causal language model type of transformers {version}.
+[Encoders](encoders.md) have a page of their own.
 
-- **exact**: both cuts load in transformers with every tensor used and none made up, compute what the original
-  computes with those layers left out, and decode with their cache as without.
-- **refused**: the tool stops with this reason, before anything is written or published. A family whose layers
-  follow a pattern is refused for cuts that its configuration cannot describe; other cuts of it may well do.
-- **cannot build**: transformers itself cannot build, save or load a model of this type here.
+A test builds a tiny random model of each type. It makes two cuts: a block from the middle, and three
+scattered layers. It proves both, as hf-prune proves yours.
+
+Of {total} types, {exact} are exact, {refused} are refused and {unbuilt} cannot be built. If you change
+hf-prune or transformers, run `python -m tests.support.matrix` to write this page again. The tests marked slow check
+every type.
+
+## Exact
+
+Both cuts load in transformers, with every tensor used and none made up. They compute the same as the original
+without those layers. They decode the same with and without their cache.
+
+| | model types |
+|---|---|
+{rows[exact]}
+
+## Refused
+
+hf-prune stops with this message before it writes or publishes anything. In some families the layers follow a
+pattern. For these, hf-prune refuses only cuts that `config.json` cannot describe. You may find
+others that work.
+
+`…` stands for the name of the model.
+
+| model types | message |
+|---|---|
+{rows[refused]}
+
+## Cannot build
+
+The test cannot try these types, because transformers itself cannot build, save or load them here.
+
+| model types | why |
+|---|---|
+{rows[cannot build]}
 """
 
 
 @dataclass(frozen=True)
 class Outcome:
     model_type: str
-    verdict: str  # "exact", "refused" or "cannot build"
+    verdict: str  # one of VERDICTS
     reason: str = ""
-
-    @property
-    def line(self) -> str:
-        return f"| {self.model_type} | {self.verdict} | {self.reason} |"
 
 
 def cuts_of(num_layers: int) -> dict[str, tuple[int, ...]]:
@@ -75,7 +99,7 @@ def outcome_of(model_type: str, folder: Path) -> Outcome:
     try:
         build(model_type, source)
     except CannotBuild as error:
-        return Outcome(model_type, "cannot build", one_cell(error))
+        return Outcome(model_type, "cannot build", one_cell(error).removeprefix(f"{model_type}: "))
     try:
         decoder = open_decoder(source, CPU)
         cuts = cuts_of(decoder.num_layers)
@@ -89,7 +113,7 @@ def outcome_of(model_type: str, folder: Path) -> Outcome:
             prove(target, "cut", tokens, expected, decoder)
     except HfPruneError as error:
         proved = "the proof fails: " if isinstance(error, ProofFailed) else ""
-        return Outcome(model_type, "refused", proved + one_cell(error).replace(str(folder), "…"))
+        return Outcome(model_type, "refused", proved + without_names(one_cell(error), model_type, folder))
     return Outcome(model_type, "exact")
 
 
@@ -99,6 +123,12 @@ def one_cell(error: Exception) -> str:
     return said.replace("|", "/")
 
 
+def without_names(reason: str, model_type: str, folder: Path) -> str:
+    """A reason with `…` for the folder, type and class of the model, so that families can share it."""
+    named = rf"\b({re.escape(model_type)}(_text)?|\w+(ForCausalLM|LMHeadModel|ModelWithLMHead))\b"
+    return re.sub(named, "…", reason.replace(str(folder), "…"))
+
+
 def page_version() -> str:
     """The version of transformers that docs/families.md is of."""
     found = re.search(r"model type of transformers\s+([\d.]+\d)", TABLE.read_text(encoding="utf-8"))
@@ -106,10 +136,16 @@ def page_version() -> str:
     return found[1]
 
 
-def written_table() -> dict[str, str]:
-    """The lines of docs/families.md by model type."""
-    lines = TABLE.read_text(encoding="utf-8").splitlines()
-    return {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+def written_table() -> dict[str, Outcome]:
+    """The outcomes in docs/families.md by model type."""
+    _, *sections = TABLE.read_text(encoding="utf-8").split("\n## ")
+    found: dict[str, Outcome] = {}
+    for section in sections:
+        verdict = section.splitlines()[0].lower()
+        for first, second in re.findall(r"^\| (.*?) \| (.*) \|$", section, re.MULTILINE):
+            names, reason = (second, "") if verdict == "exact" else (first, second)
+            found |= {name: Outcome(name, verdict, reason) for name in re.findall(r"`([^`]+)`", names)}
+    return found
 
 
 def outcomes(model_types: Iterable[str]) -> Iterator[Outcome]:
@@ -121,11 +157,28 @@ def outcomes(model_types: Iterable[str]) -> Iterator[Outcome]:
 
 def document(found: list[Outcome]) -> str:
     """The whole of docs/families.md."""
-    counts = Counter(outcome.verdict for outcome in found)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("exact", "refused", "cannot build"))
-    lines = [outcome.line for outcome in found]
-    introduction = INTRODUCTION.format(version=transformers.__version__, total=len(found), told=told)
-    return "\n".join([introduction, "| model type | outcome | why |", "|---|---|---|", *lines, ""])
+    grouped: dict[str, dict[str, list[str]]] = {verdict: {} for verdict in VERDICTS}
+    for one in found:
+        group = one.model_type[0] if one.verdict == "exact" else one.reason
+        grouped[one.verdict].setdefault(group, []).append(f"`{one.model_type}`")
+    rows = {
+        verdict: "\n".join(row(verdict, group, ", ".join(names)) for group, names in groups.items())
+        for verdict, groups in grouped.items()
+    }
+    counts = Counter(one.verdict for one in found)
+    return PAGE.format(
+        version=transformers.__version__,
+        total=len(found),
+        exact=counts["exact"],
+        refused=counts["refused"],
+        unbuilt=counts["cannot build"],
+        rows=rows,
+    )
+
+
+def row(verdict: str, group: str, names: str) -> str:
+    """Of a table: exact types by their first letter, the others with their reason."""
+    return f"| {group} | {names} |" if verdict == "exact" else f"| {names} | {group} |"
 
 
 def main(asked: list[str]) -> None:
@@ -135,7 +188,7 @@ def main(asked: list[str]) -> None:
     transformers.utils.logging.disable_progress_bar()
     if asked:
         for outcome in outcomes(asked):
-            print(outcome.line, flush=True)
+            print(f"{outcome.model_type}: {outcome.verdict} {outcome.reason}".rstrip(), flush=True)
     else:
         TABLE.write_text(document(list(outcomes(CAUSAL_TYPES))), encoding="utf-8")
 

@@ -147,7 +147,7 @@ def test_a_quality_gate_keeps_the_result_and_fails_the_step(
     assert ran.exit_codes[1] == ("Compress", 3)
     assert (ran.outputs["refused"], ran.outputs["published"]) == ("true", "false")
     assert "more than --max-loss 1e-06" in ran.outputs["reason"]
-    assert "**Not published**, because it is worse than was let through: the loss" in ran.summary
+    assert "**Not published**, because it misses a limit that you set: the loss" in ran.summary
     assert ("model", PUBLISHED.lower()) not in home_hub.repositories
     assert len(issues.open) == 1
 

@@ -23,7 +23,7 @@ def test_no_card_speaks_of_what_encoders_have_not(kind: str, variants: tuple[str
     text = render_encoder_card(sample_encoder_run(kind, variants))
     for word in ("perplexity", "Perplexity", "last token", "KV cache", "generate(", "nats", "{{", "None,"):
         assert word not in text
-    assert ("carrying a bridge" in text) == ("bridged" in variants)
+    assert ("With a bridge" in text) == ("bridged" in variants)
     code = text.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
     assert ("AutoImageProcessor" in code) == (kind == IMAGE_ENCODER)
@@ -61,7 +61,7 @@ def bridged_at(cosine: float) -> Run:
     [
         (0.95, "The bridge helped"),
         (0.7, "The bridge did not help"),
-        (0.811, "Whether the bridge helped"),
+        (0.811, "The bridge made no measurable difference"),
     ],
 )
 def test_what_the_bridge_did_is_said_with_its_error_in_mind(cosine: float, said: str) -> None:
@@ -72,8 +72,8 @@ def test_what_the_bridge_did_is_said_with_its_error_in_mind(cosine: float, said:
     ("given", "said"),
     [
         ({}, "for the choice of layers, the bridge and the cosine"),
-        ({"calibration": "photos"}, "took the place of photographs for the cosine"),
-        ({"eval_data": "photos"}, "took the place of photographs for the choice of layers and the bridge"),
+        ({"calibration": "photos"}, "replaced photographs for the cosine"),
+        ({"eval_data": "photos"}, "replaced photographs for the choice of layers and the bridge"),
         ({"calibration": "a", "eval_data": "b"}, None),
     ],
 )

@@ -58,7 +58,7 @@ def test_every_kind_of_run_has_one_without_pictures(run: Run) -> None:
 
 def test_what_kept_it_from_being_published_is_said_first() -> None:
     text = run_summary(sample_run(), refused=("arc_easy acc 0.4 is below --min-score 0.45", "a | b"))
-    told = "because it is worse than was let through: arc_easy acc 0.4 is below --min-score 0.45; a \\| b."
+    told = "because it misses a limit that you set: arc_easy acc 0.4 is below --min-score 0.45, a \\| b."
     assert text.split("\n\n")[1].startswith(f"**Not published**, {told}")
 
 
@@ -87,7 +87,7 @@ def test_a_run_on_the_machines_of_the_hub_says_where_both_are() -> None:
     )
     text = elsewhere_summary("acme/base", job, published)
     assert "**Published** as [a/b](https://hub/a/b), commit `c1`." in text
-    assert "[a job](https://hub/jobs/5f)" in text
+    assert "[the job](https://hub/jobs/5f)" in text
     assert "Published" not in elsewhere_summary("acme/base", job, {})
 
 
@@ -106,7 +106,7 @@ def test_a_finished_run_has_its_summary_on_stdout(tmp_path: Path) -> None:
     outcome = hf_prune("summary", str(tmp_path))
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out == run_summary(run, repo_id="acme/small")
-    assert "Its card is for `acme/small`." in outcome.out
+    assert "The card names `acme/small` as its repository." in outcome.out
     refused = replace(run, recipe=replace(run.recipe, max_loss=0.01))
     (tmp_path / "model" / "hf_prune.json").write_text(to_json(refused))
     assert "more than --max-loss 0.01" in hf_prune("summary", str(tmp_path)).out

@@ -78,24 +78,26 @@ def test_the_card_names_the_worst_task_of_either_kind_and_the_text_it_lost_most_
     text = lost(healed_run())
     assert "on `c4_heldout`, perplexity rose to 1.41 times the original's (20.1 to 28.4)." in text
     assert "on `wikitext_heldout`, perplexity rose to 2.35 times the original's (24.7 to 58.1)." in text
-    assert "chooses its answer: hit hardest, `wikitext` (`word_perplexity`), went from 15.9 to 21.8." in text
-    assert "All of the 5 figures got worse" in text
     assert (
-        "writes its answer: hit hardest, `gsm8k` (`exact_match`, `strict-match`), went from 28.7 ± 0.9 %"
+        "by likelihood**: `wikitext` (`word_perplexity`) was hit hardest, and went from 15.9 to 21.8." in text
+    )
+    assert "All 5 figures got worse" in text
+    assert (
+        "answer**: `gsm8k` (`exact_match`, `strict-match`) was hit hardest, and went from 28.7 ± 0.9 %"
         in text
     )
-    assert "14.4 ± 0.9 %: 50.0 % of the original's figure is left. All of the 2 figures" in text
-    assert "it wrote 9.38 of 64 tokens on average before the first" in text
-    assert "It repeats itself more: 21.2 % of its runs of four tokens" in text
+    assert "14.4 ± 0.9 %: 50.0 % of the original's figure is left. All 2 figures" in text
+    assert "its first 9.38 of 64 tokens matched the original's output on average" in text
+    assert "It repeats itself more: 21.2 % of its four-token runs" in text
     assert "on 87.5 % of 64 continuations of held-out text" in text
     assert "**Not measured**: other languages, safety behaviour and long contexts." in text
 
 
 def test_the_card_claims_no_loss_that_the_errors_hide() -> None:
     text = lost(unharmed_run())
-    assert "changed by less than a standard error (20.1 to 20.3): no loss can be told." in text
-    assert "the figure that was measured got no worse by more than its standard errors" in text
-    assert "all of the 64 tokens it wrote were the original's" in text
+    assert "changed by less than a standard error (20.1 to 20.3), so no loss is measurable." in text
+    assert "the only figure did not get worse by more than its standard errors" in text
+    assert "all 64 of its tokens matched the original's output" in text
     assert "does not clearly repeat itself more or less" in text
     for claimed in ("rose", "hit hardest", "repeats itself more", "is left"):
         assert claimed not in text
@@ -106,7 +108,7 @@ def test_the_card_claims_no_loss_that_the_errors_hide() -> None:
     [
         (sample_run, "perplexity rose to 2.15 times the original's (20.1 to 43.2)"),
         (sample_sorted_run, "perplexity fell to 0.91 times the original's (20.1 to 18.4): nothing was lost"),
-        (untrained_growth_run, "perplexity is the original's (20.1)."),
+        (untrained_growth_run, "perplexity is the same as the original's (20.1)."),
     ],
 )
 def test_what_became_of_perplexity_is_said_in_words(make: Callable[[], Run], said: str) -> None:

@@ -59,7 +59,7 @@ def test_notes_are_a_section_and_say_what_they_say() -> None:
     card = render_card(noted_run())
     assert "\n## Notes\n\nMade for the archive, where 12 GB are free.\n" in card
     assert "- Asked by SmolLM2-135M-22L." in card
-    assert "parts of its text come from `ours.md.j2`, a template of whoever made the model." in card
+    assert "Parts of its text come from `ours.md.j2`, a template by the model's author." in card
     titled = replace(sample_run(), presentation=Presentation(notes="## For whom\n\nUs."))
     assert "\n## For whom\n\nUs.\n" in render_card(titled)
     assert "## Notes" not in render_card(titled)

@@ -9,9 +9,7 @@ from hf_prune.stages.publish.own_sections import joined, outdone, own_sections, 
 from tests.support.sample_run import sample_encoder_run, sample_run, sample_sorted_run
 
 BEGIN, END = "<!-- hf-prune: yours -->", "<!-- hf-prune: end of yours -->"
-HINT = (
-    "<!-- What stands between the next two lines is yours: it stays when hf-prune writes this card anew. -->"
-)
+HINT = "<!-- Put your own text between the next two lines. It stays when hf-prune writes this card anew. -->"
 CARD = f"""---
 license: mit
 ---

@@ -95,7 +95,7 @@ def test_a_licence_without_derivatives_forbids_publishing_and_says_so(word: str)
     with pytest.raises(LicenceForbids, match="lets nobody share a changed version"):
         refuse_by_licence(terms, "acme/small")
     assert "the result is not to be published" in "".join(cautions(terms, "small", publishing=False))
-    assert "**this model is not to be published.**" in licence_section_under(word)
+    assert "**you may not publish this model.**" in licence_section_under(word)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_card_shows_what_llama_is_built_with(word: str) -> None:
     section = licence_section_under(word, legal_files=("LICENSE", "USE_POLICY.md"))
     shown = "Built with Meta Llama 3" if word == "llama3" else "Built with Llama"
     assert f"\n**{shown}**\n" in section
-    assert "; what it asks of a model made from it is in section 1.b. The name of whatever" in section
+    assert "Its terms for derived models are in section 1.b. If you publish" in section
     assert "[Acceptable Use Policy](https://" in section
     assert (
         "Beside the weights: [LICENSE](LICENSE), [USE_POLICY.md](USE_POLICY.md), [NOTICE](NOTICE)." in section
