@@ -54,7 +54,7 @@ def seconds(work: Callable[[], object]) -> float:
 def cost(folder: Path, workspace: Path, rounds: int) -> None:
     """Print the pass against bare forward passes over the same tokens, run in turn."""
     original = opened(folder, workspace)
-    windows = original.calibration[0]
+    windows = original.calibration
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
 
     @torch.inference_mode()
@@ -106,7 +106,7 @@ def choice(folder: Path, kept_scores: Path, depths: list[int], peers: Path | Non
             if "removed" in found:
                 columns[depth][found["peer"]] = tuple(found["removed"][str(depth)])
     cuts = sorted({cut for column in columns.values() for cut in column.values()})
-    kept = [Cut(all_but(cut, original.dense.num_layers)) for cut in [(), *cuts]]
+    kept = [Cut(all_but(cut, original.anatomy.num_layers)) for cut in [(), *cuts]]
     tried = try_cuts(original.decoder, original.heldout, kept, silent, "")
     perplexity = {cut: math.exp(found.loss) for cut, found in zip(cuts, tried[1:], strict=True)}
     print(f"dense {math.exp(tried[0].loss):.2f}, {original.heldout.ids.numel():,} tokens\n")

@@ -92,7 +92,7 @@ def measure_here(folder: Path, limit: int | None) -> None:
     from hf_prune.model.anatomy import describe
     from hf_prune.model.decoder import open_decoder
     from hf_prune.stages.measure.similarity import measure
-    from hf_prune.stages.texts.text import Text
+    from hf_prune.stages.texts.text import TextSource
     from hf_prune.stages.texts.windows import windows_of
 
     ids = torch.randint(32000, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(0))
@@ -103,7 +103,7 @@ def measure_here(folder: Path, limit: int | None) -> None:
     decoder.memory = ActivationMemory(limit=ids.numel() * state_bytes, folder=folder)
     torch.nn.functional.linear(torch.zeros(8, 64), torch.zeros(64, 64))  # libraries that load on first use
     before, start = peak_memory(), time.perf_counter()
-    measure(decoder, windows_of(Text(name="random", dataset=None, documents=()), ids), silent)
+    measure(decoder, windows_of(TextSource(name="random", dataset=None), ids), silent)
     print(
         json.dumps(
             {

@@ -35,14 +35,14 @@ def losses(run: dict[str, Any]) -> dict[tuple[str, int], str]:
 
 def perplexities(run: dict[str, Any]) -> dict[tuple[str, int], str]:
     """By what was done and depth: on C4."""
-    if not run["depths"]:  # the whole model alone
-        found = zip(("before", "after"), run["perplexities"], strict=True)
+    if not run["evaluated"]["depths"]:  # the whole model alone
+        found = zip(("before", "after"), run["evaluated"]["perplexities"], strict=True)
         layers = run["dense"]["num_layers"]
         return {(when, layers): f"{measured['perplexity']:.2f}" for when, measured in found}
     named = {"before": "truncated", "after": "perplexity"}
     return {
         (when, depth["layers"]): f"{depth[name]['perplexity']:.2f}"
-        for depth in run["depths"]
+        for depth in run["evaluated"]["depths"]
         for when, name in named.items()
     }
 

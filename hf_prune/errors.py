@@ -1,78 +1,78 @@
 """Everything that can go wrong, for the user.
 
     HfPruneError                 exit 1
-      RecipeError                exit 2   the request itself cannot be met: say what would work
-      GateRefused                exit 3   the result is worse than asked for: it is kept, not published
-      OutputOccupied             exit 2   the output folder holds something that is not this run
+      RecipeError                exit 2   the request itself cannot be met; the message says what would work
+      GateRefused                exit 3   the result misses a limit: it is kept, not published
+      OutputOccupied             exit 2   the output folder holds something other than this run
       UnusableTemplate           exit 2   the user's template or notes for the card have a fault
-      SourceError                         the model cannot be had
-        ModelNotFound                     no such repository, revision, folder or file
-        AccessDenied                      gated, private, or the token may not do this
+      SourceError                         the model cannot be fetched
+        ModelNotFound                     there is no such repository, revision, folder or file
+        AccessDenied                      the model is gated or private, or the token may not do this
         HubUnreachable                    no network, offline mode, or the Hub does not answer
-        NoSafetensors                     only pickled weights, and no leave to read them; or none
-        CollectionNotFound                no collection of that name to put the result into
-      UnsupportedModel                    its structure or format is not one that can be cut yet
-      UnusableText                        a text for calibration, healing or evaluation is too short
-      UnusableImages                      the same of images
-      OverlappingData                     what is fitted to and what is measured on share documents
-      UnusableTask                        a task's settings or items cannot be had, or it cannot be run here
-      ProofFailed                         the checkpoint on disk is not the model that was planned
-      DiskFull                            there is no room, or there was none halfway
+        NoSafetensors                     no weights, or only pickles, which the user did not allow
+        CollectionNotFound                there is no such collection for the result
+      UnsupportedModel                    the structure or format of the model cannot be cut yet
+      UnusableText                        a text to calibrate, heal or evaluate on is too short or unreadable
+      UnusableImages                      images for calibration or evaluation are missing or unreadable
+      OverlappingData                     fitting and evaluation share documents, questions or images
+      UnusableTask                        the settings or items of a task are missing, or it cannot run here
+      ProofFailed                         the checkpoint on disk is not the planned model
+      DiskFull                            there is too little room, before or during the work
       UnusableCache                       the folder of the Hub's cache cannot be written
-      MissingPackage                      what writes a form that was asked for is not installed
-      UnreadableRecord                    no finished run, or its record is none that can be read
-      PublishRefused                      pushing would overwrite what hf-prune did not make
+      MissingPackage                      the package for a requested format is not installed
+      UnreadableRecord                    there is no finished run, or its record cannot be read
+      PublishRefused                      hf-prune did not make the files that a push would overwrite
       JobFailed                           a job of Hugging Face Jobs ended without a result
       JobGoesOn                  exit 130 the user stopped watching a job, which goes on
-      AlreadyScheduled                    a schedule publishes to that repository already
-      RepositoryChanged                   somebody else committed while this was being pushed
-      UploadDiffers                       the Hub does not hold what was sent
-      BrokenSection                       a user's own section of a card has no end, or no beginning
-      QuotaExceeded                       the Hub has no room for more of this account
-      LicenceForbids                      the original's licence does not let the result be published so
-      NothingGained                       nothing was to be removed, and training made nothing better
+      AlreadyScheduled                    another schedule publishes to that repository
+      RepositoryChanged                   somebody else committed during the upload
+      UploadDiffers                       the Hub does not have what was sent
+      BrokenSection                       a user's own section of a card has no beginning or no end
+      QuotaExceeded                       the Hub has no room left for this account
+      LicenceForbids                      the original's licence forbids to publish the result, or its name
+      NothingGained                       no layers were to be removed, and training improved nothing
 
-A message says what happened, which value, and what to do next. The library raises; `cli.main` alone
+A message says what is wrong, which value, and what to do next. The library raises. Only the command line
 turns an error into one line and an exit code.
 """
 
 
 class HfPruneError(Exception):
-    """What the user is told, in one line."""
+    """An error for the user, whose message is one line."""
 
     exit_code = 1
 
 
 class RecipeError(HfPruneError):
-    """The request cannot be met as it was made."""
+    """The request itself cannot be met."""
 
     exit_code = 2
 
 
 class GateRefused(HfPruneError):
-    """The result is worse than the user allows: it is kept, and not published."""
+    """The result is worse than the user allows. It is kept, but not published."""
 
     exit_code = 3
 
 
 class OutputOccupied(HfPruneError):
-    """The output folder holds something that is not this run."""
+    """The output folder holds something other than this run."""
 
     exit_code = 2
 
 
 class UnusableTemplate(HfPruneError):
-    """What the user wants on the card cannot be read or rendered."""
+    """The user's template or notes for the card cannot be read or rendered."""
 
     exit_code = 2
 
 
 class SourceError(HfPruneError):
-    """The model cannot be had."""
+    """The model cannot be fetched."""
 
 
 class ModelNotFound(SourceError):
-    """No such repository, revision, folder or file."""
+    """There is no such repository, revision, folder or file."""
 
 
 class AccessDenied(SourceError):
@@ -88,7 +88,7 @@ class NoSafetensors(SourceError):
 
 
 class CollectionNotFound(SourceError):
-    """No such collection."""
+    """There is no such collection."""
 
 
 class UnsupportedModel(HfPruneError):
@@ -104,19 +104,19 @@ class UnusableImages(HfPruneError):
 
 
 class OverlappingData(HfPruneError):
-    """What a model is fitted to and what it is measured on have documents, questions or images in common."""
+    """Fitting and evaluation share documents, questions or images."""
 
 
 class UnusableTask(HfPruneError):
-    """A task of lm-evaluation-harness whose settings or items cannot be had, or that cannot be run here."""
+    """The settings or items of a task of lm-evaluation-harness are missing, or it cannot run here."""
 
 
 class ProofFailed(HfPruneError):
-    """The checkpoint on disk does not compute what the plan says it computes."""
+    """The checkpoint on disk does not compute what the planned model computes."""
 
 
 class DiskFull(HfPruneError):
-    """There is not enough room on the disk."""
+    """There is too little room on the disk."""
 
 
 class UnusableCache(HfPruneError):
@@ -124,55 +124,55 @@ class UnusableCache(HfPruneError):
 
 
 class MissingPackage(HfPruneError):
-    """A package that is not in the base install is needed for what was asked for."""
+    """The request needs a package that the base install does not include."""
 
 
 class UnreadableRecord(HfPruneError):
-    """There is no finished run, or its record is that of another version."""
+    """There is no finished run, or its record is from another version."""
 
 
 class PublishRefused(HfPruneError):
-    """Publishing would overwrite something that hf-prune did not make, or the Hub does not take it."""
+    """hf-prune did not make the files that publishing would overwrite, or the Hub refuses the card."""
 
 
 class RepositoryChanged(HfPruneError):
-    """A repository got another commit while this one was on its way."""
+    """Somebody else committed to the repository during the upload."""
 
 
 class UploadDiffers(HfPruneError):
-    """What the Hub holds after a commit is not what was sent."""
+    """The Hub does not have what was sent."""
 
 
 class BrokenSection(HfPruneError):
-    """The marks around a user's own section of a card do not come in pairs, so its text could be lost."""
+    """The marks around a user's own section of a card are not in pairs, so its text could be lost."""
 
 
 class JobFailed(HfPruneError):
-    """A job on the Hub's machines ended without a result."""
+    """A job of Hugging Face Jobs ended without a result."""
 
 
 class JobGoesOn(HfPruneError):
-    """The user no longer watches a job, which goes on."""
+    """The user stopped watching a job, which goes on."""
 
     exit_code = 130
 
 
 class AlreadyScheduled(HfPruneError):
-    """Another schedule would publish to the same repository."""
+    """Another schedule publishes to the same repository."""
 
 
 class QuotaExceeded(HfPruneError):
-    """The Hub has no room for more of this account."""
+    """The Hub has no room left for this account."""
 
 
 class LicenceForbids(HfPruneError):
-    """The licence of the original does not let the result be published, or not under this name."""
-
-
-def first_line(error: BaseException) -> str:
-    """What a library's error says in its first line, or its name where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The licence of the original forbids to publish the result, or to publish it under this name."""
 
 
 class NothingGained(HfPruneError):
-    """Nothing was to be removed, and what was trained was no better: there is nothing to keep."""
+    """No layers were to be removed, and training improved nothing."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the error's name if it has no message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

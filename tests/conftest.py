@@ -34,7 +34,7 @@ os.environ.update(
 import pytest
 import torch
 
-from tests.support.encoders import build_tiny_encoder
+from tests.support.encoders import build_tiny_encoder, save_images
 from tests.support.models import build_tiny_model, silence_layers, train_tiny_model
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -116,6 +116,12 @@ def tiny_encoders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
         return made[model_type]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder named "photos" with 40 small images."""
+    return save_images(tmp_path_factory.mktemp("images") / "photos", range(40))
 
 
 @pytest.fixture(scope="session")

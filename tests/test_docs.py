@@ -11,7 +11,7 @@ import torch
 from hf_prune.cli.main import cli
 from hf_prune.recipe.criteria import CRITERIA
 from hf_prune.recipe.files import parse_recipe_file
-from hf_prune.records import Healing, HealingPlan, Presentation
+from hf_prune.records import Evaluated, Healing, HealingPlan, Presentation
 from hf_prune.stages.card.card import render_card
 from hf_prune.stages.card.own_words import check_template
 from hf_prune.stages.run import Analysis, Evaluation, Run
@@ -33,7 +33,7 @@ LAUNCHED = re.compile(r"(torchrun|accelerate launch)\b([^\n]*(?:\\\n[^\n]*)*?)-m
 
 def test_every_field_of_a_run_is_documented():
     documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "run_folder.md").read_text()))
-    for record in (Run, Analysis, Evaluation):
+    for record in (Run, Evaluated, Analysis, Evaluation):
         assert {field.name for field in dataclasses.fields(record)} <= documented
 
 
@@ -89,12 +89,19 @@ def test_the_index_has_every_page():
     assert pages - linked == set()
 
 
-def test_the_modules_that_contributors_are_sent_to_are_there():
+def test_the_files_that_contributors_are_sent_to_are_there():
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    modules = re.findall(r"`([\w/]+(?:\.py|/))`", text)
-    stages = re.findall(r"`(\w+)`", text.split("in the order of the data:")[1].split("joined in")[0])
-    assert [name for name in modules if not (PACKAGE / name).exists() and not (ROOT / name).exists()] == []
-    assert [name for name in stages if not list(PACKAGE.glob(f"{name}*"))] == []
+    named = {path for path in re.findall(r"`([\w./]+)`", text) if "/" in path}
+    assert [path for path in named if not (ROOT / path).exists() and not (PACKAGE / path).exists()] == []
+
+
+def test_contributors_find_every_room_and_every_stage_in_the_map():
+    text = (ROOT / "CONTRIBUTING.md").read_text().split("## The rooms")[1].split("\n## ")[0]
+    rooms = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__")}
+    assert {room.rstrip("/") for room in re.findall(r"^\| `([\w./]+)` \|", text, re.MULTILINE)} >= rooms
+    stages = {path.name for path in (PACKAGE / "stages").iterdir() if (path / "__init__.py").exists()}
+    assert stages <= set(re.findall(r"`(\w+)`", text))
+    assert len(re.findall(r"^\| `", text, re.MULTILINE)) == 12
 
 
 def test_the_recipe_that_is_shown_can_be_followed():

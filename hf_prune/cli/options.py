@@ -8,12 +8,29 @@ import click
 
 from hf_prune.recipe.formats import FORMATS
 from hf_prune.recipe.parse import parse_quantity
-from hf_prune.recipe.recipe import BRIDGES, DEFAULT_RATIO, DEFAULTS, HEAL_TARGETS, HEALS, METHODS
+from hf_prune.recipe.recipe import BRIDGES, DEFAULT_RATIO, DEFAULTS, KINDS, METHODS, OPTIONS, option_name
+from hf_prune.recipe.words import SWITCHES
+from hf_prune.records.jobs import TIMEOUT
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+Group = tuple[Decorator, ...]
 
-BRIDGE_HELP = f"Repair without training: {', '.join(BRIDGES)}. auto tries all others and keeps the best."
-METHOD_HELP = f"How to choose: {', '.join(METHODS)}. auto tries what all others propose."
+PATHS = {"file": click.Path(dir_okay=False), "folder": click.Path(file_okay=False), "either": click.Path()}
+FILE = click.Path(path_type=Path, dir_okay=False)
+METAVARS = {  # what the help calls the values of some fields
+    **dict.fromkeys(("gguf_file", "method", "bridge"), "NAME"),
+    **dict.fromkeys(("layers", "protect", "depths", "formats"), "LIST"),
+    **dict.fromkeys(("target_memory", "max_shard_size"), "SIZE"),
+    "based_on": "NAME|FILE",
+    "grow": "N|auto",
+    "tasks": "TASK,TASK",
+    "min_score": "TASK=VALUE",
+    "max_loss": "NATS",
+    "budget": "PASSES",
+    "boundary_loss": "WEIGHT",
+}
+SECTIONS: dict[str, Group] = {}  # groups of options by their heading in the help, in its order
 
 
 class Quantity(click.ParamType[int]):
@@ -29,276 +46,57 @@ class Quantity(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-def _defaulting(name: str, **settings: Any) -> Callable[[Command], Command]:
-    """An option whose default is the recipe's own."""
-    field = settings.pop("field", name.strip("-").replace("-", "_"))
-    return click.option(name, field, default=getattr(DEFAULTS, field), show_default=True, **settings)
+def recipe_options(**texts: str) -> Group:
+    """The options of fields of the recipe: name, type and default of each are the field's.
+
+    Args:
+        texts: for the help, by field. If the default is None, the text says what happens then.
+    """
+    return tuple(_recipe_option(field, text) for field, text in texts.items())
 
 
-TRUSTING = (
-    click.option(
-        "--allow-pickle",
-        is_flag=True,
-        help="Read pytorch_model.bin where there is no safetensors file; code in it is refused, not run.",
-    ),
-    click.option(
-        "--trust-remote-code",
-        is_flag=True,
-        help="Load MODEL by the Python code that it brings, which is run here: read it first.",
-    ),
-)
-SOURCE = (
-    click.argument("model"),
-    click.option("--revision", help="Branch, tag or commit on the Hub."),
-    click.option("--gguf-file", metavar="NAME", help="Take this GGUF file of MODEL."),
-    *TRUSTING,
-)
-RECIPE = (
-    click.option(
-        "--recipe",
-        "based_on",
-        metavar="NAME|FILE",
-        help="Options of a paper (`hf-prune recipes`) or of a .yaml file; those that you give yourself win.",
-    ),
-)
-TARGET = (
-    click.option("--ratio", type=float, help=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]"),
-    click.option("--drop-layers", type=int, metavar="N", help="How many layers to remove."),
-    click.option("--layers", metavar="LIST", help="Exactly these, from 0 and inclusive: 21-28,30."),
-    click.option("--target-params", type=Quantity(), metavar="N", help="At most so many parameters: 5B."),
-    click.option(
-        "--target-memory",
-        type=Quantity(),
-        metavar="SIZE",
-        help="At most so much for weights and KV cache: 8GB.",
-    ),
-    _defaulting("--context-length", type=int, help="Tokens in that KV cache."),
-    click.option(
-        "--max-loss",
-        type=float,
-        metavar="NATS",
-        help="The deepest cut whose loss rises by no more, in nats per token; publish nothing worse.",
-    ),
-)
-CHOICE = (
-    _defaulting("--method", type=click.Choice(METHODS), metavar="NAME", help=METHOD_HELP),
-    click.option("--protect", metavar="LIST", help="Layers that stay: first:4,last:2,11."),
-    click.option(
-        "--contiguous/--scattered",
-        default=None,
-        help="One block, or the best wherever they are.  [default: as the method's paper has it]",
-    ),
-    _defaulting("--budget", type=float, metavar="PASSES", help="What auto may cost, in calibration passes."),
-)
-CALIBRATION = (
-    click.option(
-        "--calibration",
-        type=click.Path(),
-        help="To choose and repair by: .txt or .jsonl, also .gz, or a folder of images.  [default: built in]",
-    ),
-    _defaulting("--samples", type=int, help="Calibration windows."),
-    _defaulting("--seq-len", field="sequence_length", type=int, help="Tokens in a window."),
-    _defaulting("--seed", type=int, help="Order of the calibration text, and what is drawn at random."),
-)
-REPAIR = (_defaulting("--bridge", type=click.Choice(BRIDGES), metavar="NAME", help=BRIDGE_HELP),)
+def _recipe_option(field: str, text: str) -> Decorator:
+    option, kind, default = OPTIONS[field], KINDS[field], getattr(DEFAULTS, field)
+    if option.negative:
+        return click.option("/".join(SWITCHES[field]), field, default=default, help=text)
+    settings: dict[str, Any]
+    if kind is bool:
+        settings = {"is_flag": True}
+    else:
+        metavar = METAVARS.get(field, "N" if kind is int else None)
+        settings = {"type": _value_type(field), "metavar": metavar, "show_default": default is not None}
+    if option.repeatable:
+        settings |= {"multiple": True, "callback": _joined}
+    return click.option(option_name(field), field, default=default, help=text, **settings)
 
 
-def _joined(
-    context: click.Context, parameter: click.Parameter, values: Sequence[str] | str | None
-) -> str | None:
-    """What was given once or several times as one list."""
-    return values if isinstance(values, str) else ",".join(values or ()) or None
+def _value_type(field: str) -> Any:
+    option = OPTIONS[field]
+    if option.choices:
+        return click.Choice(option.choices)
+    if option.quantity:
+        return Quantity()
+    return PATHS[option.path] if option.path else KINDS[field]
 
 
-TASKS = (
-    _defaulting(
-        "--eval",
-        field="tasks",
-        metavar="TASK,TASK",
-        help="Tasks or groups of lm-evaluation-harness: arc_easy,gsm8k.",
-    ),
-    click.option("--limit", type=int, metavar="N", help="Items of each task.  [default: all]"),
-    click.option(
-        "--fewshot", type=int, metavar="N", help="Items shown before each.  [default: the task's own]"
-    ),
-    click.option(
-        "--tasks-from",
-        type=click.Path(file_okay=False),
-        metavar="FOLDER",
-        help="Tasks of your own: .yaml files for the harness. Code in the folder is run.",
-    ),
-    click.option(
-        "--min-score",
-        metavar="TASK=VALUE",
-        multiple=True,
-        callback=_joined,
-        help="Publish nothing worse, and exit with 3; TASK:METRIC=VALUE names the metric.",
-    ),
-)
-HELD_OUT = (
-    click.option(
-        "--eval-data",
-        type=click.Path(),
-        help="Held-out text for perplexity, or a folder of images.  [default: built in]",
-    ),
-    click.option(
-        "--eval-elsewhere",
-        type=click.Path(dir_okay=False),
-        help="Held-out text of another domain than the calibration text.  [default: built in]",
-    ),
-    _defaulting("--eval-samples", type=int, help="Held-out windows."),
-    click.option(
-        "--choices",
-        type=click.Path(dir_okay=False),
-        help="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
-    ),
-    _defaulting("--choice-items", type=int, metavar="N", help="How many of them; 0: none."),
-)
-EVALUATION = (
-    *HELD_OUT,
-    *TASKS,
-    click.option(
-        "--draft",
-        is_flag=True,
-        help="Also measure speculative decoding: the result proposes to MODEL, a sorted one to itself.",
-    ),
-)
-EXPORT = (
-    _defaulting(
-        "--format",
-        field="formats",
-        metavar="LIST",
-        help=f"Forms of the result: {', '.join(FORMATS)}; the first there always is.",
-    ),
-    click.option(
-        "--max-shard-size",
-        type=Quantity(),
-        metavar="SIZE",
-        help="Of a safetensors file: 2GB.  [default: divided as MODEL is]",
-    ),
-)
-GROWTH = (
-    click.option(
-        "--grow",
-        metavar="N|auto",
-        help="Put N new layers into the shallow half and train them alone (SLayer); auto: one every second.",
-    ),
-)
-DEPTHS = (
-    click.option(
-        "--depths",
-        metavar="LIST",
-        help="Train the first so many layers to be models of their own: 12,16,20 (Sorted LLaMA).",
-    ),
-    click.option("--sample-depths", is_flag=True, help="Train one of the depths a step, drawn at random."),
-)
-TRAINING = (
-    click.option("--heal-tokens", type=Quantity(), metavar="N", help="To train on.  [default: all, to 10M]"),
-    click.option("--lr", type=float, help="Learning rate.  [default: the method's]"),
-    click.option("--heal-batch", type=int, metavar="N", help="Windows a step.  [default: 1 to 16]"),
-)
-HEALING = (
-    _defaulting(
-        "--heal",
-        type=click.Choice(HEALS),
-        help="What is trained; auto: lora on a GPU, or qlora where only that fits.",
-    ),
-    click.option(
-        "--heal-data",
-        "--inject",
-        "heal_data",
-        metavar="FILE|self",
-        help="Text to train on: .txt or .jsonl, also .gz; self: MODEL answers prompts.  [default: built in]",
-    ),
-    click.option(
-        "--prompts", type=click.Path(dir_okay=False), help='For self: .jsonl with a field "prompt".'
-    ),
-    *TRAINING,
-    click.option("--rank", type=int, help="Of LoRA.  [default: 64]"),
-    click.option(
-        "--lora-alpha", type=int, metavar="N", help="LoRA is scaled by N / rank.  [default: the rank]"
-    ),
-    _defaulting("--heal-targets", type=click.Choice(HEAL_TARGETS), help="Projections that LoRA trains."),
-    _defaulting("--last-layers", type=int, metavar="K", help="Layers that partial trains."),
-    click.option(
-        "--train-head/--keep-head",
-        default=None,
-        help="With partial; a tied head is untied, which costs size.  [default: where it is not tied]",
-    ),
-    click.option(
-        "--distill/--no-distill",
-        default=None,
-        help="Learn MODEL's predictions, or the text.  [default: predictions, where the disk holds them]",
-    ),
-    _defaulting(
-        "--boundary-loss", type=float, metavar="WEIGHT", help="Also learn MODEL's states after each gap."
-    ),
-)
-BASELINE = (
-    click.option("--baseline", metavar="MODEL", help="Measure this one too, and compare MODEL with it."),
-    click.option(
-        "--max-loss",
-        type=float,
-        metavar="NATS",
-        help="Exit with 3 where its loss is further above the baseline's, in nats per token.",
-    ),
-    _defaulting("--seq-len", field="sequence_length", type=int, help="Tokens in a window."),
-)
-REPORT_TO = click.option(
-    "--report-to", metavar="NAME", default="none", help="A tracker that transformers knows: trackio."
-)
-PLACE = (
-    _defaulting("--device", help="auto, cpu, cuda, cuda:1."),
-    click.option(
-        "--max-memory",
-        type=Quantity(),
-        metavar="SIZE",
-        help="For hidden states; the rest goes to a file.  [default: half of what is free]",
-    ),
-    click.option("--output", type=click.Path(path_type=Path), help="The folder for the results."),
-    click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in that folder."),
-)
-MANNER = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
-)
-PUBLISHING = (
-    click.option("--push", is_flag=True, help="Publish the result on the Hub."),
-    click.option("--repo-id", metavar="ID", help="Where to.  [default: USER/BASE-24L]"),
-    click.option("--private/--public", default=True, show_default=True, help="Who may see it."),
-    click.option(
-        "--branch", metavar="NAME", help="On this branch, made where there is none.  [default: main]"
-    ),
-    click.option("--create-pr", is_flag=True, help="Open a pull request instead: one for each run."),
-    click.option("--collection", metavar="SLUG", help="Put it into this collection too."),
-    click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
-)
-IF_CHANGED = click.option(
-    "--if-changed",
-    is_flag=True,
-    help="Do nothing where what is published was made from the same commit of MODEL in the same way.",
-)
-CARD = (
-    click.option(
-        "--template",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help='A Jinja template that overrides blocks of the card: {% extends "model_card.md.j2" %}.',
-    ),
-    click.option(
-        "--notes",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Markdown that the card ends with, before the citation.",
-    ),
-)
-DRY_RUN = click.option(
-    "--dry-run", is_flag=True, help="Say what would be done and what it takes; fetch headers alone."
-)
+def _joined(context: click.Context, parameter: click.Parameter, values: Sequence[str] | str) -> str | None:
+    """One list of what was given once or several times."""
+    return values if isinstance(values, str) else ",".join(values) or None
 
 
-def options_of(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Command]:
+def section(heading: str, *options: Decorator, **texts: str) -> Group:
+    """A group of options that the help shows under a heading, after those of earlier sections.
+
+    Args:
+        heading: in the help.
+        options: to begin with.
+        texts: for options of the recipe, as `recipe_options` takes them.
+    """
+    SECTIONS[heading] = (*options, *recipe_options(**texts))
+    return SECTIONS[heading]
+
+
+def options_of(*groups: Sequence[Decorator]) -> Callable[[Command], Command]:
     """Groups of options, in the order in which the help shows them."""
 
     def add(command: Command) -> Command:
@@ -307,3 +105,185 @@ def options_of(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command], C
         return command
 
     return add
+
+
+SOURCE = section(
+    "The model",
+    click.argument("model"),
+    revision="Branch, tag or commit on the Hub.",
+    gguf_file="Use this GGUF file of MODEL.",
+    allow_pickle="Read pytorch_model.bin if there is no safetensors file. Code in it is refused, not run.",
+    trust_remote_code="Run the Python code that MODEL brings. Read it first.",
+)
+TRUSTING = SOURCE[-2:]
+RECIPE = section(
+    "Recipe",
+    based_on="Use the options of a paper (`hf-prune recipes`) or a .yaml file. Your own options win.",
+)
+TARGET = section(
+    "What to remove",
+    ratio=f"Share of the layers to remove.  [default: {DEFAULT_RATIO}]",
+    drop_layers="Number of layers to remove.",
+    layers="Layers to remove, counted from 0: 21-28,30.",
+    target_params="Largest parameter count of the result: 5B.",
+    target_memory="Largest memory of the result, for weights and KV cache: 8GB.",
+    context_length="Tokens in that KV cache.",
+    max_loss="Make the deepest cut whose loss rises by at most this, in nats per token. Publish nothing "
+    "worse.",
+)
+CHOICE = section(
+    "How to choose",
+    method=f"Criterion: {', '.join(METHODS)}. auto tries what all others propose.",
+    protect="Layers to keep: first:4,last:2,11.",
+    contiguous="Remove one block, or the best layers anywhere.  [default: as in the method's paper]",
+    budget="What auto may cost, in passes over the calibration text.",
+)
+CALIBRATION = section(
+    "Calibration",
+    calibration="Text for choosing and repairing (.txt or .jsonl, also .gz), or a folder of images.  "
+    "[default: built in]",
+    samples="Number of calibration windows.",
+    sequence_length="Tokens per window.",
+    seed="Seed for the order of the calibration text and for random choices.",
+)
+REPAIR = section(
+    "Repair without training",
+    bridge=f"Repair: {', '.join(BRIDGES)}. auto tries all others and keeps the best.",
+)
+GROWTH = section(
+    "New layers",
+    grow="Insert N layers into the shallow half and train only them (SLayer). auto: after every second.",
+)
+DEPTHS = section(
+    "Depths",
+    depths="Train the first 12, 16, 20 layers as models too (Sorted LLaMA): 12,16,20.",
+    sample_depths="Train one depth per step, drawn at random.",
+)
+TRAINING = recipe_options(
+    heal_tokens="Training tokens.  [default: all, at most 10M]",
+    lr="Learning rate.  [default: the method's]",
+    heal_batch="Windows per step.  [default: 1 to 16]",
+)
+HEALING = section(
+    "Healing",
+    *recipe_options(heal="What to train. auto: lora on a GPU, or qlora if only that fits."),
+    click.option(
+        "--heal-data",
+        "--inject",
+        "heal_data",
+        metavar="FILE|self",
+        help="Training text: .txt or .jsonl, also .gz. self: MODEL answers prompts.  [default: built in]",
+    ),
+    *TRAINING,
+    prompts='Prompts for --heal-data self: .jsonl with a field "prompt".',
+    rank="Rank of LoRA.  [default: 64]",
+    lora_alpha="LoRA is scaled by N / rank.  [default: the rank]",
+    heal_targets="Projections that LoRA trains.",
+    last_layers="Layers that partial trains.",
+    train_head="Whether partial trains the head. A tied head is untied first.  [default: if not tied]",
+    distill="Learn MODEL's predictions, or the text.  [default: predictions, if they fit on the disk]",
+    boundary_loss="Also learn MODEL's hidden states after each gap.",
+)
+HELD_OUT = section(
+    "Held-out data",
+    eval_data="Held-out text for perplexity, or a folder of images.  [default: built in]",
+    eval_elsewhere="Held-out text from another domain.  [default: built in]",
+    eval_samples="Number of held-out windows.",
+    choices="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
+    choice_items="Number of those items. 0: none.",
+)
+TASKS = section(
+    "Tasks and quality gates",
+    tasks="Tasks or groups of lm-evaluation-harness: arc_easy,gsm8k.",
+    limit="Items per task.  [default: all]",
+    fewshot="Examples before each item.  [default: the task's own]",
+    tasks_from="Your own tasks: .yaml files for the harness. Code in the folder is run.",
+    min_score="Publish nothing worse, and exit with 3. TASK:METRIC=VALUE names the metric.",
+)
+DRAFT = section(
+    "Speculative decoding",
+    draft="Also measure the result as a draft of MODEL; a sorted one as its own draft.",
+)
+EXPORT = section(
+    "Output formats",
+    formats=f"Formats, comma-separated: {', '.join(FORMATS)}. safetensors is always written.",
+    max_shard_size="Maximum size of one safetensors file: 2GB.  [default: same shards as MODEL]",
+)
+PLACE = (
+    *recipe_options(device="Where to compute: auto, cpu, cuda or cuda:1."),
+    click.option(
+        "--max-memory",
+        type=Quantity(),
+        metavar="SIZE",
+        help="Memory for hidden states; the rest goes to a file.  [default: half of what is free]",
+    ),
+    click.option("--output", type=click.Path(path_type=Path), help="Folder for the results."),
+    click.option("--fresh", is_flag=True, help="Discard what an earlier run left in that folder."),
+)
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Only show what a run would do and need. Downloads only headers."
+)
+REPORT_TO = click.option(
+    "--report-to", metavar="NAME", default="none", help="Training tracker that transformers knows: trackio."
+)
+section("Device and output", *PLACE, DRY_RUN, REPORT_TO)
+CARD = section(
+    "Card",
+    click.option(
+        "--template",
+        type=FILE,
+        metavar="FILE",
+        help='Your Jinja template for blocks of the card: {% extends "model_card.md.j2" %}.',
+    ),
+    click.option(
+        "--notes", type=FILE, metavar="FILE", help="Markdown for the end of the card, before the citation."
+    ),
+)
+DESTINATION = (
+    click.option("--repo-id", metavar="ID", help="Repository.  [default: USER/BASE-24L]"),
+    click.option("--private/--public", default=True, show_default=True, help="Who can see it."),
+    click.option("--branch", metavar="NAME", help="Branch, created if missing.  [default: main]"),
+    click.option("--create-pr", is_flag=True, help="Open a pull request instead, a new one for each run."),
+    click.option("--collection", metavar="SLUG", help="Add it to this collection too."),
+    click.option("--yes", is_flag=True, help="Overwrite a repository that hf-prune did not make."),
+)
+PUSH = (click.option("--push", is_flag=True, help="Publish the result on the Hub."), *DESTINATION)
+IF_CHANGED = click.option(
+    "--if-changed",
+    is_flag=True,
+    help="Do nothing if the published result was made from the same commit of MODEL in the same way.",
+)
+PUBLISHING = section("Publishing", *PUSH, IF_CHANGED)
+JOB = (
+    click.option(
+        "--on",
+        "flavor",
+        metavar="FLAVOR",
+        help="Run on this machine of Hugging Face Jobs (`hf jobs hardware` lists them): a10g-small.",
+    ),
+    click.option("--timeout", default=TIMEOUT, show_default=True, help="Longest time for the job."),
+    click.option("--namespace", metavar="ORG", help="Who pays for the job.  [default: you]"),
+)
+DETACHABLE_JOB = section(
+    "Hugging Face Jobs", *JOB, click.option("--detach", is_flag=True, help="Do not wait for the job.")
+)
+MANNER = section(
+    "Messages",
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
+)
+
+BASELINE = (
+    click.option("--baseline", metavar="MODEL", help="Measure this model too, and compare MODEL with it."),
+    *recipe_options(
+        max_loss="Exit with 3 if its loss is further above the baseline's, in nats per token.",
+        sequence_length="Tokens per window.",
+    ),
+)
+EVALUATION = (*HELD_OUT, *TASKS, *DRAFT)
+CUTTING = (
+    *(*RECIPE, *TARGET, *CHOICE, *CALIBRATION, *REPAIR),
+    *(*EVALUATION, *GROWTH, *DEPTHS, *HEALING),
+)
+RESULT = (*EXPORT, REPORT_TO, *PLACE, DRY_RUN, *CARD)

@@ -1,13 +1,12 @@
 """`hf-prune analyze`: everything that can be said of a model's layers without removing any."""
 
 import shutil
-import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from hf_prune import hub
 from hf_prune.errors import RecipeError
+from hf_prune.machine.clock import Clock
 from hf_prune.machine.disk import write_whole
 from hf_prune.machine.environment import describe_environment
 from hf_prune.machine.processes import join
@@ -58,13 +57,12 @@ def analyze(
     Raises:
         HfPruneError: whatever went wrong, in one line.
     """
-    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    reporter = reporter or Reporter()
+    clock, reporter = Clock(), reporter or Reporter()
     located = locate(replace(recipe, heal="none"), reporter)
     if permutations and located.anatomy.kind != DECODER:
         raise RecipeError("--shapley needs a loss, which encoders do not have here: leave it out")
     ranks = join(located.device)
-    folder = RunFolder(output or Path(f"{located.found.name}-analysis"))
+    folder = RunFolder(output or Path(f"{located.model.name}-analysis"))
     if ranks.leads:
         folder.claim(fingerprint(recipe, permutations), fresh=fresh)
     original = open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
@@ -80,12 +78,12 @@ def analyze(
         recipe=shown,
         environment=describe_environment(located.device),
         source=replace(original.source, model=shown.model, folder=Path(shown.model).name),
-        dense=original.dense,
+        dense=original.anatomy,
         similarity=similarity,
         best_blocks=best_blocks(similarity.angular_last_token),
         cornerstones=cornerstones(similarity) if similarity.scores("loss") else (),
-        started=started,
-        seconds=round(time.monotonic() - began, 1),
+        started=clock.started,
+        seconds=clock.seconds,
     )
     _write(analysis, folder)
     return Analysed(analysis=analysis, folder=folder.path)
@@ -94,7 +92,7 @@ def analyze(
 def _measure(original: Original, permutations: int, reporter: Reporter) -> Similarity:
     measurements = Measurements(original, hub.kept_scores(), reporter)
     similarity = measurements.similarity()
-    decodes = original.dense.kind == DECODER
+    decodes = original.anatomy.kind == DECODER
     for criterion in ("taylor", "loss", *(("shapley",) if permutations else ())) if decodes else ():
         similarity = with_scores(similarity, measurements.layer_scores(criterion, permutations=permutations))
     return similarity

@@ -1,4 +1,4 @@
-"""What a run would take, from the headers of the weights and a moment's trial of this machine."""
+"""`--dry-run`: what a run would do and take, from the headers of the weights and a short speed trial."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from hf_prune.recipe.formats import parse_formats
 from hf_prune.recipe.recipe import BRIDGES, Recipe
 from hf_prune.records import Anatomy, Estimate, HealingPlan, LayerCount, NamedLayers, Removal, WithinLoss
 from hf_prune.records.blocks import blocks_of
-from hf_prune.stages.choose.criteria import probe_passes
+from hf_prune.stages.choose.criteria import measuring_passes
 from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.evaluate.items import OPTIONS, STRETCH, item_lengths
 from hf_prune.stages.evaluate.speed import TIMED_TOKENS
@@ -21,15 +21,20 @@ from hf_prune.stages.grow.positions import positions_for
 from hf_prune.stages.heal.cost import ELEMENT_BYTES, SHARE_OF_RATE
 from hf_prune.stages.heal.plan import approximate_tokens, lessons_bytes, plan_healing
 from hf_prune.stages.measure.similarity import SAMPLED_TOKENS
-from hf_prune.stages.original import ELSEWHERE_SEQUENCES, PROBE_TOKENS, SELECTION_SEQUENCES, locate
+from hf_prune.stages.original import (
+    ELSEWHERE_SEQUENCES,
+    SELECTION_SEQUENCES,
+    SHORT_CALIBRATION_TOKENS,
+    locate,
+)
 from hf_prune.stages.source import find as source
 
-BRIDGE_PASSES = {"none": 0.0, "auto": 4.0}  # of the calibration text; two for any other
+BRIDGE_PASSES = {"none": 0.0, "auto": 4.0}  # over the calibration text; any other bridge takes two
 
 
 def estimate(
     recipe: Recipe,
-    dense: Anatomy,
+    original: Anatomy,
     removal: Removal,
     *,
     model: str,
@@ -37,66 +42,45 @@ def estimate(
     healing_tokens: int,
     machine: Machine,
 ) -> Estimate:
-    """What the run that a recipe asks for would do and take.
+    """What a run would do, and the memory, disk and time it would take.
 
     Args:
-        recipe: what is asked for.
-        dense: the original.
-        removal: what is to be removed.
+        recipe: the options of the run.
+        original: its figures.
+        removal: which layers go, or how many.
         model: its name.
         download_bytes: what the Hub would send.
-        healing_tokens: of the text to train on.
-        machine: what there is.
+        healing_tokens: in the text to train on.
+        machine: what this machine has free, and how fast it is.
 
     Raises:
-        RecipeError: the cut cannot be healed in the way that is asked for.
+        RecipeError: the cut cannot be healed as the recipe asks.
     """
-    count: int | None
-    match removal:
-        case NamedLayers(layers):
-            count, gaps = len(layers), sum(block.start > 0 for block in blocks_of(layers))
-        case LayerCount(count):
-            gaps = 1
-        case WithinLoss():
-            count, gaps = None, 1
-    left = _left(recipe, dense, removal)
-    grown = left.num_layers - (dense.num_layers - (count or 0))
-    healing = plan_healing(recipe, dense, left, gaps, healing_tokens, machine, grown)
-    tokens = recipe.samples * recipe.sequence_length
-    rate = SHARE_OF_RATE * machine.operations_per_second
-    one_pass = 2 * sum(dense.parameters_per_layer) * tokens / rate
-    head = 2 * dense.vocabulary_size * dense.hidden_size / rate  # seconds a token
-    windows = recipe.eval_samples + min(recipe.eval_samples, ELSEWHERE_SEQUENCES)
-    predicted = windows * recipe.sequence_length
-    passage, continuation = item_lengths(min(STRETCH, recipe.sequence_length))
-    options = OPTIONS * recipe.choice_items  # of a file they are thought to be as many and as long
-    written = TEXTS * min(BEGINNING + NEW_TOKENS, recipe.sequence_length)
-    evaluated = predicted + options * (passage + continuation) + written
-    predicted += options * continuation + written
-    bridges = "none" if count == 0 else recipe.bridge
-    contest = len(BRIDGES) * SELECTION_SEQUENCES * recipe.sequence_length if bridges == AUTO else 0
-    shorter = 2 if healing.method == "none" else 3  # cut, bridged and healed checkpoints
-    depth = left.parameters / dense.parameters
+    count, gaps = _count_and_gaps(removal)
+    shorter = _shorter(recipe, original, removal)
+    grown = shorter.num_layers - (original.num_layers - (count or 0))
+    healing = plan_healing(recipe, original, shorter, gaps, healing_tokens, machine, grown)
+    seconds = _Seconds(recipe, original, machine)
+    checkpoints = 2 if healing.method == "none" else 3  # cut, bridged and healed
+    bridge = "none" if count == 0 else recipe.bridge
     lessons = lessons_bytes(
-        healing.objective, healing.boundary_loss, left, gaps, min(healing.num_tokens, healing_tokens)
+        healing.objective, healing.boundary_loss, shorter, gaps, min(healing.num_tokens, healing_tokens)
     )
     return Estimate(
         model=model,
-        num_layers=dense.num_layers,
+        num_layers=original.num_layers,
         layers_removed=count,
-        parameters=dense.parameters,
-        parameters_left=None if count is None else left.parameters,
-        size_bytes=dense.size_bytes,
-        size_bytes_left=None if count is None else left.size_bytes,
+        parameters=original.parameters,
+        parameters_left=None if count is None else shorter.parameters,
+        size_bytes=original.size_bytes,
+        size_bytes_left=None if count is None else shorter.size_bytes,
         download_bytes=download_bytes,
-        disk_bytes=shorter * left.size_bytes + _untied_head(healing, left) + lessons,
-        memory_bytes=_memory(recipe, dense),
-        measuring_seconds=one_pass,
-        choosing_seconds=one_pass * choosing_passes(recipe, dense.num_layers, count),
-        repairing_seconds=one_pass * BRIDGE_PASSES.get(bridges, 2.0) + contest * (one_pass / tokens + head),
-        evaluating_seconds=(1 + shorter * depth) * one_pass * evaluated / tokens
-        + (1 + depth) * one_pass * TIMED_TOKENS / tokens
-        + (1 + shorter) * head * predicted,
+        disk_bytes=checkpoints * shorter.size_bytes + _untied_head(healing, shorter) + lessons,
+        memory_bytes=_memory(recipe, original),
+        measuring_seconds=seconds.one_pass,
+        choosing_seconds=seconds.one_pass * choosing_passes(recipe, original.num_layers, count),
+        repairing_seconds=seconds.repairing(bridge),
+        evaluating_seconds=seconds.evaluating(checkpoints, shorter.parameters / original.parameters),
         healing_method=healing.method,
         healing_reason=healing.reason,
         healing_memory_bytes=healing.memory_bytes,
@@ -105,24 +89,68 @@ def estimate(
     )
 
 
+def _count_and_gaps(removal: Removal) -> tuple[int | None, int]:
+    """How many layers go (None: a loss decides), and how many gaps they leave."""
+    match removal:
+        case NamedLayers(layers):
+            return len(layers), sum(block.start > 0 for block in blocks_of(layers))
+        case LayerCount(count):
+            return count, 1
+        case WithinLoss():
+            return None, 1
+
+
+class _Seconds:
+    """How long the parts of a run take, from the operations that they need."""
+
+    def __init__(self, recipe: Recipe, original: Anatomy, machine: Machine) -> None:
+        rate = SHARE_OF_RATE * machine.operations_per_second
+        self.recipe = recipe
+        self.per_token = 2 * sum(original.parameters_per_layer) / rate  # through all layers
+        self.head_per_token = 2 * original.vocabulary_size * original.hidden_size / rate
+        self.one_pass = self.per_token * recipe.samples * recipe.sequence_length  # over the calibration text
+
+    def repairing(self, bridge: str) -> float:
+        """For the bridges, and for the contest between them."""
+        tried = len(BRIDGES) * SELECTION_SEQUENCES * self.recipe.sequence_length if bridge == AUTO else 0
+        return self.one_pass * BRIDGE_PASSES.get(bridge, 2.0) + tried * (self.per_token + self.head_per_token)
+
+    def evaluating(self, checkpoints: int, depth: float) -> float:
+        """For the original and its checkpoints.
+
+        Args:
+            checkpoints: how many there are.
+            depth: their share of the original's parameters.
+        """
+        recipe = self.recipe
+        windows = recipe.eval_samples + min(recipe.eval_samples, ELSEWHERE_SEQUENCES)
+        passage, continuation = item_lengths(min(STRETCH, recipe.sequence_length))
+        options = OPTIONS * recipe.choice_items  # items of a file are assumed to be as many and as long
+        written = TEXTS * min(BEGINNING + NEW_TOKENS, recipe.sequence_length)
+        read = windows * recipe.sequence_length + options * (passage + continuation) + written
+        predicted = windows * recipe.sequence_length + options * continuation + written
+        layers = (1 + checkpoints * depth) * read + (1 + depth) * TIMED_TOKENS
+        return layers * self.per_token + (1 + checkpoints) * predicted * self.head_per_token
+
+
 def choosing_passes(recipe: Recipe, num_layers: int, count: int | None) -> float:
-    """What choosing costs beside the measuring pass, in passes over the calibration text."""
-    share = PROBE_TOKENS / (recipe.samples * recipe.sequence_length)
+    """How many passes over the calibration text choosing takes, besides the measuring pass."""
+    share = SHORT_CALIBRATION_TOKENS / (recipe.samples * recipe.sequence_length)
     if recipe.layers is not None or count == 0:
-        return 2 * share * probe_passes("loss", num_layers, 1) if recipe.grow else 0.0
+        return 2 * share * measuring_passes("loss", num_layers, 1) if recipe.grow else 0.0
     steps = num_layers // 4 if count is None else count
     searched = SELECTION_SEQUENCES / recipe.samples * steps if recipe.is_sized_by_loss else 0.0
     if recipe.method == AUTO:
         return recipe.budget + searched
-    return share * probe_passes(CRITERIA[recipe.method].needs, num_layers, steps) + searched
+    return share * measuring_passes(CRITERIA[recipe.method].needs, num_layers, steps) + searched
 
 
-def _left(recipe: Recipe, dense: Anatomy, removal: Removal) -> Anatomy:
-    """The shorter model: without the layers that are named, or the smallest, which is the least it can be.
+def _shorter(recipe: Recipe, original: Anatomy, removal: Removal) -> Anatomy:
+    """The model without the named layers, or without the smallest ones if only their number is known.
 
-    Where a loss decides how many go, it is the original: none may. New layers are as large as the largest.
+    If a loss decides, it is the whole original, the largest it can be. New layers count as the largest layer.
     """
-    sizes = dense.parameters_per_layer
+    sizes = original.parameters_per_layer
     match removal:
         case NamedLayers(layers):
             removed = layers
@@ -132,13 +160,13 @@ def _left(recipe: Recipe, dense: Anatomy, removal: Removal) -> Anatomy:
             removed = ()
     kept = [size for layer, size in enumerate(sizes) if layer not in removed]
     kept += [max(sizes)] * len(positions_for(recipe.grow, len(kept)) if recipe.grow else ())
-    parameters = dense.parameters - sum(sizes) + sum(kept)
+    parameters = original.parameters - sum(sizes) + sum(kept)
     return replace(
-        dense,
+        original,
         num_layers=len(kept),
         parameters=parameters,
         parameters_per_layer=tuple(kept),
-        size_bytes=dense.size_bytes * parameters // dense.parameters,
+        size_bytes=original.size_bytes * parameters // original.parameters,
     )
 
 
@@ -149,13 +177,13 @@ def _untied_head(healing: HealingPlan, left: Anatomy) -> int:
     return left.vocabulary_size * left.hidden_size * ELEMENT_BYTES.get(left.dtype, 2)
 
 
-def _memory(recipe: Recipe, dense: Anatomy) -> int:
+def _memory(recipe: Recipe, original: Anatomy) -> int:
     """Embeddings, two layers, and the hidden states that are kept at once."""
-    element = ELEMENT_BYTES.get(dense.dtype, 2)
+    element = ELEMENT_BYTES.get(original.dtype, 2)
     tokens = recipe.samples * recipe.sequence_length
-    remembered = (dense.num_layers + 1) * (min(tokens, SAMPLED_TOKENS) + recipe.samples)
-    weights = dense.vocabulary_size * dense.hidden_size + 2 * max(dense.parameters_per_layer)
-    return element * (weights + (tokens + remembered) * dense.hidden_size)
+    remembered = (original.num_layers + 1) * (min(tokens, SAMPLED_TOKENS) + recipe.samples)
+    weights = original.vocabulary_size * original.hidden_size + 2 * max(original.parameters_per_layer)
+    return element * (weights + (tokens + remembered) * original.hidden_size)
 
 
 def estimate_run(recipe: Recipe, reporter: Reporter | None = None, output: Path | None = None) -> Estimate:
@@ -171,15 +199,18 @@ def estimate_run(recipe: Recipe, reporter: Reporter | None = None, output: Path 
     """
     located = locate(recipe, reporter, exact=True)
     check_exportable(parse_formats(recipe.formats), located.anatomy)
-    dense = located.anatomy
+    original = located.anatomy
     return estimate(
         recipe,
-        dense,
-        layers_to_remove(recipe, dense),
-        model=located.found.name,
-        download_bytes=source.download_size(located.found),
+        original,
+        layers_to_remove(recipe, original),
+        model=located.model.name,
+        download_bytes=source.download_size(located.model),
         healing_tokens=approximate_tokens(located.material.healing_text),
         machine=this_machine(
-            located.device, torch_dtype(dense.dtype, located.device), dense.hidden_size, output or Path()
+            located.device,
+            torch_dtype(original.dtype, located.device),
+            original.hidden_size,
+            output or Path(),
         ),
     )

@@ -1,14 +1,13 @@
 """`hf-prune eval`: any model measured as the card of a result measures, alone or beside another."""
 
 import shutil
-import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
 from hf_prune.errors import RecipeError, UnsupportedModel
+from hf_prune.machine.clock import Clock
 from hf_prune.machine.disk import write_whole
 from hf_prune.machine.environment import describe_environment
 from hf_prune.machine.processes import ALONE
@@ -34,7 +33,7 @@ from hf_prune.stages.evaluate.stage import DENSE, ask_tasks, evaluate
 from hf_prune.stages.original import Located, Original, locate, open_original
 from hf_prune.stages.run import SCHEMA_VERSION, Evaluation
 from hf_prune.stages.source import find as source
-from hf_prune.stages.texts.material import folder_digest
+from hf_prune.stages.texts.material import task_folder_digest
 from hf_prune.stages.work import RunFolder, Work
 
 MODEL, BASELINE = "model", "baseline"  # the variants
@@ -75,29 +74,28 @@ def evaluate_model(
     Raises:
         HfPruneError: whatever went wrong, in one line.
     """
-    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    reporter = reporter or Reporter()
+    clock, reporter = Clock(), reporter or Reporter()
     if recipe.max_loss is not None and baseline is None:
         raise RecipeError("--max-loss is how far the loss may be above the baseline's: give --baseline too")
     recipe = replace(recipe, heal="none")
     located = _located(recipe, reporter)
     other = _located(_recipe_of(baseline, recipe), reporter) if baseline else None
-    folder = RunFolder(output or Path(f"{located.found.name}-evaluation"))
+    folder = RunFolder(output or Path(f"{located.model.name}-evaluation"))
     folder.claim(fingerprint(recipe, baseline), fresh=fresh)
     asked = ask_tasks(recipe, None, folder, reporter)
     original = open_original(other or located, folder.checkpoints, max_memory=max_memory)
     work = Work(original, folder, _inputs(located, other), reporter, ALONE, asked)
     variants, model = {DENSE: original.folder}, original.source
     if other:
-        model = source.fetch_weights(located.found, folder.checkpoints)
+        model = source.fetch_weights(located.model, folder.checkpoints)
         variants[MODEL] = Path(model.folder)
         _refuse_other_tokens(original, Path(model.folder))
     evaluation = _evaluation(work, evaluate(work, variants, None), recipe, model, baseline)
-    seconds = round(time.monotonic() - began, 1)
-    evaluation = replace(evaluation, name=located.found.name, started=started, seconds=seconds)
+    evaluation = replace(evaluation, name=located.model.name, started=clock.started, seconds=clock.seconds)
     write_whole(folder.path / "evaluation.json", to_json(evaluation))
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    return EvaluatedModel(evaluation=evaluation, folder=folder.path, refused=_refusals(evaluation))
+    refused = gates.refusals(MODEL, evaluation.recipe, evaluation.evaluated)
+    return EvaluatedModel(evaluation=evaluation, folder=folder.path, refused=refused)
 
 
 def _located(recipe: Recipe, reporter: Reporter) -> Located:
@@ -115,8 +113,9 @@ def _recipe_of(baseline: str, recipe: Recipe) -> Recipe:
 
 def _inputs(located: Located, other: Located | None) -> str:
     """Changes when something does that decides a figure."""
-    recipe, found = located.recipe, [one.found.identity for one in (located, other) if one]
-    return fingerprint(recipe, found, located.material.digests, folder_digest(recipe), version("hf-prune"))
+    recipe, found = located.recipe, [one.model.identity for one in (located, other) if one]
+    digests = (located.material.digests, task_folder_digest(recipe))
+    return fingerprint(recipe, found, *digests, version("hf-prune"))
 
 
 def _refuse_other_tokens(baseline: Original, folder: Path) -> None:
@@ -142,9 +141,9 @@ def _evaluation(
         recipe=shown,
         environment=describe_environment(work.original.device),
         source=_published(model),
-        anatomy=_anatomy(work, Path(model.folder)) if baseline else work.dense,
+        anatomy=_anatomy(work, Path(model.folder)) if baseline else work.original.anatomy,
         baseline=_published(work.original.source) if baseline else None,
-        baseline_anatomy=work.dense if baseline else None,
+        baseline_anatomy=work.original.anatomy if baseline else None,
         evaluated=_renamed(evaluated, first),
         started="",
         seconds=0.0,
@@ -177,15 +176,3 @@ def _published(model: Source) -> Source:
     """A source as it may be published: of local folders the name alone."""
     name = shown_name(model.model)
     return replace(model, model=name, folder=Path(name).name)
-
-
-def _refusals(evaluation: Evaluation) -> tuple[str, ...]:
-    recipe = evaluation.recipe
-    return gates.refusals(
-        MODEL,
-        gates=gates.parse_gates(recipe.min_score),
-        scores=evaluation.evaluated.scores.found,
-        scores_reason=evaluation.evaluated.scores.reason,
-        max_loss=recipe.max_loss,
-        perplexities=evaluation.evaluated.perplexities,
-    )

@@ -1,4 +1,4 @@
-"""`--if-changed`: what is published already, where a run would come to the same again."""
+"""`--if-changed`: no run is made if the published result would come out the same."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -8,30 +8,28 @@ from hf_prune import hub
 from hf_prune.errors import RecipeError, UnreadableRecord
 from hf_prune.machine.progress import Reporter
 from hf_prune.recipe.faults import check_recipe
-from hf_prune.recipe.recipe import Publication, Recipe
-from hf_prune.recipe.words import SWITCHES, option_name, without_folders
+from hf_prune.recipe.recipe import Publication, Recipe, option_name
+from hf_prune.recipe.words import SWITCHES, without_folders
 from hf_prune.records import DECODER, Citation, Presentation, Published
 from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.original import find_original
 from hf_prune.stages.publish.naming import result_name
-from hf_prune.stages.publish.published import Standing, standing
+from hf_prune.stages.publish.published import PublishedRevision, published_revisions
 from hf_prune.stages.publish.stage import check_publication
 from hf_prune.stages.run import MARKER, Run, read_record
 from hf_prune.stages.source import find as source
-from hf_prune.stages.source.licence import fitting_name
 from hf_prune.stages.texts.material import digests_of, read_material
 
-# Which model it is, its id and commit say.
-SAID_BY_THE_COMMIT = ("model", "revision")
+STATED_BY_THE_COMMIT = ("model", "revision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingredients:
-    """What decides the result of a run, all of it known before any weights are fetched."""
+    """What decides the result of a run. All of it is known before any weights are fetched."""
 
     repo_id: str  # of the original
     commit: str
-    recipe: Recipe  # as it is published: of local files the name alone
+    recipe: Recipe  # as it is published: local files without their folders
     digests: tuple[str, ...]  # of what is read from files
     hf_prune: str  # the version
     cited: Citation | None
@@ -46,36 +44,34 @@ def still_published(
     cited: Citation | None = None,
     presentation: Presentation | None = None,
 ) -> Published | None:
-    """What is published and would be made again; None where there is a reason for the run.
+    """What is published and would come out the same; None: there is a reason for the run, which is reported.
 
-    No weights are fetched. With `create_pr`, an open pull request of this user counts too: what was proposed
-    last time is not proposed again while nobody has decided.
+    No weights are fetched. With `create_pr`, an open pull request of this user counts too, so that the same
+    proposal is not made twice.
 
     Args:
         recipe: what the run would do.
         publication: where it would publish.
-        reporter: is told the reason, or that there is none.
+        reporter: says why the run is needed, or that it is not.
         cited: the work whose recipe is followed.
-        presentation: what the user puts into the card.
+        presentation: the user's own words for the card.
 
     Raises:
         RecipeError: nothing is to be published, or the original is no model on the Hub.
-        HfPruneError: what the run itself would stop with before it fetches weights.
+        HfPruneError: any error that the run itself would raise before it fetches weights.
     """
     if publication is None:
         raise RecipeError("--if-changed compares with what is published: add --push")
     check_recipe(recipe)
-    found = find_original(recipe, Reporter())
-    repository = found.repository
+    original = find_original(recipe, Reporter())
+    repository = original.repository
     if repository is None:
         raise RecipeError(
             f"--if-changed compares the commit of a model on the Hub, and {recipe.model} is a folder here, "
             f"which has none: leave it out"
         )
-    name, kind = _name_and_kind(recipe, publication, found)
-    terms, depths = found.terms, recipe.depths is not None
-    repo_id = check_publication(publication, fitting_name(terms, name), terms, depths=depths)
-    assert repo_id is not None
+    name, kind = _name_and_kind(recipe, publication, original)
+    repo_id = check_publication(publication, name, original.terms, depths=recipe.depths is not None)
     now = Ingredients(
         repo_id=repository.repo_id,
         commit=repository.commit,
@@ -86,48 +82,49 @@ def still_published(
         presentation=presentation,
     )
     reasons = []
-    for stands in standing(repo_id, publication):
-        reason = _reason(stands, now)
+    for revision in published_revisions(repo_id, publication):
+        reason = _change_since(revision, now)
         if reason is None:
             reporter.tell(
-                f"{stands.published.address} was made from {now.repo_id} at {now.commit[:7]} by the same "
+                f"{revision.published.address} was made from {now.repo_id} at {now.commit[:7]} by the same "
                 f"recipe: nothing is to be done"
             )
-            return stands.published
+            return revision.published
         reasons.append(reason)
     reporter.tell(f"{repo_id}: {reasons[0] if reasons else 'nothing is published there yet'}")
     return None
 
 
-def _name_and_kind(recipe: Recipe, publication: Publication, found: source.Found) -> tuple[str, str]:
-    """How the result is called, and what kind of model it is."""
+def _name_and_kind(
+    recipe: Recipe, publication: Publication, original: source.LocatedModel
+) -> tuple[str, str]:
+    """The name of the result, and the kind of model."""
     if recipe.gguf_file is not None and publication.repo_id is not None:
-        return found.name, DECODER  # to count its layers, the whole file would have to be fetched
-    anatomy = source.fetch_anatomy(found, exact=recipe.needs_sizes)
-    wanted = layers_to_remove(recipe, anatomy)
-    return result_name(found.name, recipe, anatomy.num_layers, wanted), anatomy.kind
+        return original.name, DECODER  # to count its layers, the whole file would have to be fetched
+    anatomy = source.fetch_anatomy(original, exact=recipe.needs_sizes)
+    removal = layers_to_remove(recipe, anatomy)
+    return result_name(original.name, recipe, anatomy.num_layers, removal), anatomy.kind
 
 
-def _reason(found: Standing, now: Ingredients) -> str | None:
-    """Why what is published is no longer right; None: it is."""
+def _change_since(revision: PublishedRevision, now: Ingredients) -> str | None:
     try:
-        return what_changed(read_record(hub.read_held(found.held, MARKER)).run, now)
+        return what_changed(read_record(hub.download_file(revision.snapshot, MARKER)).run, now)
     except UnreadableRecord:
         return f"another version of hf-prune made it, and this is {now.hf_prune}"
 
 
 def what_changed(run: Run, now: Ingredients) -> str | None:
-    """Why a published run does not stand for what would be made now, in words; None: it does.
+    """Why a published run would come out differently now; None: it would not.
 
     Args:
         run: as it was published.
-        now: what a run would be made of.
+        now: the ingredients of a new run.
     """
     source, version = run.source, run.environment.hf_prune
     if source.repo_id != now.repo_id or source.commit is None:
         return f"it was made from {source.repo_id or source.folder}, not from {now.repo_id}"
     if source.commit != now.commit:
-        return f"the base moved from {source.commit[:7]} to {now.commit[:7]}"
+        return f"the original moved from {source.commit[:7]} to {now.commit[:7]}"
     if version != now.hf_prune:
         return f"hf-prune {version} made it, and this is {now.hf_prune}"
     if differences := list(_differences(run.recipe, now.recipe)):
@@ -142,12 +139,12 @@ def what_changed(run: Run, now: Ingredients) -> str | None:
 def _differences(then: Recipe, now: Recipe) -> Iterator[str]:
     for field in fields(Recipe):
         before, after = getattr(then, field.name), getattr(now, field.name)
-        if field.name not in SAID_BY_THE_COMMIT and before != after:
-            yield f"{_said(field.name, after)}, before {_said(field.name, before)}"
+        if field.name not in STATED_BY_THE_COMMIT and before != after:
+            yield f"{_as_option(field.name, after)}, before {_as_option(field.name, before)}"
 
 
-def _said(name: str, value: object) -> str:
-    """What a field asks for, as on the command line."""
+def _as_option(name: str, value: object) -> str:
+    """A field of a recipe as on the command line."""
     option = SWITCHES[name][0 if value else 1] if name in SWITCHES else option_name(name)
     if value is None or (value is False and name not in SWITCHES):
         return f"no {option_name(name)}"

@@ -1,43 +1,36 @@
-"""The order of the stages: source, measure, choose, cut, prove, bridge, evaluate, card, publish.
+"""`hf-prune run`: the stages in their order, from a model's name to a published model with a card.
 
-Each stage reads records and files and leaves a record; this module hands them on and decides nothing
-about models. A stage that was finished with the same inputs is not done again.
+Each stage reads records and files and leaves a record. This module passes them on and decides nothing about
+models. A stage that was finished with the same inputs is not repeated.
 """
 
 import shutil
-import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cache
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from hf_prune import hub
 from hf_prune.errors import NothingGained, UnsupportedModel
-from hf_prune.machine.disk import check_room, whole_folder, write_whole
+from hf_prune.machine.clock import Clock
+from hf_prune.machine.disk import write_whole
 from hf_prune.machine.environment import check_tracker, describe_environment
-from hf_prune.machine.processes import join
+from hf_prune.machine.processes import Ranks, join
 from hf_prune.machine.progress import Reporter
 from hf_prune.model import anatomy
-from hf_prune.model.proof import expected_logits, proof_tokens, prove
 from hf_prune.model.skeleton import build_skeleton
-from hf_prune.recipe.files import built_in_options
+from hf_prune.recipe.files import options_of_builtin
 from hf_prune.recipe.formats import parse_formats
 from hf_prune.recipe.recipe import Publication, Recipe
 from hf_prune.recipe.words import command_line, without_folders
 from hf_prune.records import (
     Anatomy,
-    Bridge,
+    AskedTasks,
     Checkpoint,
     Citation,
     NamedLayers,
     Plan,
     Presentation,
-    Proof,
-    ProvedBridge,
-    ProvedCut,
     Published,
     Removal,
     Selected,
@@ -47,12 +40,12 @@ from hf_prune.records import (
     to_json,
 )
 from hf_prune.records.blocks import ranges
-from hf_prune.stages.bridge.choose import make_bridge
+from hf_prune.stages.bridge.stage import bridge
 from hf_prune.stages.bridge.trials import trials_of
 from hf_prune.stages.choose.selection import Selection
 from hf_prune.stages.choose.target import layers_to_remove
-from hf_prune.stages.cut.checkpoint import write_checkpoint
 from hf_prune.stages.cut.shards import sharded
+from hf_prune.stages.cut.stage import cut
 from hf_prune.stages.evaluate.stage import ask_tasks, evaluate
 from hf_prune.stages.export.possible import check_exportable
 from hf_prune.stages.export.stage import export
@@ -60,8 +53,8 @@ from hf_prune.stages.grow.stage import grow
 from hf_prune.stages.grow.surgery import GROWN
 from hf_prune.stages.heal.stage import HealStage, follow, heal
 from hf_prune.stages.measure.measurements import Measurements, measure_together
-from hf_prune.stages.original import Original, locate, open_original
-from hf_prune.stages.publish.folder import CARD, assemble, present, with_sections_of
+from hf_prune.stages.original import Located, Original, locate, open_original
+from hf_prune.stages.publish.folder import CARD, assemble, with_sections_of, write_card_and_record
 from hf_prune.stages.publish.naming import result_name
 from hf_prune.stages.publish.stage import check_publication, publish
 from hf_prune.stages.run import SCHEMA_VERSION, Run
@@ -73,16 +66,16 @@ from hf_prune.stages.work import RunFolder, Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run leaves behind."""
+    """A finished run."""
 
     run: Run
     folder: Path  # the run folder
     published: Published | None
-    refused: tuple[str, ...] = ()  # in what the result is worse than was let through: nothing was published
+    refused: tuple[str, ...] = ()  # why a quality gate stopped the publication
 
     @property
     def model(self) -> Path:
-        """The folder that holds the smaller model and its card."""
+        """The folder with the smaller model and its card."""
         return RunFolder(self.folder).model
 
 
@@ -104,92 +97,146 @@ def prune(
     Args:
         recipe: what to do.
         output: the run folder; None: a folder here named after the result.
-        fresh: do everything again, whatever an earlier run left in `output`.
-        publication: where to publish; None: not at all.
-        max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
-            is free.
-        reporter: is told what happens.
-        command: how the command that makes this run again begins; None: `hf-prune MODEL`.
+        fresh: repeat everything, whatever an earlier run left in `output`.
+        publication: where to publish; None: nowhere.
+        max_memory: bytes for hidden states, beyond which they go to a file; None: half of the free memory.
+        reporter: gets progress and messages.
+        command: how the command that repeats this run begins; None: `hf-prune MODEL`.
         report_to: an experiment tracker that transformers knows ("trackio", "tensorboard"), or "none".
-        cited: the work whose recipe is followed, for the card.
-        presentation: what the user puts into the card; it changes nothing that is computed.
+        cited: the paper whose recipe is followed, for the card.
+        presentation: the user's template and notes for the card; they change no figure.
 
     Returns:
-        What the run left; None in the processes that torchrun started to help.
+        The finished run; None in the processes that torchrun started to help.
 
     Raises:
-        HfPruneError: whatever went wrong, in one line.
+        HfPruneError: what went wrong, in one line.
     """
-    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    reporter = reporter or Reporter()
+    clock, reporter = Clock(), reporter or Reporter()
     check_tracker(report_to)
-    located = locate(recipe, reporter, exact=recipe.needs_sizes)
-    check_exportable(parse_formats(recipe.formats), located.anatomy)
-    ranks = join(located.device)
-    removal = layers_to_remove(recipe, located.anatomy)
-    terms = located.found.terms
-    own_name = result_name(located.found.name, recipe, located.anatomy.num_layers, removal)
-    name = fitting_name(terms, own_name)
-    depths = recipe.depths is not None
-    repo_id = check_publication(publication, name, terms, depths=depths) if ranks.leads else None
-    for line in cautions(terms, own_name, publishing=repo_id is not None):
-        reporter.tell(line)
-    folder = RunFolder(output or Path(name))
-    asked = None
-    if ranks.leads:
-        folder.claim(fingerprint(recipe), fresh=fresh)
-        with_sections_of(folder.model / CARD, "")  # a fault in it shows now, not after the work
-        asked = ask_tasks(recipe, located.material, folder, reporter)
-
-    @cache
-    def opened() -> Original:  # fetched when it is first asked for
-        return open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
-
-    if ranks.count > 1:
-        measure_together(opened(), hub.kept_scores(), ranks, reporter)
-    if not ranks.leads:
-        follow(ranks)
+    prepared = _prepare(recipe, output, publication, reporter, max_memory=max_memory, fresh=fresh)
+    if prepared.ranks.count > 1:
+        measure_together(prepared.original, hub.kept_scores(), prepared.ranks, reporter)
+    if not prepared.ranks.leads:
+        follow(prepared.ranks)
         return None
-    digests = digests_of(recipe, located.material)
-    inputs = fingerprint(recipe, located.found.identity, digests, version("hf-prune"))
+    folder, inputs = prepared.folder, prepared.inputs
 
     def make() -> Run:
-        work = Work(opened(), folder, inputs, reporter, ranks, asked)
-        run = _run_stages(work, removal, name, command, report_to)
-        took = round(time.monotonic() - began, 1)
-        run = replace(run, cited=cited, presentation=presentation, digests=digests)
-        run = replace(run, started=started, seconds=took)
-        assemble(run, folder, repo_id)
+        run = _run_stages(prepared, command, report_to)
+        run = replace(run, cited=cited, presentation=presentation, digests=prepared.digests)
+        run = replace(run, started=clock.started, seconds=clock.seconds)
+        assemble(run, folder, prepared.repo_id)
         return run
 
     run = folder.stage("run", Run, fingerprint(inputs, cited), make, lambda _: folder.model)
     if run.presentation != presentation:
         run = replace(run, presentation=presentation)
-        present(run, folder.model, folder, repo_id)
-    ranks.tell(None)
+        write_card_and_record(run, folder.model, folder, prepared.repo_id)
+    prepared.ranks.broadcast(None)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     published, refused = None, run.refusals
-    if repo_id is not None and publication is not None and not refused:
-        run, published = publish(run, folder, repo_id, publication, reporter)
+    if prepared.repo_id is not None and publication is not None and not refused:
+        run, published = publish(run, folder, prepared.repo_id, publication, reporter)
     return Outcome(run=run, folder=folder.path, published=published, refused=refused)
 
 
-def _run_stages(work: Work, removal: Removal, name: str, command: str | None, report_to: str) -> Run:
+@dataclass(frozen=True)
+class _Prepared:
+    """A run whose every fault that shows without the weights has been looked for."""
+
+    located: Located
+    removal: Removal
+    name: str  # of the result
+    repo_id: str | None  # where it is published
+    folder: RunFolder
+    ranks: Ranks
+    tasks: AskedTasks | None
+    max_memory: int | None
+    reporter: Reporter
+
+    @cached_property
+    def original(self) -> Original:
+        """The original. Its weights are fetched when it is first asked for."""
+        checkpoints = self.folder.checkpoints
+        return open_original(self.located, checkpoints, max_memory=self.max_memory, ranks=self.ranks)
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of everything that the run reads besides the model."""
+        return digests_of(self.located.recipe, self.located.material)
+
+    @cached_property
+    def inputs(self) -> str:
+        """A fingerprint of everything that decides the result."""
+        located = self.located
+        return fingerprint(located.recipe, located.model.identity, self.digests, version("hf-prune"))
+
+    @property
+    def work(self) -> Work:
+        """What the stages share."""
+        return Work(self.original, self.folder, self.inputs, self.reporter, self.ranks, self.tasks)
+
+
+def _prepare(
+    recipe: Recipe,
+    output: Path | None,
+    publication: Publication | None,
+    reporter: Reporter,
+    *,
+    max_memory: int | None,
+    fresh: bool,
+) -> _Prepared:
+    """Look for every fault that shows before the weights are fetched, and claim the run folder."""
+    located = locate(recipe, reporter, exact=recipe.needs_sizes)
+    check_exportable(parse_formats(recipe.formats), located.anatomy)
+    ranks = join(located.device)
+    removal = layers_to_remove(recipe, located.anatomy)
+    terms = located.model.terms
+    own_name = result_name(located.model.name, recipe, located.anatomy.num_layers, removal)
+    name = fitting_name(terms, own_name)
+    depths = recipe.depths is not None
+    repo_id = None
+    if publication is not None and ranks.leads:
+        repo_id = check_publication(publication, name, terms, depths=depths)
+    for line in cautions(terms, own_name, publishing=repo_id is not None):
+        reporter.tell(line)
+    folder, tasks = RunFolder(output or Path(name)), None
+    if ranks.leads:
+        folder.claim(fingerprint(recipe), fresh=fresh)
+        with_sections_of(folder.model / CARD, "")  # shows a fault in your own sections before the work
+        tasks = ask_tasks(recipe, located.material, folder, reporter)
+    return _Prepared(
+        located=located,
+        removal=removal,
+        name=name,
+        repo_id=repo_id,
+        folder=folder,
+        ranks=ranks,
+        tasks=tasks,
+        max_memory=max_memory,
+        reporter=reporter,
+    )
+
+
+def _run_stages(prepared: _Prepared, command: str | None, report_to: str) -> Run:
+    """Measure, choose, cut, bridge, grow, heal, evaluate and export."""
+    work, name = prepared.work, prepared.name
     measurements = Measurements(work.original, hub.kept_scores(), work.reporter)
-    selected = _select(work, measurements, removal)
+    selected = _select(work, measurements, prepared.removal)
     plan = selected.plan
     if plan.removed:
-        work.reporter.tell(_told(plan))
-    cut = _cut(work, plan) if plan.removed else None
-    bridged = _bridge(work, plan)
-    start = bridged.checkpoint or (cut.checkpoint if cut else None)
-    grown = grow(work, measurements, work.place(start))
+        work.reporter.tell(_announced(plan))
+    proved_cut = cut(work, plan) if plan.removed else None
+    bridged = bridge(work, plan)
+    start = bridged.checkpoint or (proved_cut.checkpoint if proved_cut else None)
+    grown = grow(work, measurements, work.folder_of(start))
     start = grown.checkpoint if grown else start
     healed = heal(
         HealStage(
             work=work,
             plan=plan,
-            start=work.place(start),
+            start=work.folder_of(start),
             after=grown.growth.after if grown else (),
             report_to=report_to,
             name=name,
@@ -200,52 +247,50 @@ def _run_stages(work: Work, removal: Removal, name: str, command: str | None, re
         raise NothingGained(
             f"{name} would be its original: {healed.healing.reason or healed.healing.plan.reason}"
         )
-    stages = [stage for stage in (cut, bridged, grown, healed) if stage]
-    variants = {"dense": work.original.folder}
-    variants |= {s.checkpoint.variant: work.place(s.checkpoint) for s in stages if s.checkpoint}
-    if healed.checkpoint:
-        variants.pop(GROWN, None)  # it computes what it was grown from
     result = sharded(work, result)
-    variants[result.variant] = work.place(result)
+    stages = [stage for stage in (proved_cut, bridged, grown, healed) if stage]
+    checkpoints = [stage.checkpoint for stage in stages if stage.checkpoint]
+    variants = {"dense": work.original.folder}
+    variants |= {each.variant: work.folder_of(each) for each in (*checkpoints, result)}
+    if healed.checkpoint:
+        variants.pop(GROWN, None)  # it computes the same as the model that it was grown from
     trained = healed.healing.plan.depths
-    evaluated = evaluate(work, variants, result, trained if len(trained) > 1 else ())
-    exported = export(work, result)
     shown = without_folders(work.recipe)
     return Run(
         schema_version=SCHEMA_VERSION,
         name=name,
-        command=command_line(shown, command, built_in_options(shown)),
+        command=command_line(shown, command, options_of_builtin(shown)),
         recipe=shown,
         environment=describe_environment(work.original.device),
         source=replace(work.original.source, model=shown.model, folder=Path(shown.model).name),
-        dense=work.dense,
+        dense=work.original.anatomy,
         similarity=selected.similarity,
         plan=plan,
         result=result,
         result_anatomy=_anatomy(work, result),
         intermediate=tuple(
-            Variant(name=stage.checkpoint.variant, anatomy=_anatomy(work, stage.checkpoint))
-            for stage in stages
-            if stage.checkpoint and stage.checkpoint.variant != result.variant
+            Variant(name=each.variant, anatomy=_anatomy(work, each))
+            for each in checkpoints
+            if each.variant != result.variant
         ),
         proofs=tuple(stage.proof for stage in stages if stage.proof),
         bridge=bridged.bridge,
         healing=healed.healing,
-        evaluated=evaluated,
+        evaluated=evaluate(work, variants, result, trained if len(trained) > 1 else ()),
+        exports=export(work, result),
         started="",
         seconds=0.0,
         growth=grown.growth if grown else None,
-        chat_template=has_chat_template(work.place(result)),
-        exports=exported,
+        chat_template=has_chat_template(work.folder_of(result)),
     )
 
 
 def _anatomy(work: Work, checkpoint: Checkpoint) -> Anatomy:
     trusted = work.recipe.trust_remote_code
-    return anatomy.describe(build_skeleton(work.place(checkpoint), trust_remote_code=trusted))
+    return anatomy.describe(build_skeleton(work.folder_of(checkpoint), trust_remote_code=trusted))
 
 
-def _told(plan: Plan) -> str:
+def _announced(plan: Plan) -> str:
     distance = f" {plan.distance:.3f}" if plan.distance is not None and plan.method == "angular" else ""
     return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
@@ -266,63 +311,3 @@ def _select(work: Work, measurements: Measurements, removal: Removal) -> Selecte
     selected = work.folder.stage("choose", Selected, work.inputs, compute)
     write_whole(work.folder.path / "similarity.json", to_json(selected.similarity))
     return selected
-
-
-def _cut(work: Work, plan: Plan) -> ProvedCut:
-    target = work.folder.checkpoints / "cut"
-
-    def compute() -> ProvedCut:
-        checkpoint = _write(work, plan, target, {})
-        return ProvedCut(checkpoint=checkpoint, proof=_prove(work, plan, target, {}))
-
-    return work.folder.stage("cut", ProvedCut, work.inputs, compute, lambda _: target)
-
-
-def _bridge(work: Work, plan: Plan) -> ProvedBridge:
-    target = work.folder.checkpoints / "bridged"
-
-    def compute() -> ProvedBridge:
-        bridge, solved = _fit_bridge(work, plan)
-        if not solved:
-            return ProvedBridge(bridge=bridge, checkpoint=None, proof=None)
-        checkpoint = _write(work, plan, target, solved)
-        return ProvedBridge(bridge=bridge, checkpoint=checkpoint, proof=_prove(work, plan, target, solved))
-
-    def left(record: ProvedBridge) -> Path | None:
-        return target if record.checkpoint else None
-
-    finished = work.folder.stage("bridge", ProvedBridge, work.inputs, compute, left)
-    if finished.bridge.reason:
-        work.reporter.tell(f"bridge: {finished.bridge.reason}")
-    return finished
-
-
-def _fit_bridge(work: Work, plan: Plan) -> tuple[Bridge, dict[str, torch.Tensor]]:
-    recipe, original, progress = work.recipe, work.original, work.reporter.progress
-    if recipe.bridge == "none" or not plan.removed:
-        reason = "not asked for" if plan.removed else None
-        return Bridge(method="none", folded=(), reason=reason), {}
-    return make_bridge(original.decoder, original.calibration, plan.blocks, recipe.bridge, progress)
-
-
-def _write(work: Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Checkpoint:
-    gone = sum(work.dense.parameters_per_layer[layer] for layer in plan.removed)
-    needed = work.dense.size_bytes * (work.dense.parameters - gone) // work.dense.parameters
-    check_room(target.parent, needed, f"writing the {target.name} checkpoint")
-    with whole_folder(target) as partial:
-        checkpoint = write_checkpoint(
-            work.original.folder,
-            partial,
-            kept=plan.kept,
-            variant=target.name,
-            replacements=replacements,
-            progress=work.reporter.progress,
-            trust_remote_code=work.recipe.trust_remote_code,
-        )
-    return checkpoint
-
-
-def _prove(work: Work, plan: Plan, target: Path, replacements: dict[str, torch.Tensor]) -> Proof:
-    tokens, decoder = proof_tokens(work.original.calibration[0].ids), work.original.decoder
-    expected = expected_logits(decoder, tokens, plan.kept, replacements)
-    return prove(target, target.name, tokens, expected, decoder, work.reporter.progress)

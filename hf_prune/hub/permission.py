@@ -1,8 +1,8 @@
-"""Whether this user may publish under a name, asked before the hours of work."""
+"""Permission to publish under a name: checked before the hours of work."""
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from huggingface_hub import HfApi, constants, get_token
@@ -10,24 +10,22 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from hf_prune.errors import AccessDenied, HubUnreachable
 from hf_prune.hub.plain_errors import origin_of_token, plain_hub_errors, tokens_page
-from hf_prune.hub.waiting import patiently
+from hf_prune.hub.retrying import retry_if_limited
+from hf_prune.hub.upload import make_repository
 
 # Permissions of a fine-grained token that write to repositories: "repo.write", "repo.content.write", and that
-# of a contributor, who may write what it made itself. The Hub names more of them from time to time, so
-# whatever does not only read counts: what is refused here would be refused in any case.
+# of a contributor, who may write to the repositories it made. The Hub adds permissions from time to time, so
+# each one that does not only read counts. The Hub itself refuses the rest later.
 WRITES = re.compile(r"repo\.(?!.*\bread$)|contribut")
 MAY_CREATE = ("admin", "write", "contributor")  # roles in an organization
 
 
 def check_may_publish(repo_id: str | None, name: str) -> str:
-    """The full name that a result called `name` is published under, if this user may write there.
-
-    Asked before the hours of work, not after: who the user is, what their token may do, and of a
-    repository that is there, whether it lets them write.
+    """The full id of the repository to publish to, if this user may write there.
 
     Args:
-        repo_id: the name the user gave, with or without an owner, or None for `USER/name`; where
-            HF_OIDC_RESOURCE lets a job write to one repository, None is that one.
+        repo_id: with or without an owner; None for `USER/name`, or for the one repository that
+            HF_OIDC_RESOURCE lets a job write to.
         name: of the result.
 
     Raises:
@@ -44,7 +42,7 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
         if not _check_writable(full):
             raise AccessDenied(
                 f"there is no repository {full}, and the token of a job cannot make one: make it at "
-                f"{constants.ENDPOINT}/new, and name this job under its Trusted Publishers"
+                f"{constants.ENDPOINT}/new, and add this job to its Trusted Publishers"
             )
         return full
     with plain_hub_errors(repo_id or name):
@@ -53,7 +51,7 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
                 f"publishing needs a login: `hf auth login`, or set HF_TOKEN to a token with write access "
                 f"({tokens_page()})"
             )
-        user = patiently(HfApi().whoami)
+        user = retry_if_limited(HfApi().whoami)
     full = repo_id or name
     full = full if "/" in full else f"{user['name']}/{full}"
     _check_token(user, full)
@@ -63,10 +61,10 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
 
 
 def _only_repository(resource: str, repo_id: str | None) -> str:
-    """The one repository that a job's own token may write to; it is nobody's, and can write no other."""
+    """The one repository that the token of a job may write to."""
     if resource.count("/") != 1:
         raise AccessDenied(
-            f"HF_OIDC_RESOURCE is {resource}, which lets this job read and not write: name the model "
+            f"HF_OIDC_RESOURCE is {resource}, which lets this job read and not write: set it to the model "
             f"repository to publish to (OWNER/NAME), which needs a trusted publisher"
         )
     if repo_id not in (None, resource):
@@ -78,7 +76,7 @@ def _only_repository(resource: str, repo_id: str | None) -> str:
 
 
 def _check_token(user: Mapping[str, Any], full: str) -> None:
-    """Stop where the token may only read, at all or there."""
+    """Stop if the token may only read, everywhere or there."""
     token = user.get("auth", {}).get("accessToken", {})
     if token.get("role") == "read":
         raise AccessDenied(
@@ -94,32 +92,24 @@ def _check_token(user: Mapping[str, Any], full: str) -> None:
 
 
 def _writes_to(scopes: Mapping[str, Any], full: str) -> bool:
-    """Whether a fine-grained token may write there; an entity without a name may be anyone."""
+    """Whether a fine-grained token may write there; the Hub decides if a scope names nobody."""
     namespace = full.split("/")[0]
-    for entity, permissions in _scoped(scopes):
-        if any(WRITES.search(str(permission)) for permission in permissions):
+    for scope in scopes.get("scoped", ()):
+        entity = scope.get("entity", {})
+        if any(WRITES.search(str(permission)) for permission in scope.get("permissions", ())):
             covered = namespace if entity.get("type") in ("user", "org") else full
             if entity.get("name", covered).lower() == covered.lower():
                 return True
     return False
 
 
-def _scoped(scopes: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
-    for scope in scopes.get("scoped", ()):
-        yield scope.get("entity", {}), scope.get("permissions", [])
-
-
 def _check_writable(full: str) -> bool:
-    """Stop where a repository does not let this user write; whether there is one.
-
-    Raises:
-        AccessDenied: there is one, and it does not.
-    """
+    """Whether the repository exists; stop if it does and this user may not write to it."""
     with plain_hub_errors(full):
-        if not patiently(lambda: HfApi().repo_exists(full)):
+        if not retry_if_limited(lambda: HfApi().repo_exists(full)):
             return False
         try:
-            patiently(lambda: HfApi().auth_check(full, write=True))
+            retry_if_limited(lambda: HfApi().auth_check(full, write=True))
         except HfHubHTTPError as error:
             if error.response.status_code != 403:
                 raise
@@ -131,7 +121,7 @@ def _check_writable(full: str) -> bool:
 
 
 def _check_namespace(user: Mapping[str, Any], full: str) -> None:
-    """Stop where this user may make no repository."""
+    """Stop if this user may make no repository there."""
     namespace, own = full.split("/")[0], user["name"]
     roles = {org["name"].lower(): org.get("roleInOrg") for org in user.get("orgs", ())}
     if namespace.lower() == own.lower():
@@ -150,33 +140,31 @@ def _check_namespace(user: Mapping[str, Any], full: str) -> None:
 
 
 def keep_gate(repo_id: str, gate: str | None, *, private: bool) -> None:
-    """Put before a repository the gate that the original has, before anything of it can be seen.
+    """Make a repository with the gate of the original, before anybody can see its files.
 
-    A repository that has a gate of its own, of either kind, is left as it is, and so is a private one.
+    A private repository needs no gate, and one that has a gate keeps it.
 
     Args:
-        repo_id: what is published; it is made where it is not there.
-        gate: "manual": each request is decided by its owner; "auto": all are granted; None: no gate.
-        private: whether it is published for its owner alone.
+        gate: "manual": the owner decides each request; "auto": all are granted; None: there is no gate.
 
     Raises:
-        AccessDenied: the gate cannot be put there.
+        AccessDenied: this token may not set a gate.
     """
     if gate is None or private:
         return
     api = HfApi()
+    make_repository(repo_id, private=private)
     with plain_hub_errors(repo_id):
-        patiently(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
-        if patiently(lambda: api.model_info(repo_id)).gated:
+        if retry_if_limited(lambda: api.model_info(repo_id)).gated:
             return
         try:
             kind = cast(Literal["auto", "manual"], gate)
-            patiently(lambda: api.update_repo_settings(repo_id, gated=kind))
+            retry_if_limited(lambda: api.update_repo_settings(repo_id, gated=kind))
         except HfHubHTTPError as error:
             if error.response.status_code not in (401, 403):
                 raise
             raise AccessDenied(
                 f"the original is gated, and {origin_of_token()} may not put the same gate before {repo_id}: "
-                f"switch on access requests at {constants.ENDPOINT}/{repo_id}/settings, then give the same "
+                f"switch on access requests at {constants.ENDPOINT}/{repo_id}/settings, then run the same "
                 f"command again; finished stages are kept"
             ) from error

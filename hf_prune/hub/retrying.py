@@ -1,65 +1,110 @@
-"""Calls that are made again where the Hub, or the way to it, stumbled.
+"""Retries: which calls to the Hub are made again, and after how many seconds.
 
-huggingface_hub makes again what comes before a commit (the question which files are large, the batch, each
-PUT), six times in all and with waits of its own. What it makes once, is made again here: looking at a
-repository, making one, making a branch, the commit itself.
+huggingface_hub itself retries the requests that come before a commit (which files are large, the batch, each
+PUT), up to six times. It makes the other calls once, and those are retried here. A question before the work
+is only asked again if the Hub says when: the user is still there, and can run the command again.
 """
 
 import json
+import logging
+import re
 import time
 from collections.abc import Callable
-from itertools import count
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError
 
-from hf_prune.hub.waiting import LONGEST_WAIT, asked_wait
-
-ATTEMPTS = 6  # as huggingface_hub has it
+LONGEST_WAIT = 330  # seconds: the Hub counts requests in windows of five minutes
+ATTEMPTS = 6  # as in huggingface_hub
+LIMITED_ATTEMPTS = 4  # of a question that the Hub refuses only because it limits requests
 FIRST_WAIT = 1.0  # seconds; each wait is twice the one before
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+LIMITED = (429, 503)
+USED_UP = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")  # in the header `RateLimit: "api";r=0;t=55`
 
 Wait = Callable[[float], None]  # seconds
+Pause = Callable[[Exception, int], float | None]  # seconds after this attempt, from 0; None: do not retry
 Answer = TypeVar("Answer")
+_log = logging.getLogger(__name__)
 
 
-def retried(call: Callable[[], Answer], wait: Wait = time.sleep) -> Answer:
-    """What a call answers, made again where it may go better the next time.
+def backoff(error: Exception, attempt: int) -> float | None:
+    """Seconds to wait after a transient error: as long as the Hub asks, or longer each time."""
+    if attempt + 1 >= ATTEMPTS or not is_transient(error):
+        return None
+    seconds = requested_wait(error)
+    if seconds is None:
+        return float(FIRST_WAIT * 2**attempt)
+    return seconds if seconds <= LONGEST_WAIT else None
+
+
+def retry(call: Callable[[], Answer], wait: Wait = time.sleep, pause: Pause = backoff) -> Answer:
+    """The answer to a call, which is made again while `pause` allows it.
 
     Args:
-        call: may be made twice: it reads, or it does nothing that is done already.
-        wait: sleeps so many seconds.
+        call: safe to make twice.
+        wait: sleeps for some seconds.
+        pause: decides whether the call is made again, and when.
     """
-    for attempt in count():
+    attempt = 0
+    while True:
         try:
             return call()
         except Exception as error:
-            seconds = pause_after(error, attempt)
+            seconds = pause(error, attempt)
             if seconds is None:
                 raise
             wait(seconds)
-    raise AssertionError  # count() has no end
+        attempt += 1
 
 
-def pause_after(error: BaseException, attempt: int) -> float | None:
-    """How many seconds to wait before a call is made again; None: it is not.
+def retry_if_limited(question: Callable[[], Answer]) -> Answer:
+    """The answer to a question, which is asked again if the Hub limits requests and says how long to wait.
 
-    Args:
-        error: that the call ended with.
-        attempt: which that was, from 0.
+    Raises:
+        HfHubHTTPError: refused for another reason, too often, or for longer than is worth waiting.
     """
-    if attempt + 1 >= ATTEMPTS or not is_transient(error):
-        return None
-    asked = asked_wait(error.response) if isinstance(error, HfHubHTTPError) else None
-    if asked is None:
-        return float(FIRST_WAIT * 2**attempt)
-    return float(asked) if asked <= LONGEST_WAIT else None
+    return retry(question, _wait_aloud, _requested_pause)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same call may go better the next time."""
+def _wait_aloud(seconds: float) -> None:
+    _log.warning("the Hub asks to slow down: going on in %d s", seconds)
+    time.sleep(seconds)
+
+
+def _requested_pause(error: Exception, attempt: int) -> float | None:
+    seconds = requested_wait(error)
+    too_long = seconds is not None and seconds > LONGEST_WAIT
+    return None if too_long or attempt + 1 >= LIMITED_ATTEMPTS else seconds
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same call may succeed the next time."""
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in TRANSIENT
-    # A proxy's page in place of the Hub's JSON is no answer either.
+    # A JSON error is transient: a proxy sent a page of its own in place of the Hub's answer.
     return isinstance(error, httpx2.TransportError | json.JSONDecodeError)
+
+
+def requested_wait(error: Exception) -> int | None:
+    """Seconds that the Hub asks to wait before the next request; None if it does not say.
+
+    The header RateLimit takes precedence over Retry-After, which is a number of seconds or a date.
+    """
+    if not isinstance(error, HfHubHTTPError) or error.response.status_code not in LIMITED:
+        return None
+    headers = error.response.headers
+    if used_up := USED_UP.search(headers.get("RateLimit", "")):
+        return int(used_up[1])
+    after = headers.get("Retry-After", "").strip()
+    if after.isdigit():
+        return int(after)
+    try:
+        moment = parsedate_to_datetime(after)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0, round((moment - datetime.now(UTC)).total_seconds()))

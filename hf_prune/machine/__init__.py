@@ -1,0 +1,1 @@
+"""The machine that runs hf-prune: its disk, devices, memory, installed packages and processes."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a plain word when the disk is full."""
+"""Files and folders that appear whole or not at all, and plain errors if the disk is full."""
 
 import errno
 import hashlib
@@ -9,47 +9,37 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hf_prune.errors import DiskFull, HfPruneError
+from hf_prune.records.numbers import byte_size
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 def check_room(folder: Path, needed_bytes: int, purpose: str, remedy: str = "choose another folder") -> None:
-    """Make sure that `needed_bytes` fit where `folder` is, or will be.
-
-    Args:
-        folder: where to.
-        needed_bytes: how much.
-        purpose: what needs them.
-        remedy: what the user can do who cannot make room.
+    """Make sure that the disk of `folder` has room; the folder need not exist yet.
 
     Raises:
-        DiskFull: they do not.
+        DiskFull: `purpose` needs more room than there is; `remedy` says what else the user can do.
     """
     free = free_disk(folder)
     if free < needed_bytes:
         raise DiskFull(
-            f"{purpose} needs {gigabytes(needed_bytes)} in {folder}, where {gigabytes(free)} are free: "
+            f"{purpose} needs {byte_size(needed_bytes)} in {folder}, where {byte_size(free)} are free: "
             f"make room or {remedy}"
         )
 
 
 def free_disk(folder: Path) -> int:
-    """Bytes that are free where `folder` is, or will be."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
-
-
-def gigabytes(count: int) -> str:
-    """A number of bytes as people read it, in decimal units."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"
+    """Free bytes on the disk of `folder`, which need not exist yet."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
 
 
 @contextmanager
 def plain_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn the system's word for a full or closed disk into ours.
+    """Turn the system's error for a full or read-only disk into one that says what to do.
 
     Raises:
         DiskFull: no space is left, or a quota is used up.
@@ -58,12 +48,12 @@ def plain_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise DiskFull(
-                f"the disk filled up while writing to {folder}; what was unfinished is removed: make "
-                f"room and give the same command again"
+                f"the disk filled up while writing to {folder}, and the unfinished files were removed: make "
+                f"room and run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in CLOSED:
             raise HfPruneError(
                 f"{folder} cannot be written: {error.strerror}; choose another --output"
             ) from error
@@ -72,9 +62,9 @@ def plain_disk_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes the name `target` once it is complete.
+    """A new folder to fill, which is renamed to `target` once it is complete, and replaces an older one.
 
-    Whatever stops the filling removes it, so a folder of that name is always whole.
+    If anything stops the filling, the folder is removed, so `target` is always complete.
     """
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -90,7 +80,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def link(path: Path, target: Path) -> None:
-    """A second name for a file that is never changed; a copy where the disk has no such names."""
+    """Hard-link a file that never changes, or copy it if the disk has no hard links."""
     try:
         os.link(path, target)
     except OSError:
@@ -98,13 +88,13 @@ def link(path: Path, target: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file, read a little at a time."""
+    """The hash of a file, which is read a little at a time."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file under another name and rename it, so that it is never seen half-written."""
+    """Write a file under another name and rename it, so that nobody sees it half-written."""
     partial = path.with_name(f".{path.name}.partial")
     with plain_disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +109,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
         partial.rename(path)
 
 
-def _files_digest(paths: Mapping[str, Path]) -> str:
+def files_digest(paths: Mapping[str, Path]) -> str:
+    """A hash of several files, by name and content."""
     digest = hashlib.sha256()
     for name in sorted(paths):
         digest.update(f"{name}\0{sha256_of(paths[name])}\n".encode())

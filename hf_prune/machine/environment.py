@@ -1,4 +1,4 @@
-"""What a run was made with and on."""
+"""The hardware and the installed versions: what a run may use, and what its record says of them."""
 
 import os
 import platform
@@ -11,17 +11,18 @@ import psutil
 import torch
 
 from hf_prune.errors import RecipeError, first_line
-from hf_prune.machine.disk import free_disk, gigabytes
+from hf_prune.machine.disk import free_disk
 from hf_prune.records import Environment
+from hf_prune.records.numbers import byte_size
 
 MEMORY_HEADROOM = 1.3  # of the weights' size: activations, cache and the loader's own copies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a run can have here."""
+    """What this machine offers a run."""
 
-    device: str  # its type: "cpu" or "cuda"
+    device: str  # "cpu" or "cuda"
     free_memory: int  # bytes, where the model would be
     free_disk: int  # bytes, where the run folder is
     operations_per_second: float
@@ -31,15 +32,7 @@ class Machine:
 def this_machine(
     device: torch.device, dtype: torch.dtype, hidden_size: int, folder: Path, processes: int = 1
 ) -> Machine:
-    """What this machine has free now, and how fast it multiplies matrices of the model's width.
-
-    Args:
-        device: where the model will be.
-        dtype: what its layers compute in.
-        hidden_size: the model's width.
-        folder: the run folder; it need not exist yet.
-        processes: how many work together.
-    """
+    """What this machine offers a run now; the run folder need not exist yet."""
     return Machine(
         device=device.type,
         free_memory=free_memory(device),
@@ -50,13 +43,13 @@ def this_machine(
 
 
 def device_name(device: torch.device | str) -> str:
-    """What a device is: the name of a GPU, or "cpu"."""
+    """The name of a GPU, or "cpu"."""
     kind = torch.device(device).type
     return torch.cuda.get_device_name(device) if kind == "cuda" else kind
 
 
 def describe_environment(device: torch.device) -> Environment:
-    """Versions, processor, threads and memory of this process."""
+    """The versions, processor, threads and memory of this process."""
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
     else:
@@ -83,27 +76,27 @@ def _processor() -> str:
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device that `--device` names; "auto" takes a CUDA GPU where there is one.
+def choose_device(name: str) -> torch.device:
+    """The device of `--device`; "auto" takes a CUDA GPU if there is one.
 
     Raises:
-        RecipeError: there is no such device here.
+        RecipeError: this machine has no such device.
     """
-    if wanted == "auto":
-        number = os.environ.get("LOCAL_RANK", "0")  # of the processes that torchrun starts here
+    if name == "auto":
+        number = os.environ.get("LOCAL_RANK", "0")  # torchrun sets it in each process that it starts
         return torch.device(f"cuda:{number}" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
+        device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise RecipeError(
-            f"--device {wanted} is not to be had here: {first_line(error)}; use cpu or auto"
+            f"--device {name} is not available here: {first_line(error)}; use cpu or auto"
         ) from error
     return device
 
 
 def check_tracker(name: str) -> None:
-    """Make sure that a training can be reported to the tracker of that name, before anything is done.
+    """Make sure that transformers can report a training to this tracker.
 
     Raises:
         RecipeError: transformers does not know it, or it is not installed.
@@ -112,45 +105,36 @@ def check_tracker(name: str) -> None:
         return
     from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-    if name not in (here := get_available_reporting_integrations()):
+    if name not in (installed := get_available_reporting_integrations()):
         raise RecipeError(
-            f"--report-to {name} is not to be had here: install it, or give one of "
-            f"{', '.join([*here, 'none'])}"
+            f"--report-to {name} is not available here: install it, or give one of "
+            f"{', '.join([*installed, 'none'])}"
         )
 
 
 def operations_per_second(device: torch.device, dtype: torch.dtype, hidden_size: int) -> float:
-    """Floating-point operations that matrix products of a decoder layer's shape reach here.
-
-    Args:
-        device: where the layers will run.
-        dtype: what they will be computed in.
-        hidden_size: of the model.
-    """
+    """Floating-point operations per second in matrix products of a decoder layer's shape."""
     tokens = torch.randn(2048, hidden_size, device=device, dtype=dtype)
     weight = torch.randn(4 * hidden_size, hidden_size, device=device, dtype=dtype)
     rates = []
     for _ in range(3):
         started = time.perf_counter()
         result = torch.nn.functional.linear(tokens, weight)
-        result[0, 0].item()  # waits for a device that works by itself
+        result[0, 0].item()  # waits for a device that works asynchronously
         rates.append(2 * tokens.shape[0] * weight.numel() / (time.perf_counter() - started))
     return max(rates)
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free where `device` keeps its tensors."""
+    """Free bytes in the memory of a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
 
 
 def reason_not_to_load(size_bytes: int, device: str) -> str | None:
-    """Why a model of this size should not be loaded whole here; None where it fits."""
-    free = free_memory(torch.device(device))
-    if size_bytes * MEMORY_HEADROOM <= free:
+    """Why a model of this size should not be loaded whole here; None if it fits."""
+    needed, free = size_bytes * MEMORY_HEADROOM, free_memory(torch.device(device))
+    if needed <= free:
         return None
-    return (
-        f"loading the whole model takes about {gigabytes(int(size_bytes * MEMORY_HEADROOM))}, and "
-        f"{gigabytes(free)} are free"
-    )
+    return f"loading the whole model takes about {byte_size(int(needed))}, and {byte_size(free)} are free"

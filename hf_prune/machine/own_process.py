@@ -1,44 +1,35 @@
-"""Whole models run in a process of their own: the module that runs there prints one JSON object a line."""
+"""Modules that load whole models run in a process of their own, and print one JSON object per line."""
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hf_prune.machine.progress import Progress
 
 
-def figures_from(
-    module: str, words: Sequence[str], progress: Progress, label: str, total: int
+def run_module(
+    module: str, arguments: Sequence[str], progress: Progress, label: str, total: int
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """What `python -m MODULE WORDS` prints, and why it failed where it did.
+    """Run `python -m MODULE ARGUMENTS`.
 
-    Args:
-        module: of this package, with a command line of its own.
-        words: its arguments.
-        progress: shows its objects going by.
-        label: of that.
-        total: how many objects it will print.
+    Returns:
+        The objects that it prints, `total` if all goes well, and why it failed; None if it did not.
     """
-    command = [sys.executable, "-m", module, *words]
+    command = [sys.executable, "-m", module, *arguments]
     with (
-        tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads meanwhile could fill up
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        tempfile.TemporaryFile("w+") as stderr,  # a pipe could fill up, as nobody reads it meanwhile
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
     ):
         assert process.stdout is not None
-        found = list(progress(_objects(process.stdout), label, total, "turn"))
+        printed = (json.loads(line) for line in process.stdout if line.startswith("{"))
+        objects = list(progress(printed, label, total, "turn"))
         returncode = process.wait()
-        errors.seek(0)
-        said = errors.read().strip()
-    if returncode != 0:
-        last = (said.splitlines() or [f"exit {returncode}"])[-1]
-        return found, f"the models could not be run: {last}"
-    return found, None
-
-
-def _objects(printed: Iterator[str]) -> Iterator[dict[str, Any]]:
-    for line in printed:
-        if line.startswith("{"):
-            yield json.loads(line)
+        stderr.seek(0)
+        errors = stderr.read().strip()
+    if returncode == 0:
+        return objects, None
+    last = (errors.splitlines() or [f"exit {returncode}"])[-1]
+    return objects, f"the models could not be run: {last}"

@@ -1,4 +1,4 @@
-"""Several processes that measure and heal together: each takes a part of the text.
+"""Several processes that measure and heal together: each works on a part of the text.
 
 `torchrun --nproc-per-node 2 -m hf_prune MODEL` starts them; without torchrun there is one.
 """
@@ -19,7 +19,7 @@ PATIENCE = timedelta(days=2)  # how long the others wait while the first one dow
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Which of how many processes this one is."""
+    """The rank of this process among those that work together, as torch.distributed counts them."""
 
     rank: int = 0
     count: int = 1
@@ -38,38 +38,33 @@ class Ranks:
         return shared
 
     def wait(self) -> None:
-        """Until every process has come here."""
+        """Wait until every process has called this."""
         self.total(torch.zeros(1))
 
-    def tell(self, word: Any) -> Any:
-        """What the first process says, told to all; the others wait for it.
+    def broadcast(self, message: Any) -> Any:
+        """The message of the first process, in every process; the others wait for it.
 
         Raises:
-            HfPruneError: the first process has ended meanwhile.
+            HfPruneError: the first process has ended.
         """
-        words = [word]
+        messages = [message]
         if self.count > 1:
             try:
-                distributed.broadcast_object_list(words, src=0, device=torch.device("cpu"))
+                distributed.broadcast_object_list(messages, src=0, device=torch.device("cpu"))
             except RuntimeError as error:
                 raise HfPruneError("a process that works with this one has ended") from error
-        return words[0]
+        return messages[0]
 
-    def agree(self, found: bool) -> bool:
-        """What the first process found, told to all."""
-        told = self.total(torch.tensor(float(found and self.leads)))
-        return bool(told.item())
+    def agree(self, answer: bool) -> bool:
+        """The answer of the first process, in every process."""
+        return bool(self.total(torch.tensor(float(answer and self.leads))).item())
 
 
 ALONE = Ranks()
 
 
 def join(device: torch.device) -> Ranks:
-    """Find the other processes that torchrun started, if it started this one.
-
-    Args:
-        device: what this process computes on.
-    """
+    """Join the processes that torchrun started; without torchrun this one is alone."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
@@ -80,6 +75,6 @@ def join(device: torch.device) -> Ranks:
 
 
 def leave() -> None:
-    """Part from the others, at the end of a process."""
+    """Leave the other processes, when this one ends."""
     if distributed.is_initialized():
         distributed.destroy_process_group()

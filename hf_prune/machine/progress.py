@@ -1,4 +1,4 @@
-"""How a stage shows that it is moving, without knowing what a terminal is."""
+"""How a stage reports progress, without knowing what a terminal is."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ Item = TypeVar("Item")
 
 
 class Progress(Protocol):
-    """Passes items through, and may show how many of `total` have gone by."""
+    """Passes items through, and may show how many of `total` have passed."""
 
     def __call__(self, items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
-        """The items, as they are."""
+        """The items, unchanged."""
         ...
 
 
@@ -22,7 +22,7 @@ def silent(items: Iterable[Item], label: str, total: int, unit: str = "it") -> I
 
 @dataclass(frozen=True)
 class Reporter:
-    """What a run tells while it goes: lines, and items going by."""
+    """What a run shows its user: a progress bar for items, and lines."""
 
     progress: Progress = silent
     tell: Callable[[str], None] = lambda line: None

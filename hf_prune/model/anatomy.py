@@ -1,5 +1,7 @@
 """The figures of a checkpoint: parameters, sizes and dtypes, from its headers and configuration."""
 
+from collections import Counter
+
 import torch
 from transformers import PreTrainedConfig
 
@@ -13,7 +15,7 @@ from hf_prune.records import DECODER, IMAGE_ENCODER, Anatomy
 def describe(skeleton: Skeleton) -> Anatomy:
     """The figures of a checkpoint, from its headers and configuration."""
     config, index = skeleton.config, skeleton.index
-    dtype = stored_dtype(skeleton)
+    dtype = _stored_dtype(skeleton)
     if dtype not in FLOATING and skeleton.quantization is None:
         raise UnsupportedModel(
             f"the layers are stored as {dtype}; name a repository with full-precision weights"
@@ -63,12 +65,12 @@ def _read_size(config: PreTrainedConfig, field: str) -> int:
     return value
 
 
-def stored_dtype(skeleton: Skeleton) -> str:
+def _stored_dtype(skeleton: Skeleton) -> str:
     """The dtype of most of the layers' parameters: "BF16"."""
-    parameters: dict[str, int] = {}
+    parameters: Counter[str] = Counter()
     for name in skeleton.layer_numbers:
         tensor = skeleton.index.tensors[name]
-        parameters[tensor.dtype] = parameters.get(tensor.dtype, 0) + tensor.parameters
+        parameters[tensor.dtype] += tensor.parameters
     return max(parameters, key=lambda dtype: parameters[dtype])
 
 

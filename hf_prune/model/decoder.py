@@ -5,7 +5,8 @@ layer's place, which gives the embedded tokens and the arguments of every layer 
 To leave, it runs with layers that return the finished hidden states, so that the final norm, the head and
 whatever a family does to its logits are the family's own code.
 
-Sequences of one pass have equal length and no padding.
+Sequences of one pass have equal length and no padding. `replacements` are tensors by their name on disk, used
+in place of the stored ones; `memory` limits how much memory hidden states take.
 """
 
 import math
@@ -80,7 +81,7 @@ class StreamedDecoder:
         batches = tokens.split(IMAGES_AT_ONCE if images else max(1, TOKENS_AT_ONCE // tokens.shape[1]))
         self._zero_input = torch.zeros_like(batches[0][:1], device=self.device)
         self._calls, hidden = [], Activations(self.memory)
-        with self._outer_weights(lambda name: name not in self._head_names()):
+        with self._outer_weights(without=self.skeleton.model.get_output_embeddings()):
             for batch in batches:
                 recorder = self._record_calls(batch.to(self.device))
                 assert recorder.hidden is not None
@@ -96,10 +97,6 @@ class StreamedDecoder:
         """Layer `number` with its weights read, as a function of (batch number, hidden).
 
         No parameter requires a gradient unless the caller says so.
-
-        Args:
-            number: counted from 0.
-            replacements: tensors, by their name on disk, used in place of the stored ones.
         """
         prefix = f"{self.skeleton.layer_path}.{number}."
         names = [name for name in self.skeleton.loading_rules.model_tensors if name.startswith(prefix)]
@@ -132,13 +129,13 @@ class StreamedDecoder:
         An encoder's wants all positions, and returns the last hidden states if it has no head.
         """
         if not self._needs_ids:
-            with self._outer_weights(lambda name: name not in self._embedding_only_names()):
+            with self._outer_weights(without=self.skeleton.model.get_input_embeddings()):
                 if self._needs_ids is None:
                     self._needs_ids = not self._takes_embeddings()
                 if not self._needs_ids:
                     yield self._logits
                     return
-        with self._outer_weights(lambda name: True):
+        with self._outer_weights():
             yield self._logits
 
     def _takes_embeddings(self) -> bool:
@@ -155,9 +152,9 @@ class StreamedDecoder:
     def _logits(self, hidden: Tensor) -> Tensor:
         state = self._state.own(hidden)
         with self._replaced(lambda *arguments, **keywords: self._layer_output(state, None)):
-            return first_output(self.skeleton.model, self.skeleton.kind, **self._inputs_beside(hidden))
+            return first_output(self.skeleton.model, self.skeleton.kind, **self._placeholder_inputs(hidden))
 
-    def _inputs_beside(self, hidden: Tensor) -> dict[str, Tensor]:
+    def _placeholder_inputs(self, hidden: Tensor) -> dict[str, Tensor]:
         """Inputs of the model in the shape of `hidden`; their values are not read."""
         batch, length = hidden.shape[:2]
         if self.skeleton.kind == IMAGE_ENCODER:
@@ -233,8 +230,8 @@ class StreamedDecoder:
                 del layer.forward
 
     @contextmanager
-    def _outer_weights(self, is_needed: Callable[[str], bool]) -> Iterator[None]:
-        """The weights outside the layers that are needed, read into the model.
+    def _outer_weights(self, without: nn.Module | None = None) -> Iterator[None]:
+        """Read the weights outside the layers into the model, except those that only one module uses.
 
         A tower for pictures or sound is a model of its own, which text does not pass through.
         """
@@ -244,20 +241,14 @@ class StreamedDecoder:
             for name, module in self.skeleton.model.named_modules()
             if name and isinstance(module, PreTrainedModel) and not path.startswith(f"{name}.")
         ]
-        passed_over = (*towers, f"{path}.")
-        outer = [n for n in self.skeleton.loading_rules.model_tensors if not n.startswith(passed_over)]
-        with self._in_place([name for name in outer if is_needed(name)], {}):
+        skipped = (*towers, f"{path}.")
+        outer = [n for n in self.skeleton.loading_rules.model_tensors if not n.startswith(skipped)]
+        unneeded = self._unshared_names(without)
+        with self._in_place([name for name in outer if name not in unneeded], {}):
             yield
 
     def _in_place(self, names: list[str], replacements: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         return in_place(self.skeleton, names, replacements, device=self.device, dtype=self.dtype)
-
-    def _embedding_only_names(self) -> frozenset[str]:
-        """The embedding's parameters, unless the head shares them."""
-        return self._unshared_names(self.skeleton.model.get_input_embeddings())
-
-    def _head_names(self) -> frozenset[str]:
-        return self._unshared_names(self.skeleton.model.get_output_embeddings())
 
     def _unshared_names(self, module: nn.Module | None) -> frozenset[str]:
         """The parameters of a module of the model that are tied to no other."""
@@ -276,13 +267,7 @@ def open_decoder(
     *,
     trust_remote_code: bool = False,
 ) -> StreamedDecoder:
-    """The decoder in `folder`, ready to be run layer by layer.
-
-    Args:
-        folder: of a model in safetensors form.
-        device: where the layers are computed and the hidden states are kept.
-        memory: how much the hidden states may take; None: no limit.
-        trust_remote_code: whether code that the model brings may be run.
+    """The decoder in `folder`, ready to be run layer by layer on `device`, where its hidden states are kept.
 
     Raises:
         UnsupportedModel: its structure does not allow that.
@@ -305,13 +290,9 @@ def run_layers(
     layers: Iterable[int],
     replacements: Mapping[str, Tensor] | None = None,
 ) -> Activations:
-    """Pass hidden states through some layers, in the order given.
+    """Pass the hidden states of the tokens that were entered last through some layers, in the order given.
 
-    Args:
-        decoder: has entered the tokens that `hidden` stands for.
-        hidden: batch by batch, (batch, length, hidden); left as they are.
-        layers: their numbers; if there are none, `hidden` itself is returned.
-        replacements: tensors, by their name on disk, used in place of the stored ones.
+    `hidden` is left as it is. Without any layers, it is what is returned.
     """
     states = hidden
     for number in layers:
@@ -330,13 +311,7 @@ def logits_by_sequence(
     layers: Iterable[int],
     replacements: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """What a model predicts with some of its layers, one sequence after another.
-
-    Args:
-        decoder: the model.
-        tokens: (sequences, length).
-        layers: their numbers, in order.
-        replacements: tensors, by their name on disk, used in place of the stored ones.
+    """What a model predicts with some of its layers for tokens (sequences, length), sequence by sequence.
 
     Yields:
         (1, length, vocabulary), float32; for an encoder its first output.
@@ -365,12 +340,7 @@ def load_with_info(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[st
 
 
 def states_after(run: RunLayer, hidden: Activations) -> Activations:
-    """Hidden states after a layer, batch by batch; `hidden` is left as it is.
-
-    Args:
-        run: the layer with its weights in place.
-        hidden: (batch, length, hidden).
-    """
+    """Hidden states after the layer `run`, batch by batch; `hidden` is left as it is."""
     after = Activations(hidden.memory)
     for batch, state in enumerate(hidden):
         after.append(run(batch, state))

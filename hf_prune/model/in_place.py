@@ -22,16 +22,13 @@ def in_place(
 ) -> Iterator[None]:
     """Read parameters and saved buffers into a model; afterwards it is without weights again.
 
-    Args:
-        skeleton: of the model.
-        names: of the parameters; those that the files do not hold are left as they are.
-        replacements: tensors, by their name on disk, used in place of the stored ones.
-        device: where they go.
-        dtype: what they are computed in; transformers keeps some in another.
+    Names that the files do not hold are left as they are. Parameters that transformers keeps in another
+    dtype than `dtype` get that one. `replacements` are by name on disk.
     """
     sources = {name: source for name in names if (source := skeleton.source_parameter(name)) is not None}
     model = skeleton.model
-    restore = {name: _slots(model, name)[name.rpartition(".")[2]] for name in sources}
+    slots = {name: _slot(model, name) for name in sources}
+    restore = {name: module_slots[attribute] for name, (module_slots, attribute) in slots.items()}
     loaded: dict[str, Tensor] = {}  # a parameter that others are tied to is read once
 
     def read(stored: str) -> Tensor:
@@ -44,11 +41,11 @@ def in_place(
             if source not in loaded:
                 converted = skeleton.conversion_of[source].convert(model, read)
                 loaded |= {n: _cast(tensor, dtype_of(skeleton, n, dtype)) for n, tensor in converted.items()}
-            _assign(model, name, loaded[source])
+            _assign(*slots[name], loaded[source])
         yield
     finally:
         for name, value in restore.items():
-            _assign(model, name, value)
+            _assign(*slots[name], value)
 
 
 def dtype_of(skeleton: Skeleton, name: str, dtype: torch.dtype) -> torch.dtype:
@@ -64,15 +61,14 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _slots(model: nn.Module, name: str) -> Any:
-    """The dictionary in which the module tree keeps a parameter or buffer."""
+def _slot(model: nn.Module, name: str) -> tuple[dict[str, Any], str]:
+    """The dictionary in which the module tree keeps a parameter or buffer, and its key there."""
     path, _, attribute = name.rpartition(".")
     owner = model.get_submodule(path)
-    return owner._buffers if attribute in owner._buffers else owner._parameters
+    return (owner._buffers if attribute in owner._buffers else owner._parameters), attribute
 
 
-def _assign(model: nn.Module, name: str, tensor: Tensor) -> None:
-    slots, attribute = _slots(model, name), name.rpartition(".")[2]
+def _assign(slots: dict[str, Any], attribute: str, tensor: Tensor) -> None:
     if isinstance(slots[attribute], nn.Parameter) and not isinstance(tensor, nn.Parameter):
         tensor = nn.Parameter(tensor, requires_grad=False)
     slots[attribute] = tensor

@@ -39,12 +39,7 @@ BEYOND_THE_LAST = ("num_nextn_predict_layers", "num_mtp_layers")
 
 
 def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
-    """`config.json` of the model with the layers `kept`; only its layer fields differ from `text`.
-
-    Args:
-        text: the content of the original file.
-        kept: the layers that stay, in order.
-        skeleton: of the original.
+    """`config.json` of the model with the layers `kept`, in order; only layer fields differ from `text`.
 
     Raises:
         UnsupportedModel: the configuration class cannot describe the shorter model.
@@ -237,14 +232,13 @@ def _read(config: PreTrainedConfig | None, name: str) -> Any:
 
 
 def _renumbered(value: Any, kept: tuple[int, ...], skeleton: Skeleton) -> Any:
-    """What names single modules, such as those that stay in full precision, follows their layers."""
+    """Quantisation settings that name single modules by their layers' new numbers."""
     if isinstance(value, dict):
         return {key: _renumbered(item, kept, skeleton) for key, item in value.items()}
     if not isinstance(value, list):
         return value
-    prefixes = {name[: place.start] for name, place in skeleton.layer_numbers.items()} | {
-        f"{skeleton.layer_path}."
-    }
+    prefixes = {name[: number.start] for name, number in skeleton.layer_numbers.items()}
+    prefixes.add(f"{skeleton.layer_path}.")
     layer_of = re.compile(rf"^({'|'.join(map(re.escape, sorted(prefixes)))})(\d+)(?=\.|$)")
     position = {layer: new for new, layer in enumerate(kept)}
     renumbered = []

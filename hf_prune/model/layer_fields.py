@@ -3,10 +3,11 @@
 Each kind of field is one function. From a field's name and value it makes the value for the shorter model;
 None means that the field is of another kind. Some examples, for the layers 0, 2, 4 and 5 of 6:
 
-    layer_types            ["a", "b", "a", "b", "a", "b"]  ->  ["a", "a", "a", "b"]   entry_per_layer
-    mlp_only_layers        [0, 4]                          ->  [0, 2]                 layer_numbers
-    attention_types        [[["a", "b"], 3]]               ->  [[["a", "a", "a", "b"], 1]]   runs_of_patterns
-    first_k_dense_replace  3                               ->  2                      count_of_first_layers
+    kind                   field                  6 layers                       4 layers
+    entry_per_layer        layer_types            ["a", "b", "a", "b", "a", "b"] ["a", "a", "a", "b"]
+    layer_numbers          mlp_only_layers        [0, 4]                         [0, 2]
+    runs_of_patterns       attention_types        [[["a", "b"], 3]]              [[["a", "a", "a", "b"], 1]]
+    count_of_first_layers  first_k_dense_replace  3                              2
 
 The kinds in `RECOGNISED` show in the name and value themselves. Those in `GUESSED` do not: a 3 may count
 layers or anything else. `layer_config` takes such a value only if it makes layers right that were wrong.
@@ -26,17 +27,15 @@ NUMBERS_LAYERS = re.compile(r"layer|idx|index|indices")  # in the name of a set 
 
 @dataclass(frozen=True, slots=True)
 class KeptLayers:
-    """The layers that stay, in order, of all that the original has."""
+    """The layers that stay, in order, of the `total` that the original has."""
 
     numbers: tuple[int, ...]
     total: int
-    first_number: int = 0  # from which sets in the configuration count the layers: 0 or 1
+    first_number: int = 0  # of layer 0 in sets of layer numbers: 0 or 1
 
-    def positions(self, old_numbers: Iterable[int], first_number: int) -> list[int]:
-        """The new numbers of the layers that a set names and that stay."""
-        return [
-            new + first_number for new, old in enumerate(self.numbers) if old + first_number in old_numbers
-        ]
+    def renumbered(self, numbers: Iterable[int], first: int) -> list[int]:
+        """The new numbers of the layers in a set that stay; `first` is the number of layer 0."""
+        return [new + first for new, old in enumerate(self.numbers) if old + first in numbers]
 
 
 FieldKind = Callable[[str, Any, KeptLayers], Any]
@@ -88,7 +87,7 @@ def _is_run(item: Any) -> bool:
 def layer_numbers(name: str, value: Any, kept: KeptLayers) -> list[int] | None:
     """A set of layer numbers."""
     if NUMBERS_LAYERS.search(name) and _are_numbers(value, kept.total + kept.first_number):
-        return kept.positions(value, kept.first_number)
+        return kept.renumbered(value, kept.first_number)
     return None
 
 
@@ -113,8 +112,8 @@ def value_for(name: str, value: Any, kept: KeptLayers) -> Any:
     """The value of a field for the layers that stay; None if it does not describe single layers."""
     if "token" in name:
         return None
-    values = (kind(name, value, kept) for kind in RECOGNISED)
-    return next((found for found in values if found is not None), None)
+    shorter = (kind(name, value, kept) for kind in RECOGNISED)
+    return next((new for new in shorter if new is not None), None)
 
 
 def count_of_first_layers(name: str, value: Any, kept: KeptLayers) -> int | None:
@@ -140,7 +139,7 @@ def depth_factor(name: str, value: Any, kept: KeptLayers) -> float | None:
 
 def layer_numbers_from_one(name: str, value: Any, kept: KeptLayers) -> list[int] | None:
     """A set of layer numbers that count from 1."""
-    return kept.positions(value, 1) if _is_list(name, value) and NUMBERS_LAYERS.search(name) else None
+    return kept.renumbered(value, 1) if _is_list(name, value) and NUMBERS_LAYERS.search(name) else None
 
 
 def repeating_pattern(name: str, value: Any, kept: KeptLayers) -> list[Any] | None:
@@ -164,16 +163,13 @@ GUESSED: tuple[FieldKind, ...] = (
 
 
 def guesses(fields: Mapping[str, Any], kept: KeptLayers, sets: Iterable[list[int]]) -> Iterator[Edit]:
-    """Values that fields may need in the shorter model, each to be tried.
+    """Values that the original's fields may need in the shorter model, each to be tried.
 
-    Args:
-        fields: of the original.
-        kept: the layers that stay.
-        sets: of new layer numbers, one of which may say what a period said before the cut.
+    `sets` are sets of new layer numbers. One of them may describe what a period did before the cut.
     """
     for name, value in fields.items():
         values = (kind(name, value, kept) for kind in GUESSED)
-        yield from ({name: guessed} for guessed in values if guessed is not None)
+        yield from ({name: new} for new in values if new is not None)
     lists = [name for name, value in fields.items() if _is_list(name, value)]
     numbering = [name for name in lists if NUMBERS_LAYERS.search(name)]
     periods = [name for name, value in fields.items() if type(value) is int and 1 < value <= kept.total]

@@ -48,14 +48,9 @@ def kinds_of(layers: Iterable[nn.Module]) -> tuple[Kind, ...]:
 
 
 def changes(before: tuple[Kind, ...], after: tuple[Kind, ...], kept: tuple[int, ...]) -> list[Change]:
-    """How the layers that stay, `kept`, would differ from what they were in the original.
+    """How the layers `kept` would differ from what they were among all layers of the original (`before`).
 
     Traits that merely number or count the layers are left out.
-
-    Args:
-        before: kinds of all layers of the original.
-        after: kinds of the layers of the shorter model.
-        kept: the numbers of the latter in the original, in order.
     """
     numbers, counts = _numberings(before), _counts(before)
     differences = []

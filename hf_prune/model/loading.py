@@ -74,13 +74,7 @@ class LoadingRules:
 
 
 def loading_rules(model: PreTrainedModel, quantization: Mapping[str, Any] | None = None) -> LoadingRules:
-    """The rules that transformers has for loading a model.
-
-    Args:
-        model: on the meta device.
-        quantization: `quantization_config`, by which stored tensors become full-precision ones; None: the
-            checkpoint is not quantised.
-    """
+    """The rules that transformers has for loading a model; quantised tensors become full-precision ones."""
     quantizer = None
     if quantization is not None:
         quantizer = AutoHfQuantizer.from_config({**quantization, "dequantize": True}, pre_quantized=True)
@@ -146,12 +140,6 @@ def layer_numbers(
     rules: LoadingRules, converted: Iterable[Conversion], stored: Iterable[str], layer_path: str
 ) -> dict[str, LayerNumber]:
     """By the name of a tensor on disk, the number of its layer; tensors outside the layers are left out.
-
-    Args:
-        rules: the model's.
-        converted: how its parameters come out of the checkpoint.
-        stored: all names on disk.
-        layer_path: the path of the layers in the model.
 
     Raises:
         UnsupportedModel: no number in a name is the layer's.

@@ -97,13 +97,7 @@ def model_class(config: PreTrainedConfig, *, trust_remote_code: bool) -> type[Pr
 
 
 def model_inputs(kind: str, inputs: Tensor) -> dict[str, Tensor]:
-    """The inputs of a model of that kind under the name that its forward has for them.
-
-    Args:
-        kind: such as IMAGE_ENCODER.
-        inputs: token ids, (sequences, length); for an encoder of images pixel values, (images, channels,
-            height, width).
-    """
+    """Token ids or pixel values under the name that the forward of a model of that kind has for them."""
     return {PIXELS if kind == IMAGE_ENCODER else "input_ids": inputs}
 
 

@@ -23,7 +23,7 @@ def additive_projections(layer: nn.Module, run: RunLayer, entering: Tensor) -> t
 
     Args:
         layer: with its weights in place.
-        run: the layer as a function.
+        run: the same layer as a function.
         entering: the first batch of its input, (batch, length, hidden).
 
     Returns:
@@ -51,7 +51,7 @@ def additive_projections(layer: nn.Module, run: RunLayer, entering: Tensor) -> t
 
 
 def run_up_to(layer: nn.Module, run: RunLayer, names: Sequence[str]) -> RunLayer:
-    """A layer as a function that ends once some of its additive projections, from the first on, have added."""
+    """A layer as a function that ends once the first of its additive projections, `names`, have added."""
 
     def run_part(batch: int, hidden: Tensor) -> Tensor:
         with ExitStack() as hooks:
@@ -101,21 +101,15 @@ def _is_transposed(decoder: StreamedDecoder, layer: int, projection: str) -> boo
 def recorded_inputs(projection: nn.Module) -> Iterator[list[Tensor]]:
     """The inputs that a projection is called with inside the `with` block."""
     calls: list[Tensor] = []
-    handle = projection.register_forward_pre_hook(lambda _, arguments: calls.append(arguments[0]))
-    try:
+    with projection.register_forward_pre_hook(lambda _, arguments: calls.append(arguments[0])):
         yield calls
-    finally:
-        handle.remove()
 
 
 @contextmanager
 def _outputs(projection: nn.Module) -> Iterator[list[Tensor]]:
     calls: list[Tensor] = []
-    handle = projection.register_forward_hook(lambda _, __, output: calls.append(output))
-    try:
+    with projection.register_forward_hook(lambda _, __, output: calls.append(output)):
         yield calls
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -125,9 +119,7 @@ def _with_outputs(layer: nn.Module, outputs: Mapping[str, Tensor]) -> Iterator[N
     def hook(replaced: Tensor) -> Any:
         return lambda _, __, output: replaced
 
-    handles = [layer.get_submodule(name).register_forward_hook(hook(o)) for name, o in outputs.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, output in outputs.items():
+            hooks.enter_context(layer.get_submodule(name).register_forward_hook(hook(output)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

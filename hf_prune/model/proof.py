@@ -39,12 +39,7 @@ def expected_logits(
 ) -> Tensor:
     """Logits of the original with only the layers `kept`, straight from the original's files.
 
-    Args:
-        decoder: the original.
-        tokens: (sequences, length).
-        kept: layers that stay, in order.
-        replacements: bridged tensors by their name in the original, in any dtype: they are rounded to the
-            dtype on disk.
+    Bridged tensors, the `replacements` by their name in the original, are rounded as on disk.
 
     Returns:
         (sequences, length, vocabulary), float32.
@@ -77,11 +72,11 @@ def prove(
     decoding with the cache is not checked.
 
     Args:
-        folder: the checkpoint.
-        variant: "cut" or "bridged".
+        folder: of the checkpoint.
+        variant: its name, such as "cut" or "bridged".
         tokens: (sequences, length), for which `expected` was computed.
         expected: logits, (sequences, length, vocabulary).
-        decoder: the original; its device and dtype are used.
+        decoder: the original, whose device and dtype are used.
         progress: counts the checks.
 
     Raises:

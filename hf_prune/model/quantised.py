@@ -13,12 +13,7 @@ SPELLED = {"gptq": "GPTQ", "awq": "AWQ", "hqq": "HQQ", "aqlm": "AQLM", "eetq": "
 
 
 def quantised_refusal(settings: Any, base_model: str | None) -> UnsupportedModel:
-    """The refusal of a quantised model.
-
-    Args:
-        settings: `quantization_config` of its configuration.
-        base_model: the repository that its card gives as its base model.
-    """
+    """The refusal of a model with this `quantization_config`; it suggests the base model on its card."""
     instead = (
         f"{base_model}, which its card gives as its base model, instead"
         if base_model

@@ -132,10 +132,7 @@ def read_config(
 ) -> PreTrainedConfig:
     """The configuration in `folder`, if it is one of a model that can be cut.
 
-    Args:
-        folder: of the model.
-        trust_remote_code: whether code that the model brings may be run.
-        base_model: the repository to suggest if the weights are quantised; None: unknown.
+    `base_model` is the repository to suggest if the weights are quantised.
 
     Raises:
         UnsupportedModel: transformers does not know it, or its weights are quantised.
@@ -178,11 +175,8 @@ def skeleton_of(
 ) -> Skeleton:
     """The model of a configuration without its weights, and its decoder layers.
 
-    Args:
-        config: of the model.
-        index: of its files; None: the tensors that the architecture has, in the configuration's dtype, which
-            cannot be read.
-        trust_remote_code: whether code that the model brings may be run.
+    Without an `index` of its files, its tensors are those that the architecture has, in the configuration's
+    dtype. They cannot be read.
 
     Raises:
         UnsupportedModel: not one module list is as long as there are layers, or the tensors are not those of

@@ -238,9 +238,9 @@ def write_weights(
     vanishes, and the others are numbered anew.
 
     Args:
-        source: where the tensors are.
+        source: the tensors to copy from.
         folder: where the files go; it exists.
-        names: the new name of each tensor that is kept.
+        names: by name in `source`, the new name of each tensor that is kept.
         replacements: by name in `source`, values of the same shape, written in the stored dtype.
         parts: by name in `source`, the parts of tensors that are not kept whole.
         progress: counts the tensors.

@@ -1,16 +1,16 @@
-"""The criteria that `--method` names: where each comes from and what it needs."""
+"""The criteria for `--method`: the paper of each, and what it needs."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One way to choose layers, as its paper has it."""
+    """One way to choose layers, as in its paper."""
 
     name: str  # for --method
     title: str
-    paper: str  # its arXiv number, or none
-    needs: str  # "similarity", the one pass; or a measurement of its own: "taylor", "loss", "greedy"
+    paper: str  # arXiv number; empty without a paper
+    needs: str  # the measurement: "similarity" (one pass), "taylor", "loss" or "greedy"
     contiguous: bool  # whether the paper removes one block
 
 

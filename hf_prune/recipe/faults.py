@@ -7,29 +7,20 @@ from hf_prune.errors import RecipeError
 from hf_prune.recipe.criteria import AUTO, CRITERIA
 from hf_prune.recipe.formats import parse_formats
 from hf_prune.recipe.gates import parse_gates
-from hf_prune.recipe.recipe import (
-    BRIDGES,
-    HEAL_TARGETS,
-    HEALS,
-    LAYER_LIST,
-    METHODS,
-    PROTECTED_LIST,
-    SELF,
-    SIZES,
-    TARGETS,
-    TASK_LIST,
-    Recipe,
-)
-from hf_prune.recipe.words import option_name
+from hf_prune.recipe.recipe import OPTIONS, SELF, SIZES, TARGETS, Recipe, option_name
 from hf_prune.records import IMAGE_ENCODER, Anatomy
 
 UNHEALED = (
     "nothing was trained: an encoder learns by a task, and none is given; fine-tune the result on yours"
 )
+LAYER_LIST = r"\d+(-\d+)?(,\d+(-\d+)?)*"
+PROTECTED_LIST = r"(first:\d+|last:\d+|\d+(-\d+)?)(,(first:\d+|last:\d+|\d+(-\d+)?))*"
+DEPTH_LIST = r"\d+(,\d+)*"
+TASK_LIST = r"[^\s,]+(,[^\s,]+)*"
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Say everything that is wrong with a recipe, at once.
+    """Make sure that a recipe can be followed.
 
     Raises:
         RecipeError: with one sentence for each fault.
@@ -39,9 +30,8 @@ def check_recipe(recipe: Recipe) -> None:
         *_faults_of_choice(recipe),
         *_faults_of_growth(recipe),
         *_faults_of_healing(recipe),
-        *_faults_of_export(recipe),
         *_faults_of_tasks(recipe),
-        *_too_small(recipe),
+        *_faults_of_values(recipe),
     ]
     if faults:
         raise RecipeError("; ".join(faults))
@@ -62,20 +52,16 @@ def _faults_of_target(recipe: Recipe) -> Iterator[str]:
 
 
 def _faults_of_choice(recipe: Recipe) -> Iterator[str]:
-    if recipe.method not in METHODS:
-        yield f"--method {recipe.method!r} is none of {', '.join(METHODS)}"
     if recipe.contiguous and recipe.method == "greedy":
         yield "--method greedy removes layers one at a time, not one block: leave --contiguous out"
     if recipe.protect is not None and not re.fullmatch(PROTECTED_LIST, recipe.protect):
         yield f"--protect {recipe.protect!r} is not a list like first:4,last:2,11"
     if not 0 < recipe.budget < float("inf"):
         yield f"--budget {recipe.budget:g} is not a number of forward passes above 0"
-    if recipe.bridge not in BRIDGES:
-        yield f"--bridge {recipe.bridge!r} is none of {', '.join(BRIDGES)}"
 
 
 def keeps_all(recipe: Recipe) -> bool:
-    """Whether no layer is to go: the model is grown, sorted or trained as it is."""
+    """Whether all layers stay: the model is only grown, sorted or trained."""
     if recipe.depths is not None:
         return True
     trained = recipe.heal in ("lora", "qlora", "partial")
@@ -86,25 +72,21 @@ def _faults_of_growth(recipe: Recipe) -> Iterator[str]:
     if recipe.grow is not None and not re.fullmatch(r"auto|[1-9]\d*", recipe.grow):
         yield f"--grow {recipe.grow} is neither auto nor a number of layers above 0"
     if recipe.grow is not None and recipe.heal not in ("auto", "none"):
-        yield f"--grow trains the new layers alone, and --heal {recipe.heal} others: leave one of them out"
+        yield f"--grow trains only the new layers, --heal {recipe.heal} others: leave one of them out"
     if recipe.draft and keeps_all(recipe) and recipe.depths is None:
         yield "--draft is for a result with fewer layers than its original, or a sorted one: leave it out"
     if recipe.depths is None:
         return
-    if not re.fullmatch(r"\d+(,\d+)*", recipe.depths):
+    if not re.fullmatch(DEPTH_LIST, recipe.depths):
         yield f"--depths {recipe.depths!r} is not a list like 12,16,20,24"
     removes = any(getattr(recipe, target) for target in TARGETS)
     if removes or recipe.grow is not None:
         yield "--depths trains a model as it is: neither remove layers from it nor grow it"
     if recipe.heal != "auto":
-        yield f"--depths trains the whole model, and --heal {recipe.heal} parts: leave one of them out"
+        yield f"--depths trains the whole model, --heal {recipe.heal} parts of it: leave one of them out"
 
 
 def _faults_of_healing(recipe: Recipe) -> Iterator[str]:
-    if recipe.heal not in HEALS:
-        yield f"--heal {recipe.heal!r} is none of {', '.join(HEALS)}"
-    if recipe.heal_targets not in HEAL_TARGETS:
-        yield f"--heal-targets {recipe.heal_targets!r} is none of {', '.join(HEAL_TARGETS)}"
     if recipe.lr is not None and not 0 < recipe.lr < 1:
         yield f"--lr {recipe.lr:g} is not a learning rate: 3e-4 is one"
     if not 0 <= recipe.boundary_loss < float("inf"):
@@ -115,47 +97,29 @@ def _faults_of_healing(recipe: Recipe) -> Iterator[str]:
         yield "--train-head and --keep-head are for --heal partial"
 
 
-def _faults_of_export(recipe: Recipe) -> Iterator[str]:
-    try:
-        parse_formats(recipe.formats)
-    except RecipeError as error:
-        yield f"{error}"
-
-
 def _faults_of_tasks(recipe: Recipe) -> Iterator[str]:
     if not re.fullmatch(TASK_LIST, recipe.tasks):
         yield f"--eval {recipe.tasks!r} is not a list of tasks like arc_easy,gsm8k, nor none"
-    try:
-        parse_gates(recipe.min_score)
-    except RecipeError as error:
-        yield str(error)
     if recipe.tasks != "none":
         return
     for field in ("limit", "fewshot", "tasks_from", "min_score"):
         if getattr(recipe, field) is not None:
-            yield f"{option_name(field)} is for the tasks of --eval, and none is asked for"
+            yield f"{option_name(field)} needs tasks: name some with --eval"
 
 
-def _too_small(recipe: Recipe) -> Iterator[str]:
-    for option, value, least in (
-        ("--samples", recipe.samples, 1),
-        ("--eval-samples", recipe.eval_samples, 1),
-        ("--choice-items", recipe.choice_items, 0),
-        ("--seq-len", recipe.sequence_length, 8),
-        ("--heal-tokens", recipe.heal_tokens, 1),
-        ("--rank", recipe.rank, 1),
-        ("--lora-alpha", recipe.lora_alpha, 1),
-        ("--last-layers", recipe.last_layers, 1),
-        ("--heal-batch", recipe.heal_batch, 1),
-        ("--limit", recipe.limit, 1),
-        ("--fewshot", recipe.fewshot, 0),
-        ("--context-length", recipe.context_length, 1),
-        ("--target-params", recipe.target_params, 1),
-        ("--target-memory", recipe.target_memory, 1),
-        ("--max-shard-size", recipe.max_shard_size, 1),
-    ):
-        if value is not None and value < least:
-            yield f"{option} {value} is too small: give {least} or more"
+def _faults_of_values(recipe: Recipe) -> Iterator[str]:
+    """Words that an option does not know, and numbers that are too small for it."""
+    for field, option in OPTIONS.items():
+        value = getattr(recipe, field)
+        if option.choices is not None and value not in option.choices:
+            yield f"{option_name(field)} {value!r} is not one of {', '.join(option.choices)}"
+        if option.least is not None and value is not None and value < option.least:
+            yield f"{option_name(field)} {value} is too small: give {option.least} or more"
+    for parse, text in ((parse_formats, recipe.formats), (parse_gates, recipe.min_score or "")):
+        try:
+            parse(text)
+        except RecipeError as error:
+            yield str(error)
 
 
 def refuse_what_needs_a_loss(recipe: Recipe, anatomy: Anatomy) -> None:
@@ -164,12 +128,12 @@ def refuse_what_needs_a_loss(recipe: Recipe, anatomy: Anatomy) -> None:
     Raises:
         RecipeError: with one sentence for each fault.
     """
-    faults = list(_faults(recipe, anatomy.kind))
+    faults = list(_faults_for_an_encoder(recipe, anatomy.kind))
     if faults:
         raise RecipeError("; ".join(faults))
 
 
-def _faults(recipe: Recipe, kind: str) -> Iterator[str]:
+def _faults_for_an_encoder(recipe: Recipe, kind: str) -> Iterator[str]:
     why = f"and this model is a{'n' if kind == IMAGE_ENCODER else ''} {kind}"
     if recipe.method != AUTO and CRITERIA[recipe.method].needs != "similarity":
         by_states = [name for name, criterion in CRITERIA.items() if criterion.needs == "similarity"]

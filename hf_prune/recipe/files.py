@@ -8,68 +8,46 @@
       method: angular
       heal-tokens: 164M
 
-Only `options` is needed. They have the names of the command line, and mean what they mean there. The recipes
-of papers come with the package, in `recipes/NAME.yaml`.
+Only `options` is required. They have the names and meanings of the command line. The recipes of papers come
+with the package, in `papers/NAME.yaml`.
 """
 
-import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import yaml
 
 from hf_prune.errors import RecipeError, first_line
 from hf_prune.recipe.faults import check_recipe
 from hf_prune.recipe.parse import parse_quantity
-from hf_prune.recipe.recipe import QUANTITIES, Recipe
-from hf_prune.recipe.words import option_name, option_words, overridden, unlike
+from hf_prune.recipe.recipe import KINDS, OPTIONS, Recipe, option_name
+from hf_prune.recipe.words import merged_options, non_default_fields, option_words
 from hf_prune.records import Citation
 
-NOT_A_RECIPES = (  # which model, and where
-    "model",
-    "revision",
-    "gguf_file",
-    "allow_pickle",
-    "trust_remote_code",
-    "device",
-    "based_on",
-)
-FIELDS = {option_name(f.name)[2:]: f.name for f in fields(Recipe) if f.name not in NOT_A_RECIPES}
-KINDS = {  # by field, what it is where it is not None
-    name: next(kind for kind in get_args(hint) or (hint,) if kind is not types.NoneType)
-    for name, hint in get_type_hints(Recipe).items()
-}
+FIELDS = {option_name(name)[2:]: name for name, option in OPTIONS.items() if option.in_files}
 KIND_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 ABOUT = ("based-on", "title", "paper", "citation")
 ARXIV = "https://arxiv.org/abs/"
+PAPERS = resources.files("hf_prune.recipe").joinpath("papers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeFile:
-    """What a recipe file says."""
+    """The content of a recipe file."""
 
     name: str  # of a built-in recipe, or of the file
     options: Mapping[str, Any]  # by field of the recipe
-    title: str | None = None
-    paper: str | None = None  # its arXiv number
-    citation: str | None = None  # BibTeX
-
-    @property
-    def cited(self) -> Citation | None:
-        """What a card has to cite; None where the file names no work."""
-        if self.title is None and self.paper is None and self.citation is None:
-            return None
-        return Citation(title=self.title, paper=self.paper, bibtex=self.citation)
+    cited: Citation | None = None  # what a card cites
 
 
 @cache
 def built_in_names() -> tuple[str, ...]:
     """The recipes that come with the package."""
-    names = (entry.name for entry in resources.files("hf_prune.recipe").joinpath("papers").iterdir())
+    names = (entry.name for entry in PAPERS.iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
@@ -81,14 +59,14 @@ def built_in_text(name: str) -> str:
     """
     if name not in built_in_names():
         raise RecipeError(f"there is no recipe {name!r}: {', '.join(built_in_names())}")
-    return resources.files("hf_prune.recipe").joinpath(f"papers/{name}.yaml").read_text(encoding="utf-8")
+    return PAPERS.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def read_recipe_file(name: str) -> RecipeFile:
     """A recipe by its built-in name, or else by the path of its file.
 
     Raises:
-        RecipeError: there is no such recipe or file, or it is not one.
+        RecipeError: there is no such recipe or file, or the file is no recipe.
     """
     if name in built_in_names():
         return parse_recipe_file(built_in_text(name), name)
@@ -103,31 +81,34 @@ def read_recipe_file(name: str) -> RecipeFile:
 
 
 def parse_recipe_file(text: str, name: str) -> RecipeFile:
-    """What a recipe file says.
+    """The content of a recipe file.
 
     Args:
-        text: of the file.
-        name: of the recipe, unless the file itself says which it is based on.
+        text: the file's.
+        name: the recipe's, unless the file itself says which recipe it is based on.
 
     Raises:
-        RecipeError: it is not YAML, or says what no recipe can, or what cannot be met.
+        RecipeError: it is not YAML, or has unknown keys or options, or options that cannot be met.
     """
-    content = _loaded(text, name)
+    content = _load_yaml(text, name)
     if not isinstance(content, dict) or not isinstance(content.get("options"), dict):
         raise RecipeError(f'{name} is no recipe: it needs "options:" and below that lines like "ratio: 0.25"')
     if unknown := [key for key in content if key not in (*ABOUT, "options")]:
-        raise RecipeError(f"{name}: {_shown(unknown[0])} is none of {', '.join((*ABOUT, 'options'))}")
-    about = [_word(content.get(key), key, name) for key in ABOUT]
-    based_on, title, paper, citation = about
-    options = dict(_option(key, value, name) for key, value in content["options"].items())
+        raise RecipeError(f"{name}: {_shown(unknown[0])} is not one of {', '.join((*ABOUT, 'options'))}")
+    based_on, *about = (_check_text(content.get(key), key, name) for key in ABOUT)
+    options = dict(_parse_option(key, value, name) for key, value in content["options"].items())
     try:
         check_recipe(Recipe(model="", **options))
     except RecipeError as error:
         raise RecipeError(f"{name}: {error}") from error
-    return RecipeFile(name=based_on or name, options=options, title=title, paper=paper, citation=citation)
+    title, paper, bibtex = about
+    cited = (
+        Citation(title=title, paper=paper, bibtex=bibtex) if any(each is not None for each in about) else None
+    )
+    return RecipeFile(name=based_on or name, options=options, cited=cited)
 
 
-def _loaded(text: str, name: str) -> Any:
+def _load_yaml(text: str, name: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -136,29 +117,29 @@ def _loaded(text: str, name: str) -> Any:
         raise RecipeError(f"{name}{line} is not YAML: {problem or first_line(error)}") from error
 
 
-def _word(value: Any, key: str, name: str) -> str | None:
+def _check_text(value: Any, key: str, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise RecipeError(f"{name}: {key} {_shown(value)} is not text: put it in quotes")
     return value
 
 
-def _option(key: Any, value: Any, name: str) -> tuple[str, Any]:
-    """The field of the recipe that an option of a file sets, and to what."""
+def _parse_option(key: Any, value: Any, name: str) -> tuple[str, Any]:
+    """The field of the recipe that an option of a file sets, and its value."""
     if key not in FIELDS:
         raise RecipeError(f"{name}: {_shown(key)} is no option of a recipe; there are {', '.join(FIELDS)}")
     field = FIELDS[key]
     try:
         return field, _converted(field, value)
     except ValueError:
-        wanted = "a quantity like 164M" if field in QUANTITIES else KIND_WORDS[KINDS[field]]
-        raise RecipeError(f"{name}: {key} {_shown(value)} is not {wanted}") from None
+        kind = "a quantity like 164M" if OPTIONS[field].quantity else KIND_WORDS[KINDS[field]]
+        raise RecipeError(f"{name}: {key} {_shown(value)} is not {kind}") from None
 
 
 def _converted(field: str, value: Any) -> Any:
     """The value that the same words have on the command line: YAML reads 3e-4 as text, and 21 as a number.
 
     Raises:
-        ValueError: it cannot have such a value.
+        ValueError: the field cannot have such a value.
     """
     kind = KINDS[field]
     if isinstance(value, bool) or kind is bool:
@@ -167,31 +148,32 @@ def _converted(field: str, value: Any) -> Any:
         return value
     if not isinstance(value, str | int | float):
         raise ValueError
-    return parse_quantity(f"{value}") if field in QUANTITIES else kind(f"{value}")
+    return parse_quantity(f"{value}") if OPTIONS[field].quantity else kind(f"{value}")
 
 
 def _shown(value: Any) -> str:
-    """A value in a line; of what has parts, what it is alone."""
-    return (
-        repr(value) if isinstance(value, str | int | float) or value is None else f"({type(value).__name__})"
-    )
+    """A value on one line; only the type of a list or mapping."""
+    simple = value is None or isinstance(value, str | int | float)
+    return repr(value) if simple else f"({type(value).__name__})"
 
 
-def built_in_options(recipe: Recipe) -> Mapping[str, Any]:
+def options_of_builtin(recipe: Recipe) -> Mapping[str, Any]:
     """The options of the built-in recipe that a recipe is based on, by field.
 
-    None where there is no such, or where a command that names it could not say all that differs.
+    {} if there is none, or if `hf-prune MODEL --recipe NAME` with other options cannot ask for this recipe.
+    Recipe(model="m", based_on="gromov", method="bi") is such a one: "gromov" sets `rank`, and no option
+    can set it back to None.
     """
     if recipe.based_on not in built_in_names():
         return {}
-    given = read_recipe_file(recipe.based_on).options
-    kept = {name: getattr(recipe, name) for name in NOT_A_RECIPES}
-    said = unlike(recipe, FIELDS.values(), given)
-    return given if Recipe(**kept, **overridden(given, said)) == recipe else {}
+    builtin = read_recipe_file(recipe.based_on).options
+    outside = {name: getattr(recipe, name) for name, option in OPTIONS.items() if not option.in_files}
+    stated = non_default_fields(recipe, FIELDS.values(), builtin)
+    return builtin if Recipe(**outside, **merged_options(builtin, stated)) == recipe else {}
 
 
 def recipe_text(recipe: Recipe, cited: Citation | None, comment: str) -> str:
-    """A recipe file that asks for a recipe again, whatever the model, defaults left out.
+    """A recipe file that asks for a recipe again, for any model, without defaults.
 
     Args:
         recipe: what was asked for.
@@ -202,8 +184,8 @@ def recipe_text(recipe: Recipe, cited: Citation | None, comment: str) -> str:
     if cited:
         about = {"title": cited.title, "paper": cited.paper, "citation": cited.bibtex}
         content |= {key: value for key, value in about.items() if value is not None}
-    said = unlike(recipe, FIELDS.values(), {})
-    content["options"] = {option_name(field)[2:]: value for field, value in said.items()}
+    stated = non_default_fields(recipe, FIELDS.values(), {})
+    content["options"] = {option_name(field)[2:]: value for field, value in stated.items()}
     dumped = yaml.dump(content, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=110)
     return f"# {' '.join(comment.splitlines())}\n{dumped}"
 
@@ -211,18 +193,20 @@ def recipe_text(recipe: Recipe, cited: Citation | None, comment: str) -> str:
 class _Readable(yaml.SafeDumper):
     """Writes text of several lines as it is read."""
 
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Lines stay lines."""
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
-
-_Readable.add_representer(str, _Readable.represent_text)
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
 
 
 def listing() -> str:
     """Every built-in recipe: its name and title, its paper, its options."""
-    found = [read_recipe_file(name) for name in built_in_names()]
-    return "\n".join(
-        f"{one.name}: {one.title} ({ARXIV}{one.paper})\n    {' '.join(option_words(one.options))}"
-        for one in found
-    )
+    lines = []
+    for file in map(read_recipe_file, built_in_names()):
+        assert file.cited is not None
+        lines.append(f"{file.name}: {file.cited.title} ({ARXIV}{file.cited.paper})")
+        lines.append(f"    {' '.join(option_words(file.options))}")
+    return "\n".join(lines)

@@ -1,21 +1,23 @@
-"""Quality gates: what a result must not be worse than, or it is kept and not published."""
+"""Quality gates: a result that is worse than they allow is kept, but not published."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hf_prune.errors import RecipeError
-from hf_prune.records import Perplexity, TaskScore
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.records import TaskScore
+from hf_prune.records.variants import Evaluated
 
 GATE = r"([^=:,\s]+)(?::([^=:,\s]+))?=([-+\d.eE]+)"
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The worst score that is let through."""
+    """The worst score that passes."""
 
     task: str
-    metric: str | None  # None: the first that the task has
+    metric: str | None  # None: the task's first
     value: float
 
     def __str__(self) -> str:
@@ -29,55 +31,44 @@ def parse_gates(text: str | None) -> tuple[Gate, ...]:
     Raises:
         RecipeError: it is no such list.
     """
-    return tuple(_gate(part) for part in (text.split(",") if text else ()))
+    return tuple(_parse_gate(part) for part in (text.split(",") if text else ()))
 
 
-def _gate(text: str) -> Gate:
+def _parse_gate(text: str) -> Gate:
     match = re.fullmatch(GATE, text.strip())
     try:
-        return Gate(match[1], match[2], float(match[3])) if match else _no_gate(text)
+        if match:
+            return Gate(match[1], match[2], float(match[3]))
     except ValueError:
-        return _no_gate(text)
-
-
-def _no_gate(text: str) -> Gate:
+        pass
     raise RecipeError(f"--min-score {text!r} is not TASK=VALUE or TASK:METRIC=VALUE: arc_easy=0.45 is")
 
 
-def refusals(
-    variant: str,
-    *,
-    gates: Sequence[Gate],
-    scores: Sequence[TaskScore],
-    scores_reason: str | None,
-    max_loss: float | None,
-    perplexities: Sequence[Perplexity],
-) -> tuple[str, ...]:
-    """Everything in which a variant is worse than is let through, in words; nothing: it may be published.
+def refusals(variant: str, recipe: Recipe, evaluated: Evaluated) -> tuple[str, ...]:
+    """Why a variant may not be published, one sentence for each gate that it fails; none: it may.
 
-    What was not measured is not let through.
+    A gate whose score was not measured fails.
 
     Args:
-        variant: the one that is to be published.
-        gates: the worst scores that are let through.
-        scores: of all variants.
-        scores_reason: why some are missing.
-        max_loss: nats per token that its loss on the held-out text may be above the original's; None: any.
-        perplexities: of all variants, the original's first.
+        variant: the one to publish.
+        recipe: its `min_score` and `max_loss` are the gates.
+        evaluated: the measurements of all variants, the original's first.
     """
-    own = [score for score in scores if score.variant == variant]
-    found = [refusal for gate in gates for refusal in _refused(gate, own, scores_reason)]
-    if max_loss is not None:
-        rise = next(p.loss for p in perplexities if p.variant == variant) - perplexities[0].loss
-        if not rise <= max_loss:
-            found.append(
-                f"the loss on held-out text is {_shown(rise, max_loss)} nats per token above the original's, "
-                f"more than --max-loss {max_loss:g}"
+    own = [score for score in evaluated.scores.found if score.variant == variant]
+    gates = parse_gates(recipe.min_score)
+    failed = [refusal for gate in gates for refusal in _refusal(gate, own, evaluated.scores.reason)]
+    if recipe.max_loss is not None:
+        original, *_ = losses = evaluated.perplexities
+        rise = next(each.loss for each in losses if each.variant == variant) - original.loss
+        if not rise <= recipe.max_loss:  # NaN fails too
+            failed.append(
+                f"the loss on held-out text is {_unlike(recipe.max_loss, rise)} nats per token above the "
+                f"original's, more than --max-loss {recipe.max_loss:g}"
             )
-    return tuple(found)
+    return tuple(failed)
 
 
-def _refused(gate: Gate, scores: Sequence[TaskScore], reason: str | None) -> Iterator[str]:
+def _refusal(gate: Gate, scores: Sequence[TaskScore], reason: str | None) -> Iterator[str]:
     of_task = [score for score in scores if score.task == gate.task]
     score = next((score for score in of_task if gate.metric in (None, score.metric)), None)
     if score is None and of_task:
@@ -85,19 +76,17 @@ def _refused(gate: Gate, scores: Sequence[TaskScore], reason: str | None) -> Ite
         yield f"{gate.task} has no {gate.metric} for --min-score {gate}, but {metrics}"
     elif score is None:
         yield f"{gate.task} was not measured for --min-score {gate}{f': {reason}' if reason else ''}"
-    elif score.higher_is_better and not score.value >= gate.value:
-        yield _worse(score, "below", gate)
-    elif not score.higher_is_better and not score.value <= gate.value:
-        yield _worse(score, "above", gate)
+    else:
+        passes = score.value >= gate.value if score.higher_is_better else score.value <= gate.value
+        if not passes:
+            where, value = "below" if score.higher_is_better else "above", _unlike(gate.value, score.value)
+            yield f"{gate.task} {score.metric} {value} is {where} --min-score {gate.value:g}"
 
 
-def _worse(score: TaskScore, where: str, gate: Gate) -> str:
-    value = _shown(score.value, gate.value)
-    return f"{gate.task} {score.metric} {value} is {where} --min-score {gate.value:g}"
-
-
-def _shown(value: float, limit: float) -> str:
-    """With as many digits as it takes to tell it from the limit."""
-    return next(
-        (text for digits in range(3, 17) if float(text := f"{value:.{digits}g}") != limit), f"{value}"
-    )
+def _unlike(limit: float, value: float) -> str:
+    """A value with as many digits as tell it from its limit."""
+    for digits in range(3, 17):
+        text = f"{value:.{digits}g}"
+        if float(text) != limit:
+            return text
+    return f"{value}"

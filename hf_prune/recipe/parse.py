@@ -1,4 +1,4 @@
-"""What people write in options, as numbers: layers, depths and quantities."""
+"""Layers, depths and quantities as people write them in options."""
 
 import math
 import re
@@ -46,7 +46,7 @@ def parse_protected(text: str | None, num_layers: int) -> frozenset[int]:
 
 
 def parse_depths(text: str, num_layers: int) -> tuple[int, ...]:
-    """The depths that "12,16,20" names, in order, and the whole model's.
+    """The depths that "12,16,20" names and that of the whole model, in order.
 
     Raises:
         RecipeError: one is 0, or deeper than the model.
@@ -58,10 +58,10 @@ def parse_depths(text: str, num_layers: int) -> tuple[int, ...]:
 
 
 def parse_quantity(text: str) -> int:
-    """How many parameters or bytes "5B", "1.2e9", "8GB" or "8GiB" are.
+    """The number that "5B", "1.2e9", "8GB" or "8GiB" means.
 
     Raises:
-        ValueError: it is no such quantity.
+        ValueError: it is not a quantity.
     """
     match = re.fullmatch(QUANTITY, text.lower())
     size = float(match[1]) * UNITS[match[2] or match[3]] if match else math.inf

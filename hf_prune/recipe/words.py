@@ -1,154 +1,106 @@
 """A recipe as the words of a command line."""
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hf_prune.recipe.recipe import DEFAULTS, SIZES, TARGETS, Recipe
+from hf_prune.recipe.recipe import DEFAULTS, OPTIONS, SIZES, TARGETS, Recipe, option_name
 
-ANALYSED = (
-    "revision",
-    "gguf_file",
-    "allow_pickle",
-    "trust_remote_code",
-    "calibration",
-    "samples",
-    "sequence_length",
-    "seed",
-    "device",
-)
-EVALUATED = (
-    "revision",
-    "gguf_file",
-    "allow_pickle",
-    "trust_remote_code",
-    "max_loss",
-    "sequence_length",
-    "eval_data",
-    "eval_samples",
-    "eval_elsewhere",
-    "choices",
-    "choice_items",
-    "tasks",
-    "limit",
-    "fewshot",
-    "tasks_from",
-    "min_score",
-    "device",
-)
 SWITCHES = {  # fields that are yes, no, or left to the tool
-    "contiguous": ("--contiguous", "--scattered"),
-    "distill": ("--distill", "--no-distill"),
-    "train_head": ("--train-head", "--keep-head"),
+    name: (option_name(name), f"--{option.negative}") for name, option in OPTIONS.items() if option.negative
 }
-GOES_WITH = {"train_head": "heal", "prompts": "heal_data", "contiguous": "method"}  # of no use without
-OTHER_WORDS = {
-    "sequence_length": "seq-len",
-    "based_on": "recipe",
-    "formats": "format",
-    "tasks": "eval",
-}  # for fields, on the command line
+LOCAL_PATHS = tuple(name for name, option in OPTIONS.items() if option.path)  # fields that may name one
 
 
 def shown_name(path: str) -> str:
-    """A model or a file as it may be published: of what is on this disk the name alone."""
+    """A model or a file as it may be published: only the name of what is on this disk."""
     return Path(path).resolve().name if Path(path).exists() else path
 
 
 def without_folders(recipe: Recipe) -> Recipe:
-    """The recipe as it may be published: of local files and folders the name alone."""
-    shown = shown_name
-    return replace(
-        recipe,
-        model=shown(recipe.model),
-        calibration=shown(recipe.calibration) if recipe.calibration else None,
-        heal_data=shown(recipe.heal_data) if recipe.heal_data else None,
-        prompts=shown(recipe.prompts) if recipe.prompts else None,
-        eval_data=shown(recipe.eval_data) if recipe.eval_data else None,
-        eval_elsewhere=shown(recipe.eval_elsewhere) if recipe.eval_elsewhere else None,
-        choices=shown(recipe.choices) if recipe.choices else None,
-        tasks_from=shown(recipe.tasks_from) if recipe.tasks_from else None,
-    )
+    """The recipe as it may be published: only the names of local files and folders."""
+    paths = {name: getattr(recipe, name) for name in ("model", *LOCAL_PATHS)}
+    shown: dict[str, Any] = {name: shown_name(path) for name, path in paths.items() if path}
+    return replace(recipe, **shown)
 
 
-def command_line(recipe: Recipe, beginning: str | None = None, given: Mapping[str, Any] | None = None) -> str:
-    """The command that asks for this recipe, defaults left out.
+def command_line(recipe: Recipe, start: str | None = None, builtin: Mapping[str, Any] | None = None) -> str:
+    """The command that asks for this recipe, without options that have their defaults.
 
     Args:
-        recipe: what is asked for.
-        beginning: of the command, where that says which model it is; None: `hf-prune MODEL`.
-        given: what the built-in recipe says that it is based on, where the command is to name that one.
+        recipe: what to ask for.
+        start: the first words of a command that knows its model, as `hf-prune demo`; None: `hf-prune MODEL`.
+        builtin: the options of the built-in recipe that this one is based on, if the command is to name it.
     """
-    known = {"model", "gguf_file", "based_on"} if beginning else {"model", "based_on"}
-    named = ["--recipe", f"{recipe.based_on}"] if given else []
-    words = named + option_words(unlike(recipe, _all_fields(but=known), given or {}))
-    return " ".join([beginning or shlex.join(["hf-prune", recipe.model]), shlex.join(words)]).strip()
+    known = {"model", "gguf_file", "based_on"} if start else {"model", "based_on"}
+    named = ["--recipe", f"{recipe.based_on}"] if builtin else []
+    names = [name for name in OPTIONS if name not in known]
+    words = named + option_words(non_default_fields(recipe, names, builtin or {}))
+    return " ".join([start or shlex.join(["hf-prune", recipe.model]), shlex.join(words)]).strip()
+
+
+def fields_of_command(command: str) -> tuple[str, ...]:
+    """The fields of the recipe, besides the model, that `analyze` or `eval` takes."""
+    return tuple(name for name, option in OPTIONS.items() if command in option.commands)
 
 
 def analysis_command_line(recipe: Recipe, permutations: int) -> str:
-    """The command that makes an analysis, defaults left out, and what the recipe says of cutting.
+    """The command that makes an analysis, without options that have their defaults or concern cutting.
 
     Args:
         recipe: the model and the text.
-        permutations: of Shapley sampling.
+        permutations: of Shapley sampling; 0: none.
     """
     sampled = ["--shapley", f"{permutations}"] if permutations else []
-    words = option_words(unlike(recipe, ANALYSED, {}))
+    words = option_words(non_default_fields(recipe, fields_of_command("analyze"), {}))
     return shlex.join(["hf-prune", "analyze", recipe.model, *words, *sampled])
 
 
 def evaluation_command_line(recipe: Recipe, baseline: str | None) -> str:
-    """The command that makes an evaluation, defaults left out, and what the recipe says of cutting.
-
-    Args:
-        recipe: the model, and how it is measured.
-        baseline: the model that it is compared with.
-    """
+    """The command that makes an evaluation, without options that have their defaults or concern cutting."""
     compared = ["--baseline", baseline] if baseline else []
-    words = option_words(unlike(recipe, EVALUATED, {}))
+    words = option_words(non_default_fields(recipe, fields_of_command("eval"), {}))
     return shlex.join(["hf-prune", "eval", recipe.model, *compared, *words])
 
 
-def _all_fields(but: Collection[str]) -> Iterator[str]:
-    return (field.name for field in fields(Recipe) if field.name not in but)
+def non_default_fields(
+    recipe: Recipe, names: Iterable[str], other_defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of a recipe that a command has to state, by name.
 
-
-def unlike(recipe: Recipe, names: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe that have to be said, for they are not so anyway; None cannot be said.
+    `Recipe(model="m", seed=3, samples=64)` gives {"seed": 3}: 64 samples are the default. With the other
+    defaults {"seed": 3, "samples": 8} it gives {"samples": 64}. No option can state None, nor that a flag is
+    off, so such fields are left out.
 
     Args:
         recipe: what is asked for.
-        names: of the fields that count.
-        given: what is so without being said, by field; of other fields the defaults are.
+        names: the fields to look at.
+        other_defaults: what holds without being stated, by field, in place of the recipe's own defaults.
     """
-    anyway = {name: given.get(name, getattr(DEFAULTS, name)) for name in names}
-    return {
-        name: value
-        for name, default in anyway.items()
-        if (value := getattr(recipe, name)) != default
-        and value is not None
-        and (value is not False or name in SWITCHES)
-    }
+    stated = {}
+    for name in names:
+        value = getattr(recipe, name)
+        can_be_stated = value is not None and (value is not False or name in SWITCHES)
+        if can_be_stated and value != other_defaults.get(name, getattr(DEFAULTS, name)):
+            stated[name] = value
+    return stated
 
 
-def overridden(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with others in their place, by field.
+def merged_options(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by field, where those in `upper` win.
 
-    A target in `upper` replaces any in `lower`; but a loss that only limits what a size in `lower` leaves
-    goes on to limit what another size leaves. What only goes with an option that `upper` changes is left
-    out: who follows a recipe but heals otherwise never asked for its --train-head.
-
-    Args:
-        lower: options.
-        upper: those that win.
+    What `upper` removes of {"ratio": 0.25, "max_loss": 0.3, "heal": "partial", "train_head": True}:
+        {"drop_layers": 3} replaces the ratio, and the loss still limits the new size.
+        {"max_loss": 0.1} replaces both, for now the loss decides the size.
+        {"heal": "none"} removes `train_head` too, which only goes with the old `heal`.
     """
     changed = {name for name, value in upper.items() if value != lower.get(name)}
-    gone = {name for name, other in GOES_WITH.items() if other in changed}
+    removed = {name for name, option in OPTIONS.items() if option.needs in changed}
     if any(target in upper for target in TARGETS):
-        gone.update(TARGETS if not any(size in lower for size in SIZES) else SIZES)
-    return {name: value for name, value in lower.items() if name not in gone} | dict(upper)
+        removed.update(SIZES if any(size in lower for size in SIZES) else TARGETS)
+    return {name: value for name, value in lower.items() if name not in removed} | dict(upper)
 
 
 def option_words(options: Mapping[str, Any]) -> list[str]:
@@ -160,8 +112,3 @@ def option_words(options: Mapping[str, Any]) -> list[str]:
         else:
             words += [option_name(name)] if value is True else [option_name(name), f"{value}"]
     return words
-
-
-def option_name(field: str) -> str:
-    """The command-line option of a field of the recipe."""
-    return "--" + OTHER_WORDS.get(field, field.replace("_", "-"))

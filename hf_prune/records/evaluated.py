@@ -1,4 +1,4 @@
-"""What a variant is worth and what it costs to run."""
+"""How good a variant is, and what it costs to run."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Perplexity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedUp:
-    """How many times as fast as the original a variant is, by turns next to each other."""
+    """How many times as fast as the original a variant is, from turns in the same rounds."""
 
     median: float
     quartiles: tuple[float, float]  # half of the pairs lie between them
@@ -34,17 +34,17 @@ class Speed:
     decode_tokens_per_second_range: tuple[float, float]
     first_token_seconds: float  # median over `runs`: reading the prompt, and one token
     first_token_seconds_range: tuple[float, float]
-    batch_size: int | None  # of the next two; None: so many at once were not tried
-    batch_tokens_per_second: float | None  # of all texts together, median over `runs`
+    batch_size: int | None  # of the next two; None: a batch was not tried
+    batch_tokens_per_second: float | None  # all texts together, median over `runs`
     batch_tokens_per_second_range: tuple[float, float] | None
-    peak_memory_bytes: int  # of a process that loads it and writes one text; on a GPU, of its tensors there
+    peak_memory_bytes: int  # of a process that loads it and writes one text; on a GPU, of the tensors there
     runs: int
     prompt_tokens: int
     new_tokens: int
     device: str
     dtype: str
     threads: int
-    # Against the original; None of itself, and where both were not loaded at once.
+    # Against the original. None for the original, and if both were not loaded at once.
     decode_speed_up: SpeedUp | None = None
     first_token_speed_up: SpeedUp | None = None
     batch_speed_up: SpeedUp | None = None
@@ -52,7 +52,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a model makes of one multiple-choice item."""
+    """A model's answer to one multiple-choice item."""
 
     losses: tuple[float, ...]  # of each option, in nats per token
     is_right: bool  # whether the option with the lowest loss, summed over its tokens, is the right one

@@ -1,11 +1,11 @@
-"""Hugging Face Jobs: the machines, what a job is started with, and the jobs and schedules there are."""
+"""Hugging Face Jobs: machines, the specification of a job, started jobs and schedules."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Python, uv and git, as `hf jobs uv run` has it
-TIMEOUT = "6h"  # the Hub's own 30 minutes end most runs
-PUBLISHES = "publishes"  # the label by which a schedule is found again
+IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # with Python, uv and git; the default of `hf jobs uv run`
+TIMEOUT = "6h"  # the Hub's default of 30 minutes is too short for most runs
+PUBLISHES = "publishes"  # a label: schedules for a repository are found by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,17 +15,17 @@ class Machine:
     flavor: str
     parts: str  # "4 vCPU, 15 GB, 1 x Nvidia A10G (24 GB)"
     gpus: int
-    price: float | None  # dollars an hour; None: in a unit that is not known here
+    price: float | None  # dollars per hour; None: the Hub names it in an unknown unit
 
     def __str__(self) -> str:
-        """As it is told before it is paid for."""
+        """The machine and its price, in one line."""
         price = "price unknown" if self.price is None else f"${self.price:.2f} an hour"
         return f"{self.flavor}: {self.parts}, {price}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """Everything that a job is started with but its secrets."""
+    """Everything that a job is started with, except its secrets."""
 
     command: tuple[str, ...]
     flavor: str
@@ -46,21 +46,21 @@ class Job:
 
     @property
     def full_id(self) -> str:
-        """As the commands of `hf jobs` take it."""
+        """The id that the commands of `hf jobs` take."""
         return f"{self.owner}/{self.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """What makes a run again: by the clock, or when the original changes."""
+    """What starts a job: a clock, or a change of the original."""
 
     id: str
     by: str  # "0 3 * * 1", or "changes of acme/base"
     webhook: bool
-    namespace: str | None = None  # that a schedule by the clock is in; None: the user's own
+    namespace: str | None = None  # of a schedule by the clock; None: the user's own
 
     @property
     def removal(self) -> str:
-        """The command of the Hub's own tool that ends it."""
+        """The command of huggingface_hub that ends it."""
         where = f" --namespace {self.namespace}" if self.namespace else ""
         return f"hf {'webhooks' if self.webhook else 'jobs scheduled'} delete {self.id}{where}"

@@ -1,4 +1,4 @@
-"""What was measured of a model's layers, and on which text."""
+"""Distances and scores of a model's layers, and the text that they were measured on."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextTokens:
-    """A text cut into windows of equal length; the token ids themselves are not kept.
+    """The identity of a text that was cut into windows of equal length, without its token ids.
 
-    For an encoder of images the windows are images, and their tokens are what the model makes of each.
+    For an image encoder each window is an image, and its tokens are the image's patches.
     """
 
     name: str
-    dataset: str | None  # its id on the Hub, where it has one
+    dataset: str | None  # its id on the Hub, if it has one
     num_sequences: int
     sequence_length: int
     num_tokens: int
@@ -22,16 +22,16 @@ class TextTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerScores:
-    """What one criterion says of every layer: the one with the lowest score is the first to go."""
+    """The scores of one criterion. The layer with the lowest score goes first."""
 
-    criterion: str  # the name that --method knows it by
+    criterion: str  # its name for --method
     values: tuple[float, ...]
-    text: TextTokens | None  # what they were measured on; None where the weights alone were read
+    text: TextTokens | None  # None: the criterion reads only weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalOrder:
-    """Layers in the order in which a greedy search removes them."""
+    """The order in which a greedy search removes layers."""
 
     layers: tuple[int, ...]
     losses: tuple[float, ...]  # nats per token after each removal
@@ -53,10 +53,10 @@ class Similarity:
     angular_all_tokens: Matrix  # the same, over `sampled_tokens` positions of all
     cosine_all_tokens: Matrix
     sampled_tokens: int  # how many tokens the two all-token matrices average
-    layer_scores: tuple[LayerScores, ...]  # of every criterion that was measured
-    removal_order: RemovalOrder | None = None  # of a greedy search, where one was made
-    compared_token: str = "last"  # of each window; "first" in an encoder, whose last token says nothing more
+    layer_scores: tuple[LayerScores, ...]  # of every measured criterion
+    removal_order: RemovalOrder | None = None  # None: there was no greedy search
+    compared_token: str = "last"  # of each window; "first" for an encoder
 
     def scores(self, criterion: str) -> tuple[float, ...] | None:
-        """What a criterion says of each layer; None where it was not measured."""
+        """A criterion's score of each layer; None: it was not measured."""
         return next((s.values for s in self.layer_scores if s.criterion == criterion), None)

@@ -1,4 +1,4 @@
-"""A model: where it came from, what it is made of, its files, and what was proved of them."""
+"""A model: its source, its anatomy, its files, and the proofs of them."""
 
 from dataclasses import dataclass
 
@@ -9,38 +9,38 @@ DECODER, TEXT_ENCODER, IMAGE_ENCODER = "decoder", "text encoder", "image encoder
 class Source:
     """A model on this disk, and where it came from."""
 
-    model: str  # what the user asked for
+    model: str  # as the user named it
     repo_id: str | None
     revision: str | None
     commit: str | None
     folder: str
     gguf_file: str | None = None
     pickled: bool = False  # its weights were read from pytorch_model.bin
-    own_code: tuple[str, ...] = ()  # files of code that its settings refer to, where it was loaded by them
+    own_code: tuple[str, ...] = ()  # its Python files, if they were run to load it
     license: str | None = None
     license_name: str | None = None
     license_link: str | None = None
-    legal_files: tuple[str, ...] = ()  # licences, notices and rules of use beside its weights
+    legal_files: tuple[str, ...] = ()  # licences, notices and use policies
     gated: bool = False
-    gate: str | None = None  # "auto" or "manual"; None: not gated, or not known which
+    gate: str | None = None  # "auto" or "manual"; None: not gated, or unknown
     languages: tuple[str, ...] = ()
-    notice: str | None = None  # what the user should know about how the model was found
+    notice: str | None = None  # for the user: how the model was found
 
     @property
     def gate_to_keep(self) -> str | None:
-        """The gate that goes before what is published of it; the stricter where it is not known which."""
+        """The gate that a published result needs: the stricter one if the original's is unknown."""
         return self.gate or ("manual" if self.gated else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
-    """What the files of a checkpoint say about its decoder layers."""
+    """The sizes and names that the files of a checkpoint give."""
 
     architecture: str
-    auto_class: str  # of transformers, that loads it: "AutoModelForCausalLM"
+    auto_class: str  # the class of transformers that loads it: "AutoModelForCausalLM"
     model_type: str
     num_layers: int
-    layer_path: str  # of the decoder layers among the model's modules: "model.layers"
+    layer_path: str  # the module of the decoder layers: "model.layers"
     hidden_size: int
     vocabulary_size: int  # 0: it reads no text
     dtype: str
@@ -74,7 +74,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was proved, and the figure that proves it."""
+    """One comparison of a proof, with its figure."""
 
     name: str
     passed: bool
@@ -83,8 +83,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What was compared after reloading a checkpoint from disk."""
+    """The comparisons of a checkpoint, reloaded from disk, with what it should compute."""
 
     variant: str
     checks: tuple[Check, ...]
-    left_out: str | None = None  # what could not be compared here, and why
+    left_out: str | None = None  # which comparison was skipped, and why

@@ -1,4 +1,4 @@
-"""What variants make of the tasks of lm-evaluation-harness, and of writing on their own."""
+"""Scores on tasks of lm-evaluation-harness, and what variants write on their own."""
 
 from dataclasses import dataclass
 
@@ -13,63 +13,63 @@ class TaskScore:
     task: str
     version: str  # of the task
     metric: str  # as the harness names it: "acc_norm"
-    answer_filter: str  # what is read out of the answer: "none", "strict-match"
+    answer_filter: str  # how the answer is extracted: "none", "strict-match"
     value: float
     stderr: float | None
     higher_is_better: bool
-    generates: bool  # the model writes its answer; else it chooses among given ones
-    num_fewshot: int  # of a group whose tasks differ the most
+    generates: bool  # the model writes its answer, and does not choose among given ones
+    num_fewshot: int  # the largest in a group
     num_items: int
     sha256: str  # of the items with their prompts, in order
     harness: str  # its version
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """What two of them have in common that can be compared: the figure, and the items it is of."""
+        """Two scores can be compared if this is equal: the figure and its items."""
         return (self.task, self.metric, self.answer_filter, self.sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuations:
-    """How one variant goes on, greedily, from the beginnings of held-out texts."""
+    """How one variant continues the beginnings of held-out texts, greedily."""
 
     variant: str
-    texts: tuple[tuple[int, ...], ...]  # token ids, to the end of text or as many as were asked for
+    texts: tuple[tuple[int, ...], ...]  # token ids, up to the end of text or the limit
     reason: str | None  # why there are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """What one variant writes, greedily, after the beginnings of held-out texts."""
+    """Figures of one variant's greedy continuations of held-out texts."""
 
     variant: str
-    repetition: float  # the share of its 4-grams that were in the same text before
+    repetition: float  # the share of 4-grams that occurred earlier in the same text
     repetition_stderr: float  # over texts
-    same_tokens: float | None  # alike from the first on in its text and the original's; None of itself
-    written_tokens: float  # the end of text among them
+    same_tokens: float | None  # before the first that differs from the original's; None for the original
+    written_tokens: float  # including the end of text
     num_texts: int
-    new_tokens: int  # at most, after each beginning
+    new_tokens: int  # the limit after each beginning
     sample: str  # the first text that it wrote
     text: TextTokens  # the beginnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedTask:
-    """A task or group of tasks by the name that was asked for, and what it comes to here."""
+    """A requested task or group of tasks."""
 
     name: str
-    figures_of: tuple[str, ...]  # the group itself where it has figures of its own, else each of its tasks
+    figures_of: tuple[str, ...]  # the group itself if it has figures of its own, else each of its tasks
     sha256: str  # of the settings and items of all its tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedTasks:
-    """Every task that was asked for: the harness knows it, and its items are on this disk."""
+    """Every requested task. The harness knows it, and its items are on this disk."""
 
     tasks: tuple[AskedTask, ...]
     harness: str  # its version
 
     @property
     def figures_of(self) -> tuple[str, ...]:
-        """The names that figures will have."""
+        """The names that scores will have."""
         return tuple(name for task in self.tasks for name in task.figures_of)

@@ -1,4 +1,4 @@
-"""The original model and its texts or images, opened: each part is read when it is first needed."""
+"""The original model with its texts or images: located first, then opened. Each part is read when needed."""
 
 import os
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from hf_prune.errors import RecipeError, UnsupportedModel, first_line
 from hf_prune.machine.environment import choose_device, free_memory
 from hf_prune.machine.processes import ALONE, Ranks
 from hf_prune.machine.progress import Reporter
-from hf_prune.model import anatomy
 from hf_prune.model.activations import ActivationMemory
+from hf_prune.model.anatomy import describe
 from hf_prune.model.decoder import StreamedDecoder, open_decoder
 from hf_prune.model.layer_config import reason_against
 from hf_prune.recipe.faults import check_recipe, refuse_what_needs_a_loss
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import DECODER, TEXT_ENCODER, Anatomy, Source
 from hf_prune.stages.source import find as source
-from hf_prune.stages.texts import images
-from hf_prune.stages.texts.images import Images
+from hf_prune.stages.texts.images import Images, pixel_values
 from hf_prune.stages.texts.material import Material, read_material
 from hf_prune.stages.texts.text import Text
-from hf_prune.stages.texts.windows import Windows, longest_window, set_aside, to_windows, windows_part
+from hf_prune.stages.texts.windows import Windows, set_aside, to_windows, windows_of, windows_part
 
 SELECTION_SEQUENCES = 16  # calibration windows that nothing is fitted on
-ELSEWHERE_SEQUENCES = 16  # held-out windows of another domain, at most
-PROBE_TOKENS = 2048  # that a single layer's worth is judged by, where each layer needs passes of its own
-MEMORY_SHARE = 0.5  # of what is free, for hidden states
+ELSEWHERE_SEQUENCES = 16  # at most: held-out windows of another domain
+SHORT_CALIBRATION_TOKENS = 2048  # for criteria that need a forward pass for every layer
+MEMORY_SHARE = 0.5  # of the free memory, for hidden states
+CANNOT_BE_LOADED = (ValueError, OSError, KeyError, ImportError, AttributeError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class Located:
 
     recipe: Recipe
     device: torch.device
-    found: source.Found
+    model: source.LocatedModel
     material: Material
     anatomy: Anatomy
 
 
 @dataclass(frozen=True)
 class Original:
-    """What every stage asks of the model that is to become smaller."""
+    """The model to prune, its windows of text or images, and its tokenizer: every stage reads these."""
 
     recipe: Recipe
     source: Source
@@ -58,7 +58,7 @@ class Original:
 
     @cached_property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder with its files."""
         return Path(self.source.folder)
 
     @cached_property
@@ -72,89 +72,102 @@ class Original:
         return cache(lambda removed: reason_against(removed, self.decoder.skeleton))
 
     @cached_property
-    def dense(self) -> Anatomy:
-        """Its figures."""
-        return anatomy.describe(self.decoder.skeleton)
+    def anatomy(self) -> Anatomy:
+        """Its layers, parameters and bytes."""
+        return describe(self.decoder.skeleton)
+
+    @property
+    def calibration(self) -> Windows:
+        """Windows to measure layers and fit bridges on."""
+        return self._calibration_and_selection[0]
+
+    @property
+    def selection(self) -> Windows:
+        """Windows to choose between cuts and bridges by, with nothing fitted on them.
+
+        They are the calibration windows themselves if there is only one.
+        """
+        return self._calibration_and_selection[1]
 
     @cached_property
-    def calibration(self) -> tuple[Windows, Windows]:
-        """Windows to fit on, and windows to choose by; of a single window both are made."""
-        windows = self._windows(
-            self.material.texts[0], self.recipe.samples + SELECTION_SEQUENCES, seed=self.recipe.seed
-        )
-        fitted, aside = set_aside(windows, SELECTION_SEQUENCES)
-        return fitted, aside if len(aside.ids) else fitted
+    def _calibration_and_selection(self) -> tuple[Windows, Windows]:
+        count = self.recipe.samples + SELECTION_SEQUENCES
+        windows = self._windows(self.material.fitted, count, seed=self.recipe.seed)
+        calibration, selection = set_aside(windows, SELECTION_SEQUENCES)
+        return calibration, selection if len(selection.ids) else calibration
 
     @cached_property
-    def probe(self) -> Windows:
-        """The first of the windows to fit on, for what takes many passes."""
-        fitted = self.calibration[0]
-        count = -(-PROBE_TOKENS // fitted.ids.shape[1])
-        return windows_part(fitted, 0, min(count, len(fitted.ids)))
+    def short_calibration(self) -> Windows:
+        """The first calibration windows, for criteria that need many passes."""
+        count = -(-SHORT_CALIBRATION_TOKENS // self.calibration.ids.shape[1])
+        return windows_part(self.calibration, 0, min(count, len(self.calibration.ids)))
 
     @cached_property
     def heldout(self) -> Windows:
-        """Windows that are only measured on."""
-        return self._windows(self.material.texts[1], self.recipe.eval_samples, seed=None)
+        """Windows for evaluation only."""
+        return self._windows(self.material.heldout, self.recipe.eval_samples, seed=None)
 
     @cached_property
-    def elsewhere(self) -> Windows:
-        """Windows of another domain, only measured on too."""
-        assert self.material.elsewhere is not None  # an encoder has none
+    def heldout_elsewhere(self) -> Windows:
+        """Windows of another domain, for evaluation only. An encoder has none."""
         count = min(self.recipe.eval_samples, ELSEWHERE_SEQUENCES)
         return self._windows(self.material.elsewhere, count, seed=None)
 
     def healing_windows(self, count: int) -> Windows:
-        """So many windows of the text to train on, or as many as it has."""
-        assert self.material.healing_text is not None
+        """`count` windows of the text to train on, or as many as it has."""
         return self._windows(self.material.healing_text, count, seed=None)
 
     def open(self, folder: Path) -> StreamedDecoder:
-        """A decoder on this device that shares the memory for hidden states."""
+        """Another model on this device, which shares the memory for hidden states."""
         trusted = self.recipe.trust_remote_code
         return open_decoder(folder, self.device, self.memory, trust_remote_code=trusted)
 
     @cached_property
     def window_length(self) -> int:
-        """Tokens of a window: as many as asked for, or as the model was made for."""
-        limits = [self.most_tokens]
+        """Tokens of a window: those of --seq-len, or fewer if the model cannot take so many."""
+        limits = [self.max_positions]
         if self.decoder.skeleton.kind == TEXT_ENCODER:
-            # RoBERTa and its kin count positions that no text can use; what is left their tokenizers know.
+            # RoBERTa and its kin count positions that no text can use. Their tokenizers know the real limit.
             limits.append(self.tokenizer.model_max_length)
-        return longest_window(self.recipe.sequence_length, limits)
+        return min([self.recipe.sequence_length, *(limit for limit in limits if limit)])
 
     @property
-    def most_tokens(self) -> int | None:
-        """That the model was made for, where its configuration says so."""
+    def max_positions(self) -> int | None:
+        """The longest input in tokens, if the configuration states it."""
         return getattr(self.decoder.skeleton.model.config, "max_position_embeddings", None) or None
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's own."""
-        try:
-            trusted = self.recipe.trust_remote_code
-            return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=trusted)
-        except (ValueError, OSError, KeyError, ImportError, AttributeError, TypeError) as error:
-            raise UnsupportedModel(
-                f"the tokenizer in {self.folder} cannot be loaded: {first_line(error)}"
-            ) from error
+        """The model's own.
+
+        Raises:
+            UnsupportedModel: transformers cannot load it.
+        """
+        return self._load(AutoTokenizer, "tokenizer", trusted=self.recipe.trust_remote_code)
 
     @cached_property
     def image_processor(self) -> Any:
-        """The model's own, for images."""
+        """The model's own, for images.
+
+        Raises:
+            UnsupportedModel: transformers cannot load it.
+        """
+        return self._load(AutoImageProcessor, "image processor", trusted=False)
+
+    def _load(self, auto_class: Any, name: str, *, trusted: bool) -> Any:
         try:
-            return AutoImageProcessor.from_pretrained(self.folder, trust_remote_code=False)
-        except (ValueError, OSError, KeyError, ImportError, AttributeError, TypeError) as error:
+            return auto_class.from_pretrained(self.folder, trust_remote_code=trusted)
+        except CANNOT_BE_LOADED as error:
             raise UnsupportedModel(
-                f"the image processor in {self.folder} cannot be loaded: {first_line(error)}"
+                f"the {name} in {self.folder} cannot be loaded: {first_line(error)}"
             ) from error
 
-    def _windows(self, material: Text | Images, count: int, *, seed: int | None) -> Windows:
+    def _windows(self, material: Text | Images | None, count: int, *, seed: int | None) -> Windows:
+        assert material is not None
         if isinstance(material, Images):
-            processor = self.image_processor
-            pixels = images.pixel_values(material, processor, num_images=count, shuffle_seed=seed)
-            tokens = self.decoder.enter(pixels[:1])[0].shape[1]
-            return images.to_windows(material, pixels, tokens)
+            pixels = pixel_values(material, self.image_processor, num_images=count, shuffle_seed=seed)
+            tokens_of_one = self.decoder.enter(pixels[:1])[0].shape[1]
+            return windows_of(material, pixels, tokens_of_one)
         return to_windows(
             material,
             self.tokenizer,
@@ -166,15 +179,15 @@ class Original:
 
 
 def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = False) -> Located:
-    """Check what is asked for, find the model, read the texts: all that can go wrong before it takes long.
+    """Check the recipe, find the model and read the texts, so that errors come before anything takes long.
 
     Args:
-        recipe: what is asked for.
-        reporter: is told where the model was found.
-        exact: whether its sizes are read from the headers of the weights.
+        recipe: what the user asked for.
+        reporter: shows where the model was found.
+        exact: read the sizes from the headers of the weight files.
 
     Raises:
-        HfPruneError: the recipe cannot be met, or there is no such device, model or text.
+        HfPruneError: the recipe has a fault, or there is no such device, model or text.
     """
     check_recipe(recipe)
     device = choose_device(recipe.device)
@@ -183,52 +196,46 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
             f"healing takes the first GPU that it sees, not {device}: set "
             f"CUDA_VISIBLE_DEVICES={device.index} and leave --device out, or give --heal none"
         )
-    found = find_original(recipe, reporter or Reporter())
-    described = source.fetch_anatomy(found, exact=exact)
-    if described.kind != DECODER:
-        refuse_what_needs_a_loss(recipe, described)
-    material = read_material(recipe, described.kind)
-    return Located(
-        recipe=recipe,
-        device=device,
-        found=found,
-        material=material,
-        anatomy=described,
-    )
+    model = find_original(recipe, reporter or Reporter())
+    anatomy = source.fetch_anatomy(model, exact=exact)
+    if anatomy.kind != DECODER:
+        refuse_what_needs_a_loss(recipe, anatomy)
+    material = read_material(recipe, anatomy.kind)
+    return Located(recipe=recipe, device=device, model=model, material=material, anatomy=anatomy)
 
 
-def find_original(recipe: Recipe, reporter: Reporter) -> source.Found:
-    """Where the model is that a recipe names.
+def find_original(recipe: Recipe, reporter: Reporter) -> source.LocatedModel:
+    """Find the model that a recipe names.
 
     Raises:
         SourceError: there is no such model, or none in a form that can be cut.
     """
-    found = source.find(
+    model = source.find(
         recipe.model,
         recipe.revision,
         recipe.gguf_file,
         allow_pickle=recipe.allow_pickle,
         trust_remote_code=recipe.trust_remote_code,
     )
-    reporter.tell(found.notice or source.announce(found))
-    return found
+    reporter.tell(model.notice or source.announce(model))
+    return model
 
 
 def open_original(
     located: Located, workspace: Path, *, max_memory: int | None = None, ranks: Ranks = ALONE
 ) -> Original:
-    """Fetch a model, by one process for all, and open it.
+    """Fetch a model and open it. One process fetches it for all.
 
     Args:
-        located: the model, its texts, and where its layers will run.
-        workspace: for converted GGUF files or pickles, and hidden states beyond the memory; it is made.
-        max_memory: bytes that hidden states may take; None: half of what is free.
+        located: the model, its texts, and the device.
+        workspace: for converted GGUF files or pickles, and for hidden states beyond the memory. Created here.
+        max_memory: bytes that hidden states may take. None: half of the free memory.
         ranks: the processes that work together.
     """
     if not ranks.leads:
         ranks.wait()  # until the first has claimed the run's folder and fetched the model
     workspace.mkdir(parents=True, exist_ok=True)
-    fetched = source.fetch_weights(located.found, workspace)
+    fetched = source.fetch_weights(located.model, workspace)
     if ranks.leads:
         ranks.wait()
     if max_memory is None:
@@ -236,7 +243,7 @@ def open_original(
     return Original(
         recipe=located.recipe,
         source=fetched,
-        identity=located.found.identity,
+        identity=located.model.identity,
         material=located.material,
         device=located.device,
         memory=ActivationMemory(limit=max_memory, folder=workspace),

@@ -34,6 +34,12 @@ from hf_prune.records import (
 
 SCHEMA_VERSION = 6
 NESTED_SINCE = 6  # the schema in which measurements moved into `evaluated`
+ATTEMPTS = {  # by field of `evaluated`, the name that schema 5 had for the reason
+    "speeds": "speed_reason",
+    "speculations": "speculation_reason",
+    "writings": "writings_reason",
+    "scores": "scores_reason",
+}
 MAY_BE_LEFT_OUT = ("speeds", "speculations")  # of an older schema, where the rest can still be read
 MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
@@ -88,14 +94,7 @@ class Run:
     @property
     def refusals(self) -> tuple[str, ...]:
         """Everything in which the result is worse than the recipe lets through: then it is not published."""
-        return gates.refusals(
-            self.result.variant,
-            gates=gates.parse_gates(self.recipe.min_score),
-            scores=self.evaluated.scores.found,
-            scores_reason=self.evaluated.scores.reason,
-            max_loss=self.recipe.max_loss,
-            perplexities=self.evaluated.perplexities,
-        )
+        return gates.refusals(self.result.variant, self.recipe, self.evaluated)
 
     @property
     def head_was_untied(self) -> bool:
@@ -189,14 +188,12 @@ def _maker(data: Mapping[str, Any]) -> str:
 def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
     """A record of schema 5 or before, in which every measurement was a field of the run itself."""
     run = {name: value for name, value in data.items() if name in get_type_hints(Run)}
-    attempts = {
-        "speeds": "speed_reason",
-        "speculations": "speculation_reason",
-        "writings": "writings_reason",
-        "scores": "scores_reason",
-    }
     evaluated = {name: data[name] for name in get_type_hints(Evaluated) if data.get(name)}
-    for name, reason in attempts.items():
+    evaluated["choices"] = [
+        {name: value for name, value in choices.items() if not name.startswith("literal_")}
+        for choices in evaluated.get("choices", ())
+    ]
+    for name, reason in ATTEMPTS.items():
         evaluated[name] = {"found": data.get(name) or (), "reason": data.get(reason)}
     exports = {"found": data.get("exports") or (), "reason": data.get("exports_reason")}
     return {**run, "evaluated": evaluated, "exports": exports}

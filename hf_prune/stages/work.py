@@ -1,4 +1,4 @@
-"""What the stages of one run share."""
+"""The run folder with its finished stages, and the objects that all stages of a run share."""
 
 import json
 import shutil
@@ -11,40 +11,40 @@ from hf_prune.machine.disk import write_whole
 from hf_prune.machine.processes import Ranks
 from hf_prune.machine.progress import Reporter
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.records import Anatomy, AskedTasks, Checkpoint, Record, from_data, to_json
+from hf_prune.records import AskedTasks, Checkpoint, Record, from_data, to_json
 from hf_prune.stages.original import Original
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where one run keeps what it has done."""
+    """The folder of one run: its records, checkpoints and published model."""
 
     path: Path
 
     @property
     def model(self) -> Path:
-        """What is published."""
+        """The model to publish."""
         return self.path / "model"
 
     @property
     def depths(self) -> Path:
-        """The depths of a sorted model, each published on a branch of its own."""
+        """The depths of a sorted model. Each is published on its own branch."""
         return self.path / "depths"
 
     @property
     def checkpoints(self) -> Path:
-        """Complete checkpoints on the way."""
+        """Complete checkpoints between the stages."""
         return self.path / "checkpoints"
 
     def claim(self, recipe_fingerprint: str, *, fresh: bool) -> None:
-        """Make sure that this folder is free, or holds this very run.
+        """Claim a folder that is free or holds this run already.
 
         Args:
-            recipe_fingerprint: of what the user asked for.
-            fresh: throw away what an earlier run of hf-prune left here.
+            recipe_fingerprint: tells this run from others.
+            fresh: first delete the results of an earlier run.
 
         Raises:
-            OutputOccupied: it holds something else.
+            OutputOccupied: it holds another run, or other files.
         """
         marker = self.path / "stages" / "recipe.json"
         if self.path.exists() and not self.path.is_dir():
@@ -74,24 +74,23 @@ class RunFolder:
         kind: type[Record],
         inputs: str,
         compute: Callable[[], Record],
-        left: Callable[[Record], Path | None] = lambda record: None,
+        output_folder: Callable[[Record], Path | None] = lambda record: None,
     ) -> Record:
-        """The record of a stage: read where it was finished with the same inputs, else computed.
+        """The record of a stage, read if the stage is finished with the same inputs, else computed.
 
         Args:
             name: of the stage.
             kind: of its record.
             inputs: a fingerprint of everything that decides the record.
             compute: makes the record.
-            left: the folder that the stage leaves, if it leaves one; where it is gone, the stage is done
-                again.
+            output_folder: the folder that the stage writes, or None. If it is missing, the stage runs again.
         """
         path = self.path / "stages" / f"{name}.json"
         if path.is_file():
             stored = json.loads(path.read_text(encoding="utf-8"))
             if stored["inputs"] == inputs:
                 record = from_data(kind, stored["record"])
-                folder = left(record)
+                folder = output_folder(record)
                 if folder is None or folder.is_dir():
                     return record
         record = compute()
@@ -101,25 +100,20 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Work:
-    """What the stages share: the original, and where results go."""
+    """The objects that all stages of a run share."""
 
     original: Original
     folder: RunFolder
     inputs: str  # a fingerprint of everything that decides the result
     reporter: Reporter
     ranks: Ranks
-    tasks: AskedTasks | None  # those that are measured
+    tasks: AskedTasks | None  # to measure
 
     @property
     def recipe(self) -> Recipe:
-        """What is asked for."""
+        """What the user asked for."""
         return self.original.recipe
 
-    @property
-    def dense(self) -> Anatomy:
-        """The original's figures."""
-        return self.original.dense
-
-    def place(self, checkpoint: Checkpoint | None) -> Path:
-        """Where a checkpoint is; None: the original."""
+    def folder_of(self, checkpoint: Checkpoint | None) -> Path:
+        """The folder of a checkpoint. None stands for the original."""
         return self.folder.checkpoints / checkpoint.folder if checkpoint else self.original.folder

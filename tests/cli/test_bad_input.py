@@ -194,7 +194,7 @@ def test_a_hub_that_answers_with_an_error_is_told_apart(
         (("--layers", "0-5"), "would remove 6 of 6 layers"),
         (("--layers", "1", "--ratio", "0.5"), "each say what to remove"),
         (("--samples", "0"), "--samples 0 is too small"),
-        (("--device", "potato"), "--device potato is not to be had here"),
+        (("--device", "potato"), "--device potato is not available here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hf_prune.cli import console
+from hf_prune.cli.console.evaluation import rows_of
 from hf_prune.commands.prune import Outcome
 from hf_prune.records import Attempt
 from hf_prune.stages.run import Run
@@ -36,7 +37,8 @@ def test_the_table_has_a_column_for_each_variant(capsys: pytest.CaptureFixture[s
     assert out == "here/model\n"
     assert row(err, "dense") == ["", "dense", "cut", "bridged", "healed"]
     assert row(err, "perplexity") == ["perplexity", "20.12", "61.25", "43.18", "28.41"]
-    assert row(err, "accuracy") == ["accuracy", "65.6 %", "42.2 %", "51.6 %", "59.4 %"]
+    accuracies = ["65.6 %", "42.2 %", "51.6 %", "59.4 %"]
+    assert row(err, "multiple choice") == ["multiple choice, accuracy", *accuracies]
     assert row(err, "stability") == ["stability", "", "69.1 %", "76.3 %", "88.1 %"]
     assert row(err, "tokens/s") == ["tokens/s", "31.4", "", "", "41.8"]
 
@@ -51,14 +53,21 @@ def test_what_was_written_and_read_elsewhere_has_rows_too(capsys: pytest.Capture
         ),
     )
     _, err = shown(run, capsys)
-    assert row(err, "in another domain") == ["in another domain", "20.12", "61.25"]
+    assert row(err, "perplexity, ") == ["perplexity, c4_heldout", "20.12", "61.25"]
     assert row(err, "repetition") == ["repetition", "3.1 %", "41.0 %"]
     assert row(err, "in a batch") == ["in a batch", "97.4", "129.7"]
     assert row(err, "first token") == ["first token", "158 ms", "117 ms"]
-    _, err = shown(
-        replace(run, evaluated=replace(run.evaluated, writings=Attempt(reason="no room"))), capsys
-    )
+    _, err = shown(replace(run, evaluated=replace(run.evaluated, writings=Attempt(reason="no room"))), capsys)
     assert "writing was not measured: no room\n" in err
+
+
+def test_an_evaluation_has_the_same_rows_with_their_errors_and_differences() -> None:
+    evaluated = sample_run(variants=("cut",)).evaluated
+    rows = {row.name: row for row in rows_of(evaluated)}
+    assert rows.keys() == {row.name for row in rows_of(evaluated, narrow=True)}
+    accuracy = rows["multiple choice, accuracy"]
+    assert (accuracy.cell("dense"), accuracy.cell("healed")) == ("65.6 ± 6.0 %", "")
+    assert (accuracy.difference(), rows["  stability"].difference()) == ("-23.4 %", "")
 
 
 def test_a_line_says_what_healing_gave(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +108,7 @@ def test_of_a_grown_model_the_new_layers_are_told(capsys: pytest.CaptureFixture[
     _, err = shown(sample_grown_run(), capsys)
     assert "SmolLM2-135M-37L: new layers 2, 5, 8, 11, 14, 17, 20 of 37\n" in err
     assert row(err, "dense") == ["", "dense", "healed"]
-    assert row(err, "parameters") == ["parameters", "134.5 M", "159.3 M"]
+    assert row(err, "parameters") == ["parameters", "134.5M", "159.3M"]
     assert "trained (grown) on 299,008 tokens" in err
     assert "removed" not in err
 
@@ -107,8 +116,8 @@ def test_of_a_grown_model_the_new_layers_are_told(capsys: pytest.CaptureFixture[
 def test_of_a_sorted_model_there_is_a_row_for_each_depth(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = shown(sample_sorted_run(), capsys)
     assert "SmolLM2-135M-sorted: its first 12, 16, 20, 24, 30 layers are models of their own\n" in err
-    assert row(err, "16") == ["16", "85.0 M", "2988.10", "40.18", "58.8", "645 MB"]
-    assert row(err, "30") == ["30", "134.5 M", "20.12", "18.41", "31.3", "701 MB"]
+    assert row(err, "16") == ["16", "84.95M", "2988.10", "40.18", "58.8", "645 MB"]
+    assert row(err, "30") == ["30", "134.5M", "20.12", "18.41", "31.3", "701 MB"]
 
 
 def test_as_json_there_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

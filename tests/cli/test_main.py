@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_prune.cli.help import SECTIONS
 from hf_prune.cli.main import cli
+from hf_prune.cli.options import SECTIONS
 from tests.loopback import LoopbackHub
 from tests.support.checkout import ROOT
 from tests.support.tool import hf_prune, hf_prune_apart

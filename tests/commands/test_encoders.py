@@ -20,6 +20,7 @@ from transformers import (
     ViTConfig,
 )
 
+import hf_prune as api
 from hf_prune.errors import UnsupportedModel
 from hf_prune.machine.progress import silent
 from hf_prune.model.decoder import open_decoder
@@ -29,9 +30,8 @@ from hf_prune.records import DECODER, IMAGE_ENCODER, TEXT_ENCODER, from_data
 from hf_prune.stages.card.templates import NO_BREAK
 from hf_prune.stages.cut.checkpoint import write_checkpoint
 from hf_prune.stages.run import Analysis, Run
-from hf_prune.stages.texts.images import draw
 from tests.support.checkout import ROOT
-from tests.support.encoders import EXACT, REFUSED, build_tiny_encoder, some_inputs
+from tests.support.encoders import EXACT, REFUSED, build_tiny_encoder, save_images, some_inputs
 from tests.support.matrix import cuts_of
 from tests.support.plain import edit_json
 from tests.support.tool import hf_prune
@@ -122,10 +122,11 @@ def test_the_document_names_what_is_tested():
 
 @pytest.mark.parametrize("model_type", ["bert", "vit"])
 def test_an_analysis_has_the_criteria_that_need_no_loss(
-    tiny_encoders: TinyEncoders, tmp_path: Path, model_type: str
+    tiny_encoders: TinyEncoders, photos: Path, tmp_path: Path, model_type: str
 ) -> None:
-    outcome = hf_prune("analyze", str(tiny_encoders(model_type)), *FEW, "--output", str(tmp_path / "a"))
-    assert outcome.code == 0
+    words = ("analyze", str(tiny_encoders(model_type)), *FEW, *calibration(model_type, photos))
+    outcome = hf_prune(*words, "--output", str(tmp_path / "a"))
+    assert outcome.code == 0, outcome.err
     assert "at the first" in outcome.err
     analysis = from_data(Analysis, json.loads((tmp_path / "a" / "analysis.json").read_text()))
     criteria = {scores.criterion for scores in analysis.similarity.layer_scores}
@@ -142,16 +143,24 @@ def test_an_analysis_has_the_criteria_that_need_no_loss(
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_encoders: TinyEncoders, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def finished(
+    tiny_encoders: TinyEncoders, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     """A run of each kind, layers 3 and 4 gone: its folder."""
     folders = {}
     for model_type in ("bert", "vit"):
         folders[model_type] = tmp_path_factory.mktemp("runs") / model_type
         words = (str(tiny_encoders(model_type)), *EVALUATED, "--layers", "3-4", "--bridge", "refit")
-        outcome = hf_prune(*words, "--output", str(folders[model_type]))
+        more = calibration(model_type, photos)
+        outcome = hf_prune(*words, *more, "--output", str(folders[model_type]))
         assert outcome.code == 0, outcome.err
         assert "cosine to dense" in outcome.err
     return folders
+
+
+def calibration(model_type: str, photos: Path) -> tuple[str, ...]:
+    """Images for the models that read them. The others take the built-in text."""
+    return ("--calibration", str(photos)) if model_type == "vit" else ()
 
 
 def run_of(folder: Path) -> Run:
@@ -172,13 +181,14 @@ def test_the_bridge_brings_the_final_states_nearer_to_the_originals(
     assert [len(proof.checks) for proof in run.proofs] == [2, 2]
 
 
-def test_the_smaller_encoders_load_by_their_own_classes(finished: dict[str, Path]) -> None:
+def test_the_smaller_encoders_load_by_their_own_classes(finished: dict[str, Path], photos: Path) -> None:
     bert, vit = (finished[name] / "model" for name in ("bert", "vit"))
     text = AutoTokenizer.from_pretrained(bert)("The sea is calm", return_tensors="pt")
     words = AutoModelForMaskedLM.from_pretrained(bert)
     assert words.config.num_hidden_layers == 4
     assert words(input_ids=text["input_ids"]).logits.isfinite().all()
-    pixels = AutoImageProcessor.from_pretrained(vit)(images=draw(0), return_tensors="pt")
+    image = Image.open(photos / "000.png")
+    pixels = AutoImageProcessor.from_pretrained(vit)(images=image, return_tensors="pt")
     labels = AutoModelForImageClassification.from_pretrained(vit)
     assert labels.config.num_hidden_layers == 4
     assert labels(**pixels).logits.isfinite().all()
@@ -199,20 +209,20 @@ def test_the_card_tells_of_the_cosine_and_of_no_perplexity(
     assert f"{loaded_by}.from_pretrained(model_id)" in text
     assert f"None of these {unit} was used for calibration" in text
     text = text.replace("**", "").replace(NO_BREAK, " ")
-    assert f"| {run_of(finished[model_type]).agreements[-1].cosine:.4f} ± " in text
+    assert f"| {run_of(finished[model_type]).evaluated.agreements[-1].cosine:.4f} ± " in text
     for word in ("perplexity", "Perplexity", "generate(", "last token", "KV cache"):
         assert word not in text
-    assert ("Noise and shapes that hf-prune draws itself" in text) == (model_type == "vit")
+    assert ("`photos (set aside)`" in text) == (model_type == "vit")
     code = text.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
 
 
 def test_auto_takes_the_cut_whose_final_states_are_nearest(
-    tiny_encoders: TinyEncoders, tmp_path: Path
+    tiny_encoders: TinyEncoders, photos: Path, tmp_path: Path
 ) -> None:
     words = (str(tiny_encoders("vit")), *EVALUATED, "--drop-layers", "2", "--bridge", "auto")
-    outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
-    assert outcome.code == 0
+    outcome = hf_prune(*words, "--calibration", str(photos), "--output", str(tmp_path / "run"))
+    assert outcome.code == 0, outcome.err
     plan, bridge = run_of(tmp_path / "run").plan, run_of(tmp_path / "run").bridge
     cosines = [tried.cosine for tried in plan.agreements]
     assert cosines == sorted(cosines, reverse=True)
@@ -225,13 +235,21 @@ def test_auto_takes_the_cut_whose_final_states_are_nearest(
     assert f"The criteria proposed {len(cosines)} cuts of 2 layers" in text
 
 
-def test_images_come_from_a_folder_and_the_card_says_so(tiny_encoders: TinyEncoders, tmp_path: Path) -> None:
-    for name, seeds in (("fit", range(6)), ("judge", range(6, 9))):
-        (tmp_path / name).mkdir()
-        for seed in seeds:
-            draw(seed).resize((48, 40), Image.Resampling.BILINEAR).save(tmp_path / name / f"{seed}.png")
-    given = ("--calibration", str(tmp_path / "fit"), "--eval-data", str(tmp_path / "judge"))
-    words = (str(tiny_encoders("vit")), *EVALUATED, *given, "--layers", "4", "--bridge", "none")
+def test_images_that_were_set_aside_are_found_again_by_verify(
+    tiny_encoders: TinyEncoders, finished: dict[str, Path], photos: Path
+) -> None:
+    verification = api.verify(str(finished["vit"]), base=str(tiny_encoders("vit")), data=photos.parent)
+    holds = {claim.name: claim.holds for claim in verification.claims}
+    assert holds["cosine to the original, bridged"]
+    assert False not in holds.values()
+
+
+def test_two_folders_of_images_are_fitted_to_and_measured_on(
+    tiny_encoders: TinyEncoders, tmp_path: Path
+) -> None:
+    fit, judge = save_images(tmp_path / "fit", range(6)), save_images(tmp_path / "judge", range(6, 9))
+    folders = ("--calibration", str(fit), "--eval-data", str(judge))
+    words = (str(tiny_encoders("vit")), *EVALUATED, *folders, "--layers", "4", "--bridge", "none")
     outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
     assert outcome.code == 0, outcome.err
     run = run_of(tmp_path / "run")
@@ -240,7 +258,16 @@ def test_images_come_from_a_folder_and_the_card_says_so(tiny_encoders: TinyEncod
         "judge",
         3,
     )
-    assert "draws itself" not in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("words", [("--drop-layers", "2"), ("--drop-layers", "2", "--dry-run"), ("analyze",)])
+def test_an_image_encoder_without_images_is_refused(
+    tiny_encoders: TinyEncoders, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    outcome = hf_prune(*words, str(tiny_encoders("vit")), "--output", str(tmp_path / "run"))
+    assert outcome.code == 2
+    assert "is an image encoder, and hf-prune brings no images: give `--calibration" in outcome.error()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

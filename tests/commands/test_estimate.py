@@ -82,7 +82,7 @@ def test_memory_is_embeddings_two_layers_and_activations_whatever_the_depth():
 def test_on_a_cpu_nothing_is_trained_unasked_and_that_costs_nothing():
     found, refused = foreseen(EIGHT), foreseen(EIGHT, heal="none")
     assert (found.healing_method, refused.healing_method) == ("none", "none")
-    assert found.healing_reason.startswith("nothing was trained: on a CPU that is done only when asked for")
+    assert found.healing_reason.startswith("nothing was trained: on a CPU hf-prune trains only on request")
     assert refused.healing_reason is None
     assert (found.healing_memory_bytes, found.healing_seconds) == (0, 0)
     assert (found.disk_bytes, found.seconds) == (refused.disk_bytes, refused.seconds)

@@ -31,12 +31,12 @@ def test_a_model_beside_its_baseline_is_compared_with_it_and_held_to_the_loss(
     found = evaluation_of(folder)
     assert outcome.code == 3
     assert outcome.out == f"{folder / 'evaluation.json'}\n"
-    baseline, model = found.perplexities
+    baseline, model = found.evaluated.perplexities
     assert (baseline.variant, model.variant) == ("baseline", "model")
     assert baseline.loss < model.loss - 0.01
     assert outcome.err.splitlines()[-1].startswith("hf-prune: the loss on held-out text is ")
-    assert [c.agreement is None for c in found.choices] == [True, False]
-    assert [speed.variant for speed in found.speeds] == ["baseline", "model"]
+    assert [c.agreement is None for c in found.evaluated.choices] == [True, False]
+    assert [speed.variant for speed in found.evaluated.speeds.found] == ["baseline", "model"]
     assert found.baseline is not None
     assert (found.name, found.baseline.folder) == (tiny_models("llama").name, trained_model.name)
     assert str(tmp_path.parent) not in (folder / "evaluation.json").read_text()
@@ -95,7 +95,7 @@ def test_a_run_whose_task_scores_too_low_is_kept_and_a_resumed_one_measures_noth
     assert outcome.code == 3
     assert outcome.out == f"{folder / 'model'}\n"
     run = json.loads((folder / "run.json").read_text())
-    assert [(s["variant"], s["metric"]) for s in run["scores"]] == [
+    assert [(s["variant"], s["metric"]) for s in run["evaluated"]["scores"]["found"]] == [
         *(("dense", "acc"), ("dense", "acc_norm")),
         *(("cut", "acc"), ("cut", "acc_norm")),
     ]

@@ -270,7 +270,7 @@ def _train(checkpoint: Path, folder: Path) -> None:
 def test_a_training_killed_after_every_step_ends_with_the_same_weights(trained_model, tmp_path):
     from hf_prune.stages.heal.material import TEXT_FILE
     from hf_prune.stages.heal.text import HealingText, save_text
-    from hf_prune.stages.heal.training import what_was_trained
+    from hf_prune.stages.heal.training import load_trained
 
     windows = torch.randint(2, 320, (11, 32))  # one is watched; the others are read more than twice
     for name in ("undisturbed", "killed"):
@@ -287,7 +287,7 @@ def test_a_training_killed_after_every_step_ends_with_the_same_weights(trained_m
         assert kills < 12
 
     assert kills == 11  # each of twelve processes went one step further than the one before
-    found, expected = what_was_trained(tmp_path / "killed"), what_was_trained(tmp_path / "undisturbed")
+    found, expected = load_trained(tmp_path / "killed"), load_trained(tmp_path / "undisturbed")
     assert found.weights.keys() == expected.weights.keys()
     assert all(torch.equal(found.weights[name], expected.weights[name]) for name in expected.weights)
     assert (found.curve, found.best_step) == (expected.curve, expected.best_step)

@@ -82,8 +82,8 @@ def test_a_pipeline_by_its_id_writes_what_the_model_does(pushed: Finished) -> No
 def test_the_published_card_says_what_the_run_measured(pushed: Finished) -> None:
     data = ModelCard.load(PUBLISHED).data
     published = pushed.run["result"]["variant"]
-    (measured,) = [p["perplexity"] for p in pushed.run["perplexities"] if p["variant"] == published]
-    (chosen,) = [c["accuracy"] for c in pushed.run["choices"] if c["variant"] == published]
+    (measured,) = [p["perplexity"] for p in pushed.run["evaluated"]["perplexities"] if p["variant"] == published]
+    (chosen,) = [c["accuracy"] for c in pushed.run["evaluated"]["choices"] if c["variant"] == published]
     assert (data.base_model, data.license, data.language) == (BASE, "apache-2.0", ["en"])
     told = [(result.metric_type, result.metric_value) for result in data.eval_results]
     assert told[:2] == [("perplexity", measured), ("accuracy", chosen)]
@@ -188,8 +188,8 @@ def test_the_token_is_in_nothing_that_is_written_or_said(pushed: Finished, home_
 
 
 def test_every_variant_is_asked_the_same_items_and_compared_with_the_original(pushed: Finished) -> None:
-    dense, *shorter = pushed.run["choices"]
-    assert [c["variant"] for c in (dense, *shorter)] == [p["variant"] for p in pushed.run["perplexities"]]
+    dense, *shorter = pushed.run["evaluated"]["choices"]
+    assert [c["variant"] for c in (dense, *shorter)] == [p["variant"] for p in pushed.run["evaluated"]["perplexities"]]
     assert (dense["name"], dense["num_items"], dense["chance"]) == ("c4_heldout", 4, 0.25)
     assert (dense["agreement"], dense["stability"]) == (None, None)
     for choices in shorter:
@@ -242,9 +242,9 @@ def test_a_file_of_items_is_asked_and_its_folder_is_not_told(trained_model: Path
     words = (str(trained_model), "--drop-layers", "1", "--method", "bi", "--bridge", "none", *FEW)
     outcome = hf_prune(*words, "--choices", str(asked), "--output", str(tmp_path / "run"), "--json")
     run = json.loads(outcome.out)["run"]
-    assert [c["variant"] for c in run["choices"]] == ["dense", "cut"]
-    assert {(c["name"], c["num_items"]) for c in run["choices"]} == {("own.jsonl", 4)}
-    assert run["choices"][0]["chance"] == pytest.approx(1 / 3)
+    assert [c["variant"] for c in run["evaluated"]["choices"]] == ["dense", "cut"]
+    assert {(c["name"], c["num_items"]) for c in run["evaluated"]["choices"]} == {("own.jsonl", 4)}
+    assert run["evaluated"]["choices"][0]["chance"] == pytest.approx(1 / 3)
     assert run["recipe"]["choices"] == "own.jsonl"
     assert "secret" not in (tmp_path / "run" / "run.json").read_text()
     without = hf_prune(*words, "--choice-items", "0", "--output", str(tmp_path / "without"), "--json")
@@ -283,10 +283,10 @@ def test_without_a_bridge_the_cut_of_the_tagged_revision_is_published(
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (run["result"]["variant"], run["bridge"]["reason"]) == ("cut", "not asked for")
     assert (run["source"]["revision"], run["source"]["commit"]) == ("v1", tagged)
-    assert [p["variant"] for p in run["perplexities"]] == ["dense", "cut"]
+    assert [p["variant"] for p in run["evaluated"]["perplexities"]] == ["dense", "cut"]
     assert (
         ModelCard.load("tester/base-3L").data.eval_results[0].metric_value
-        == (run["perplexities"][1]["perplexity"])
+        == (run["evaluated"]["perplexities"][1]["perplexity"])
     )
     assert AutoModelForCausalLM.from_pretrained("tester/base-3L").config.num_hidden_layers == 3
 
@@ -328,8 +328,8 @@ def test_the_result_is_measured_as_a_draft_of_its_original(tiny_models: TinyMode
     outcome = hf_prune(*words, "--output", str(tmp_path / "run"))
     assert outcome.code == 0, outcome.err
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    (found,) = run["speculations"]
-    assert run["speculation_reason"] is None
+    (found,) = run["evaluated"]["speculations"]["found"]
+    assert run["evaluated"]["speculations"]["reason"] is None
     assert (found["draft"], found["depth"], found["same_text"]) == ("cut", None, True)
     assert (found["prompts"], found["prompt_tokens"]) == (2, 32)
     assert found["proposed_tokens"] > found["accepted_tokens"]
@@ -392,11 +392,11 @@ def test_the_text_decoder_of_a_multimodal_model_is_pruned_and_the_rest_stays(tmp
     assert outcome.code == 0, outcome.err
     model = tmp_path / "run" / "model"
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert len(run["speeds"]) == 2
-    variants = [each["variant"] for each in run["perplexities"]]
-    assert [each["variant"] for each in run["writings"]] == variants, run["writings_reason"]
-    assert [each["variant"] for each in run["perplexities_elsewhere"]] == variants
-    assert run["perplexities_elsewhere"][0]["text"]["name"] == "letters_heldout"
+    assert len(run["evaluated"]["speeds"]["found"]) == 2
+    variants = [each["variant"] for each in run["evaluated"]["perplexities"]]
+    assert [each["variant"] for each in run["evaluated"]["writings"]["found"]] == variants, run["evaluated"]["writings"]["reason"]
+    assert [each["variant"] for each in run["evaluated"]["perplexities_elsewhere"]] == variants
+    assert run["evaluated"]["perplexities_elsewhere"][0]["text"]["name"] == "letters_heldout"
     card = (model / "README.md").read_text()
     assert "model = AutoModelForImageTextToText.from_pretrained(model_id)" in card
     assert ModelCard(card).data.pipeline_tag == "image-text-to-text"

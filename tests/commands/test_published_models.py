@@ -72,7 +72,7 @@ from lm_eval.tasks import TaskManager
 
 found = simple_evaluate(
     model="hf", model_args={"pretrained": sys.argv[1]}, device="cpu", tasks=["own_choices"], limit=4,
-    task_manager=TaskManager(include_path="tests/tasks", include_defaults=False), bootstrap_iters=0,
+    task_manager=TaskManager(include_path="tests/support/tasks", include_defaults=False), bootstrap_iters=0,
 )
 figures, items = found["results"]["own_choices"], found["n-samples"]["own_choices"]
 print(json.dumps({"acc": figures["acc,none"], "items": items}))
@@ -189,13 +189,13 @@ def test_the_harness_measures_it_as_hf_prune_does(
         "--eval",
         "own_choices",
         "--tasks-from",
-        "tests/tasks",
+        "tests/support/tasks",
         "--limit",
         "4",
         *FEW[2:],
     )
     outcome = hf_prune(*words, "--json", "--output", str(tmp_path / "measured"))
-    scores = json.loads(outcome.out)["evaluation"]["scores"]
+    scores = json.loads(outcome.out)["evaluation"]["evaluated"]["scores"]["found"]
     assert found["acc"] == next(s["value"] for s in scores if s["metric"] == "acc")
 
 

@@ -1,4 +1,4 @@
-"""The Hub's cache: where HF_HOME says, and what is said where it is full or closed."""
+"""The Hub's cache lies below HF_HOME, and an error names it if it is full or read-only."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from hf_prune.hub.cache import plain_cache_errors
 from tests.loopback import LoopbackHub
 from tests.support.tool import hf_prune_apart
 
-CLOSED = Path("/sys")  # where nobody makes a folder
+CLOSED = Path("/sys")  # where nobody can make a folder
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_cache_without_room_is_named_with_hf_home(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DiskFull) as caught:
         our_hub.download(base, ("model.safetensors",))
-    assert f"downloading acme/open needs 1 kB in {tmp_path}, where 10 bytes are free" in str(caught.value)
+    assert f"downloading acme/open needs 1 kB in {tmp_path}, where 10 B are free" in str(caught.value)
     assert "set HF_HOME to a folder on another disk" in str(caught.value)
     assert not list(tmp_path.rglob("model.safetensors"))
 
@@ -42,10 +42,10 @@ def test_a_cache_that_fills_up_is_named_with_hf_home(tmp_path: Path) -> None:
     with pytest.raises(DiskFull) as caught, plain_cache_errors(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert f"the disk with the Hub's cache {tmp_path} is full" in str(caught.value)
-    assert "`hf cache rm` removes it) or set HF_HOME" in str(caught.value)
+    assert "`hf cache rm` removes them) or set HF_HOME" in str(caught.value)
 
 
-def test_an_error_that_is_not_of_the_disk_passes(tmp_path: Path) -> None:
+def test_an_error_that_does_not_concern_the_disk_passes(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="else"), plain_cache_errors(tmp_path):
         raise OSError("something else")
 
@@ -61,18 +61,18 @@ def test_a_cache_that_cannot_be_written_is_named_with_hf_home(
 
 
 @pytest.mark.parametrize("kept", [our_hub.kept_scores, our_hub.kept_task_scores])
-def test_where_nothing_can_be_kept_is_named_too(
+def test_a_folder_for_measurements_that_cannot_be_written_is_named(
     kept: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    for place in (CLOSED / "assets", tmp_path / "file"):
-        monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(place))
-        monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(place))
-        with pytest.raises(UnusableCache, match=f"the Hub's cache {place} cannot be written"):
+    for path in (CLOSED / "assets", tmp_path / "file"):
+        monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(path))
+        monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(path))
+        with pytest.raises(UnusableCache, match=f"the Hub's cache {path} cannot be written"):
             kept()
 
 
-def test_a_commit_that_cannot_be_noted_stops_nothing(
+def test_a_read_only_record_of_commits_does_not_stop_a_download(
     base: our_hub.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -82,7 +82,7 @@ def test_a_commit_that_cannot_be_noted_stops_nothing(
 
 
 @pytest.mark.slow
-def test_everything_that_is_kept_is_kept_below_hf_home(
+def test_all_caches_lie_below_hf_home(
     home_hub: LoopbackHub, tiny_models: Callable[..., Path], tmp_path: Path
 ) -> None:
     model = {path.name: path.read_bytes() for path in tiny_models("llama").iterdir()}

@@ -1,4 +1,4 @@
-"""A job with a token of its own (HF_OIDC_RESOURCE): what it may do is done, what it may not is said first."""
+"""The token of a CI job (HF_OIDC_RESOURCE) writes to one repository; other requests are refused at once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,9 +42,7 @@ def test_it_publishes_there(job: LoopbackHub, tmp_path: Path) -> None:
     assert "README.md" in job.files(RESULT)
 
 
-def test_its_token_is_minted_by_github_where_none_is_given(
-    job: LoopbackHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_github_mints_its_token_if_there_is_none(job: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_OIDC_ID_TOKEN")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{job.url}/ci/id-token")
@@ -52,9 +50,7 @@ def test_its_token_is_minted_by_github_where_none_is_given(
     assert our_hub.check_may_publish(None, "small") == RESULT
 
 
-def test_a_gated_model_that_it_may_not_read_is_said_to_need_a_run_of_its_own(
-    job: LoopbackHub, tmp_path: Path
-) -> None:
+def test_a_gated_model_that_it_may_not_read_needs_a_run_of_its_own(job: LoopbackHub, tmp_path: Path) -> None:
     job.add_repository("meta/gated", {"config.json": b"{}", "model.safetensors": b"x"}, gated="auto")
     outcome = hf_prune("meta/gated", "--push", "--output", str(tmp_path / "run"))
     line = outcome.error()
@@ -62,7 +58,7 @@ def test_a_gated_model_that_it_may_not_read_is_said_to_need_a_run_of_its_own(
     assert "publish it with `hf-prune push`" in line
 
 
-def test_another_repository_is_refused_with_the_one_that_would_do(job: LoopbackHub) -> None:
+def test_another_repository_is_refused_and_the_right_one_named(job: LoopbackHub) -> None:
     with pytest.raises(AccessDenied, match=f"lets this job write to {RESULT} alone"):
         our_hub.check_may_publish("acme/other", "small")
 
@@ -76,13 +72,13 @@ def test_a_resource_that_is_no_model_repository_is_refused(
         our_hub.check_may_publish(None, "small")
 
 
-def test_a_repository_that_is_not_there_cannot_be_made(job: LoopbackHub) -> None:
+def test_a_missing_repository_cannot_be_made(job: LoopbackHub) -> None:
     job.repositories.clear()
     with pytest.raises(AccessDenied, match=f"there is no repository {RESULT}, and the token of a job cannot"):
         our_hub.check_may_publish(None, "small")
 
 
-def test_a_job_that_is_not_trusted_is_told_to_compare_the_claims(
+def test_the_error_of_an_untrusted_job_asks_to_compare_the_claims(
     job: LoopbackHub, tiny_models: Callable[..., Path], tmp_path: Path
 ) -> None:
     job.trusted.clear()
@@ -94,7 +90,7 @@ def test_a_job_that_is_not_trusted_is_told_to_compare_the_claims(
     assert ID_TOKEN not in line
 
 
-def test_a_job_without_an_identity_is_told_what_is_missing(
+def test_the_error_of_a_job_without_an_identity_says_what_is_missing(
     job: LoopbackHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_OIDC_ID_TOKEN")

@@ -1,4 +1,4 @@
-"""A licence and a gate on their way from the original to what is published."""
+"""The licence and the gate of the original apply to the published model."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,19 +19,19 @@ NOTICE = "Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright
 
 @pytest.fixture
 def files(tiny_models: Callable[..., Path]) -> Mapping[str, bytes]:
-    """A tiny Llama under a licence of Meta's, as its repository has it."""
+    """The files of a repository with a tiny Llama under a licence of Meta's."""
     model = {path.name: path.read_bytes() for path in tiny_models("llama").iterdir()}
     return {**model, "README.md": CARD, **LEGAL}
 
 
-def test_licence_name_notice_and_gate_go_along_before_the_weights_can_be_seen(
+def test_licence_name_notice_and_gate_are_published_before_the_weights(
     home_hub: LoopbackHub, files: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home_hub.add_repository(BASE, files, gated="auto").granted.add("tester")
     monkeypatch.chdir(tmp_path)
     outcome = hf_prune(BASE, "--push", "--public", "--drop-layers", "2", *FEW)
     assert (outcome.code, outcome.out) == (0, f"{home_hub.url}/{RESULT}\n")
-    assert "the result is called Llama-SuperChat-4L" in outcome.err
+    assert "the result is Llama-SuperChat-4L" in outcome.err
     published = home_hub.files(RESULT)
     assert {name: published[name] for name in LEGAL} == LEGAL
     assert published["NOTICE"].decode().startswith(NOTICE)
@@ -40,7 +40,7 @@ def test_licence_name_notice_and_gate_go_along_before_the_weights_can_be_seen(
     assert "# Llama-SuperChat-4L" in card.text
     assert "**Built with Llama**" in card.text
     assert f"[the original](https://huggingface.co/{BASE}) is gated" in card.text
-    assert home_hub.url not in published["README.md"].decode()  # of a mirror nobody else has heard
+    assert home_hub.url not in published["README.md"].decode()  # nobody else can use a mirror's address
     repository = home_hub.repositories["model", RESULT.lower()]
     assert (repository.gated, repository.private) == ("auto", False)
     written = [call.route for call in home_hub.calls if call.method in ("PUT", "POST")]
@@ -48,25 +48,25 @@ def test_licence_name_notice_and_gate_go_along_before_the_weights_can_be_seen(
 
 
 @pytest.mark.parametrize(
-    ("license_id", "words", "said"),
+    ("license_id", "words", "message"),
     [
         ("cc-by-nc-nd-4.0", (), "lets nobody share a changed version (NoDerivatives): leave --push out"),
         ("llama3.1", ("--repo-id", "acme/small"), "give --repo-id acme/Llama-small"),
     ],
 )
-def test_what_the_licence_does_not_allow_is_refused_before_anything_is_fetched(
+def test_a_publication_that_breaks_the_licence_is_refused_before_any_download(
     home_hub: LoopbackHub,
     files: Mapping[str, bytes],
     tmp_path: Path,
     license_id: str,
     words: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     card = f"---\nlicense: {license_id}\n---\n".encode()
     home_hub.add_repository(BASE, {**files, "README.md": card})
     outcome = hf_prune(BASE, "--push", "--drop-layers", "2", *words, "--output", str(tmp_path / "run"))
     assert outcome.code == 1
-    assert said in outcome.error()
+    assert message in outcome.error()
     assert not (tmp_path / "run").exists()
     assert home_hub.calls_to("GET", "^/storage/") == []
 
@@ -87,21 +87,19 @@ def test_a_public_repository_gets_the_gate_of_the_original(api: HfApi, gate: str
 
 
 @pytest.mark.parametrize(("gate", "private"), [(None, False), ("auto", True)])
-def test_nothing_is_made_where_no_gate_is_needed(
-    home_hub: LoopbackHub, gate: str | None, private: bool
-) -> None:
+def test_without_a_gate_no_repository_is_made(home_hub: LoopbackHub, gate: str | None, private: bool) -> None:
     our_hub.keep_gate("tester/small", gate, private=private)
     assert home_hub.calls == []
 
 
-def test_a_gate_that_its_owner_has_put_there_is_left_as_it_is(home_hub: LoopbackHub, api: HfApi) -> None:
+def test_a_gate_that_the_owner_set_stays(home_hub: LoopbackHub, api: HfApi) -> None:
     home_hub.add_repository("tester/small", {}, gated="manual")
     our_hub.keep_gate("tester/small", "auto", private=False)
     assert api.model_info("tester/small").gated == "manual"
     assert home_hub.calls_to("PUT") == []
 
 
-def test_a_gate_that_cannot_be_put_there_stops_before_the_weights(home_hub: LoopbackHub) -> None:
+def test_a_gate_that_cannot_be_set_stops_the_run_before_the_weights(home_hub: LoopbackHub) -> None:
     home_hub.inject(Fault(method="PUT", path="/settings$", status=403))
     with pytest.raises(AccessDenied, match="may not put the same gate before tester/small") as caught:
         our_hub.keep_gate("tester/small", "manual", private=False)

@@ -1,4 +1,4 @@
-"""HF_HUB_OFFLINE: the cache is all there is, and it is enough for everything but publishing."""
+"""With HF_HUB_OFFLINE the cache is enough for everything except publishing."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,21 +18,21 @@ SMALL = ("config.json", "README.md", "tokenizer.json")
 
 @pytest.fixture
 def files(tiny_models: Callable[..., Path]) -> Mapping[str, bytes]:
-    """A tiny Llama as its repository has it."""
+    """The files of a repository with a tiny Llama."""
     model = {path.name: path.read_bytes() for path in tiny_models("llama").iterdir()}
     return {**model, "README.md": CARD, "LICENSE": b"Keep it.\n"}
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, which `go_offline` leaves alone with the tool."""
+    """An empty cache, the only source of files after `go_offline`."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def go_offline(home_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Set HF_HUB_OFFLINE, as if it had been when huggingface_hub was imported."""
+    """Set HF_HUB_OFFLINE as if before huggingface_hub was imported."""
 
     def go() -> None:
         home_hub.calls.clear()
@@ -42,7 +42,7 @@ def go_offline(home_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 
 @pytest.mark.parametrize("revision", [None, "v1"])
-def test_what_hf_prune_has_fetched_is_known_without_the_hub(
+def test_a_model_that_hf_prune_downloaded_needs_no_hub(
     home_hub: LoopbackHub,
     files: Mapping[str, bytes],
     cache: Path,
@@ -60,7 +60,7 @@ def test_what_hf_prune_has_fetched_is_known_without_the_hub(
     assert home_hub.calls == []
 
 
-def test_what_another_library_has_fetched_file_by_file_is_known_too(
+def test_a_model_that_another_library_downloaded_file_by_file_needs_no_hub(
     home_hub: LoopbackHub, files: Mapping[str, bytes], cache: Path, go_offline: Callable[[], None]
 ) -> None:
     home_hub.add_repository(BASE, files)
@@ -72,7 +72,7 @@ def test_what_another_library_has_fetched_file_by_file_is_known_too(
     assert (offline.license, offline.base_model) == ("cc-by-nc-nd-4.0", "meta/first")
 
 
-def test_a_card_that_asks_something_at_its_gate_is_of_a_gated_model(
+def test_a_card_with_fields_for_a_gate_belongs_to_a_gated_model(
     home_hub: LoopbackHub, cache: Path, go_offline: Callable[[], None]
 ) -> None:
     card = b"---\nlicense: llama3.1\nextra_gated_fields:\n  Name: text\n---\n"
@@ -82,7 +82,7 @@ def test_a_card_that_asks_something_at_its_gate_is_of_a_gated_model(
     assert our_hub.look_up(BASE, None).gated
 
 
-def test_a_file_that_is_not_in_the_cache_is_said_to_be_missing(
+def test_the_error_for_a_file_outside_the_cache_names_the_cache(
     home_hub: LoopbackHub, files: Mapping[str, bytes], cache: Path, go_offline: Callable[[], None]
 ) -> None:
     home_hub.add_repository(BASE, files)
@@ -118,7 +118,7 @@ def test_publishing_is_refused_at_once(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_works_from_what_hf_download_left(
+def test_a_run_works_from_the_files_of_hf_download(
     home_hub: LoopbackHub,
     files: Mapping[str, bytes],
     cache: Path,
@@ -133,7 +133,7 @@ def test_a_run_works_from_what_hf_download_left(
     assert outcome.code == 0, outcome.err
     assert home_hub.calls == []
     forbidden = "the licence of the original, CC BY-NC-ND 4.0, lets nobody share a changed version"
-    assert f"{forbidden} (NoDerivatives): the result is not to be published" in outcome.err
+    assert f"{forbidden} (NoDerivatives): do not publish the result" in outcome.err
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "license: cc-by-nc-nd-4.0" in card
     assert "**you may not publish this model.**" in card

@@ -1,4 +1,4 @@
-"""Collections: what they hold, and putting something into them."""
+"""Collections: their items, and adding one."""
 
 from tests.loopback.exchange import Answer, Exchange, Refusal, json_answer
 from tests.loopback.repository import Json, short_id, timestamp
@@ -10,16 +10,16 @@ def get_collection(exchange: Exchange, slug: str) -> Answer:
 
 
 def add_item(exchange: Exchange, slug: str) -> Answer:
-    """One more at the end; one that is in it is refused with 409."""
+    """Append an item; one that is in the collection is refused with 409."""
     account = exchange.account(write=True)
     items = _items(exchange, slug)
     if not account.owns(slug):
         raise Refusal(403, f"You don't have the rights to write to {slug}")
-    wanted = exchange.payload["item"]
-    exchange.repository(f"{wanted['type']}s", wanted["id"])
-    if wanted in items:
+    item = exchange.payload["item"]
+    exchange.repository(f"{item['type']}s", item["id"])
+    if item in items:
         raise Refusal(409, "Item already in collection")
-    items.append(wanted)
+    items.append(item)
     return json_answer(_described(exchange, slug))
 
 

@@ -5,17 +5,17 @@ from tests.loopback.repository import MAIN, Blob, Discussion, Json, Repository
 
 
 def list_discussions(exchange: Exchange, kind: str, repo_id: str) -> Answer:
-    """Those of the type, the status and the author asked for, on one page."""
+    """The discussions of the requested type, status and author, on one page."""
     repository = exchange.repository(kind, repo_id)
     found = [
         _outline(repository, discussion)
         for discussion in repository.discussions.values()
-        if _is_wanted(exchange, discussion)
+        if _is_requested(exchange, discussion)
     ]
     return json_answer({"discussions": found, "count": len(found), "start": 0})
 
 
-def _is_wanted(exchange: Exchange, discussion: Discussion) -> bool:
+def _is_requested(exchange: Exchange, discussion: Discussion) -> bool:
     kind = "pull_request" if discussion.base else "discussion"
     is_open = discussion.status in ("open", "draft")
     return (
@@ -56,7 +56,7 @@ def get_discussion(exchange: Exchange, kind: str, repo_id: str, number: str) -> 
 
 
 def comment(exchange: Exchange, kind: str, repo_id: str, number: str) -> Answer:
-    """Something to say."""
+    """Add a comment."""
     discussion = _discussion(exchange.repository(kind, repo_id), number)
     account = exchange.account(write=True)
     event = discussion.add_comment(account.name, exchange.payload["comment"])
@@ -64,7 +64,7 @@ def comment(exchange: Exchange, kind: str, repo_id: str, number: str) -> Answer:
 
 
 def change_status(exchange: Exchange, kind: str, repo_id: str, number: str) -> Answer:
-    """Open or closed."""
+    """Open or close a discussion."""
     discussion = _discussion(exchange.repository(kind, repo_id), number)
     account = exchange.account(write=True)
     event = discussion.change_status(account.name, exchange.payload["status"])
@@ -72,7 +72,7 @@ def change_status(exchange: Exchange, kind: str, repo_id: str, number: str) -> A
 
 
 def merge(exchange: Exchange, kind: str, repo_id: str, number: str) -> Answer:
-    """What the pull request changed since it started, onto what its base holds now."""
+    """Apply the changes of a pull request to the present files of its base."""
     repository = exchange.writable(kind, repo_id)
     account = exchange.account(write=True)
     discussion = _discussion(repository, number)

@@ -29,7 +29,7 @@ class Scope:
     permissions: tuple[str, ...]
 
     def covers(self, repo_id: str) -> bool:
-        """Whether a repository is among those."""
+        """Whether it covers a repository."""
         return self.name == (repo_id if self.kind == "model" else repo_id.split("/")[0])
 
 
@@ -131,7 +131,7 @@ class Exchange:
         return self.parameter(name).lower() in ("1", "true", "yes")
 
     def visitor(self) -> Account | None:
-        """Who asks; None without a token. A token nobody knows is refused."""
+        """The account of the request; None without a token. An unknown token is refused."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         if not token:
             return None
@@ -140,7 +140,7 @@ class Exchange:
         return self.hub.tokens[token]
 
     def account(self, *, write: bool = False) -> Account:
-        """Who asks, where a token is needed, and with `write` one that may write."""
+        """The account of the request, which needs a token, and with `write` one that may write."""
         account = self.visitor()
         if account is None:
             raise Refusal(401, "Invalid username or password.")
@@ -149,14 +149,14 @@ class Exchange:
         return account
 
     def owner(self, repo_id: str) -> Account:
-        """Who asks, where only someone who may write to this namespace will do."""
+        """The account of the request, which has to be able to write to this namespace."""
         account = self.account(write=True)
         if not account.may_write_to(repo_id):
             raise Refusal(403, f"You don't have the rights to write to {repo_id}")
         return account
 
     def repository(self, kind: str, repo_id: str) -> Repository:
-        """A repository that the visitor may know of: missing and private ones look alike."""
+        """A repository that the visitor may see. Missing and private ones look alike."""
         visitor = self.visitor()
         repository = self.hub.repositories.get((KINDS[kind], repo_id.lower()))
         owned = visitor is not None and visitor.owns(repo_id)
@@ -167,7 +167,7 @@ class Exchange:
         return repository
 
     def readable(self, kind: str, repo_id: str) -> Repository:
-        """A repository whose files the visitor may read: a gate asks for a grant."""
+        """A repository whose files the visitor may read. A gated one needs a grant."""
         repository = self.repository(kind, repo_id)
         visitor = self.visitor()
         if not repository.gated:

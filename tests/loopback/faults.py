@@ -1,4 +1,4 @@
-"""What can be made to go wrong, and the record of what each call came to."""
+"""Faults that a test can inject, and the record of each call."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong for the requests it matches. Exactly one effect is given.
+    """A fault for the requests that it matches. It has exactly one effect.
 
     A `status` is answered in place of the route, which then does not run. A cut request never
     reaches its route either: the connection closes while the body is being read. A cut response
@@ -29,7 +29,7 @@ class Fault:
     garbled: tuple[bytes, bytes] | None = None  # what is in the request, and what arrives in its place
 
     def __post_init__(self) -> None:
-        """Refuse a fault that could not do what its author means."""
+        """Refuse a fault that contradicts itself."""
         places = (self.cut_request_at, self.cut_response_at, self.hold_request_at)
         effects = (self.status, self.garbled, *places)
         if sum(effect is not None for effect in effects) != 1:
@@ -46,7 +46,7 @@ class Fault:
         re.compile(self.path)
 
     def matches(self, method: str, raw_path: str) -> bool:
-        """Whether this fault is meant for a request."""
+        """Whether this fault concerns a request."""
         return method == self.method and re.search(self.path, raw_path) is not None
 
 
@@ -74,7 +74,7 @@ class FaultQueue:
         self.pending: list[Fault] = []
 
     def take(self, method: str, raw_path: str) -> Fault | None:
-        """The fault that befalls this request, if any."""
+        """The fault for this request, if any."""
         for position, fault in enumerate(self.pending):
             if not fault.matches(method, raw_path):
                 continue
@@ -86,7 +86,7 @@ class FaultQueue:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request and what came of it."""
+    """A request and its outcome."""
 
     method: str
     route: str  # the template of the path: "/api/{kind}/{repo_id}"

@@ -62,7 +62,7 @@ def _file_entry(repository: Repository, commit: Commit, path: str, *, expand: bo
 
 
 def _last_change(repository: Repository, commit: Commit, path: str) -> Commit:
-    """The commit in which a file became what it is."""
+    """The commit that last changed a file."""
     blob = commit.files[path]
     for earlier in repository.history(commit):
         if earlier.files.get(path) != blob:
@@ -72,7 +72,7 @@ def _last_change(repository: Repository, commit: Commit, path: str) -> Commit:
 
 
 def paths_information(exchange: Exchange, kind: str, repo_id: str, revision: str) -> Answer:
-    """The entries of the paths asked for, those that exist."""
+    """The entries of the requested paths that exist."""
     repository = exchange.repository(kind, repo_id)
     commit = exchange.commit(repository, revision)
     form = parse_qs(exchange.body.decode())
@@ -106,7 +106,7 @@ def resolve(exchange: Exchange, repo_id: str, revision: str, path: str, kind: st
 
 
 def read_storage(exchange: Exchange, oid: str) -> Answer:
-    """The bytes of a large file. The token of the Hub must not have come along."""
+    """The bytes of a large file. The request must not carry the token of the Hub."""
     if "Authorization" in exchange.headers:
         raise Refusal(400, "a token was sent to the storage host")
     if oid not in exchange.hub.objects:

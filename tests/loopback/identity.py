@@ -84,7 +84,7 @@ def create_repository(exchange: Exchange) -> Answer:
 
 
 def delete_repository(exchange: Exchange) -> Answer:
-    """Gone with all its history."""
+    """Delete a repository with all its history."""
     kind, repo_id = _named_repository(exchange)
     exchange.writable(f"{kind}s", repo_id)
     del exchange.hub.repositories[kind, repo_id.lower()]
@@ -92,7 +92,7 @@ def delete_repository(exchange: Exchange) -> Answer:
 
 
 def change_settings(exchange: Exchange, kind: str, repo_id: str) -> Answer:
-    """Visibility and the gate."""
+    """Change the visibility and the gate."""
     repository = exchange.writable(kind, repo_id)
     payload = exchange.payload
     if "visibility" in payload:
@@ -103,12 +103,12 @@ def change_settings(exchange: Exchange, kind: str, repo_id: str) -> Answer:
 
 
 def check_read_access(exchange: Exchange, kind: str, repo_id: str) -> Answer:
-    """Whether the files may be read."""
+    """Check that the user may read the files."""
     exchange.readable(kind, repo_id)
     return json_answer({})
 
 
 def check_write_access(exchange: Exchange, kind: str, repo_id: str) -> Answer:
-    """Whether commits may be made."""
+    """Check that the user may commit."""
     exchange.writable(kind, repo_id)
     return json_answer({})

@@ -1,4 +1,4 @@
-"""What the Hub tells about a repository, most of it computed from the files of a commit."""
+"""Information about a repository, mostly computed from the files of a commit."""
 
 import json
 import math
@@ -17,7 +17,7 @@ CONFIG_KEYS = ("architectures", "model_type", "quantization_config")
 
 
 def repository_information(exchange: Exchange, kind: str, repo_id: str, revision: str = "main") -> Answer:
-    """`ModelInfo` at a revision, or with `expand` only the fields asked for."""
+    """`ModelInfo` at a revision, or with `expand` only the requested fields."""
     repository = exchange.repository(kind, repo_id)
     commit = exchange.commit(repository, revision)
     described = describe(repository, commit, with_blobs=exchange.flag("blobs"))
@@ -28,7 +28,7 @@ def repository_information(exchange: Exchange, kind: str, repo_id: str, revision
 
 
 def list_repositories(exchange: Exchange, kind: str) -> Answer:
-    """The public repositories that carry all the tags asked for."""
+    """The public repositories with all the requested tags."""
     wanted = set(exchange.query.get("filter", []))
     author = exchange.parameter("author")
     words = exchange.parameter("search").lower()

@@ -1,6 +1,7 @@
 """Jobs, schedules and webhooks that start jobs. No job does anything: a test says how the next one ends."""
 
 import json
+import re
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ HARDWARE: tuple[Json, ...] = (
     | {"unitCostMicroUSD": 83333, "unitCostUSD": 0.083333, "accelerator": _gpus("A10G", 4, "96 GB")}
     | UNIT,
 )
+CRON_WORDS = ("@annually", "@yearly", "@monthly", "@weekly", "@daily", "@hourly")
+CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))  # minute, hour, day, month, day of the week
 FLAVORS = frozenset(hardware["name"] for hardware in HARDWARE)
 
 
@@ -151,10 +154,23 @@ def _carries(spec: Json, label: str) -> bool:
     return not label or spec.get("labels", {}).get(key) == value
 
 
+def _check_cron(schedule: str) -> None:
+    """Refuse what is neither one of the known words nor five fields with numbers in their ranges."""
+    fields = schedule.split()
+    in_range = all(
+        lowest <= int(number) <= highest
+        for field, (lowest, highest) in zip(fields, CRON_RANGES, strict=False)
+        for number in re.findall(r"\d+", field.split("/")[0])
+    )
+    if schedule not in CRON_WORDS and (len(fields) != len(CRON_RANGES) or not in_range):
+        raise Refusal(400, f"Invalid schedule: {schedule}")
+
+
 def create_schedule(exchange: Exchange, name: str) -> Answer:
     """A job that is to be started by the clock."""
     exchange.owner(name)
     payload, schedules = exchange.payload, exchange.hub.schedules
+    _check_cron(payload["schedule"])
     schedule = {
         "id": _new_id(),
         "createdAt": timestamp(),

@@ -51,7 +51,7 @@ def _git_blob_id(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """The bytes of a file, and what git knows them by."""
+    """The bytes of a file, and their id in git."""
 
     data: bytes = field(repr=False)
     git_oid: str
@@ -60,12 +60,12 @@ class Blob:
 
     @classmethod
     def regular(cls, data: bytes) -> "Blob":
-        """A file that git holds itself."""
+        """A file in git itself."""
         return cls(data, _git_blob_id(data))
 
     @classmethod
     def large(cls, data: bytes, sha256: str | None = None) -> "Blob":
-        """A file that lies in LFS; a caller who has its `sha256` spares hashing it again."""
+        """A file in LFS; a caller that knows its `sha256` saves hashing it again."""
         sha256 = sha256 or hashlib.sha256(data).hexdigest()
         version = "https://git-lfs.github.com/spec/v1"
         pointer = f"version {version}\noid sha256:{sha256}\nsize {len(data)}\n".encode()
@@ -78,7 +78,7 @@ class Blob:
 
     @property
     def etag(self) -> str:
-        """What the Hub calls the content: its sha256 in LFS, else the id of the git blob."""
+        """The Hub's id of the content: its sha256 in LFS, else the id of the git blob."""
         return self.sha256 or self.git_oid
 
 
@@ -113,7 +113,7 @@ class Discussion:
     events: list[Json] = field(default_factory=list)
 
     def add_comment(self, author: str, text: str) -> Json:
-        """Say something; the event as the Hub shows it."""
+        """Add a comment; the event as the Hub shows it."""
         latest = {"raw": text, "html": text, "updatedAt": timestamp(), "author": {"name": author}}
         data = {"edited": False, "hidden": False, "latest": latest, "history": []}
         return self._add_event("comment", author, data)

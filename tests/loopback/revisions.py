@@ -5,7 +5,7 @@ from tests.loopback.repository import Json, Repository
 
 
 def list_references(exchange: Exchange, kind: str, repo_id: str) -> Answer:
-    """Branches and tags, and if asked for the pull requests."""
+    """Branches and tags, and on request the pull requests."""
     repository = exchange.repository(kind, repo_id)
     content: Json = {
         "branches": _references(repository, "refs/heads/"),

@@ -1,4 +1,4 @@
-"""Which path leads where: every endpoint the loopback Hub knows."""
+"""Every endpoint of the loopback Hub, and its handler."""
 
 import re
 from collections.abc import Callable
@@ -36,7 +36,7 @@ PLACEHOLDERS = {
 
 @dataclass(frozen=True)
 class Route:
-    """A method and a path template, and what answers them."""
+    """A method and a path template, and their handler."""
 
     method: str
     template: str

@@ -87,7 +87,7 @@ class LoopbackHub:
         private: bool = False,
         gated: bool | str = False,
     ) -> Repository:
-        """Put a repository there without the API: `files` maps a path to bytes."""
+        """Add a repository without the API: `files` maps a path to bytes."""
         repository = Repository(kind, repo_id, private=private)
         repository.gated = gated
         first = repository.references[MAIN]
@@ -115,38 +115,38 @@ class LoopbackHub:
         return f"{self.url}/{prefix}{repository.repo_id}"
 
     def inject(self, *faults: Fault) -> None:
-        """Let things go wrong: each fault waits for the requests it matches."""
+        """Inject faults, each for the next requests that it matches."""
         with self._lock:
             self._faults.pending.extend(faults)
 
     @property
     def pending_faults(self) -> tuple[Fault, ...]:
-        """Faults that no request has met yet, with the times they have left."""
+        """Faults that no request has met yet, with their remaining times."""
         return tuple(self._faults.pending)
 
     def forget_faults(self) -> None:
-        """Let all go well from now on."""
+        """Drop all faults."""
         with self._lock:
             self._faults.pending.clear()
 
     def calls_to(self, method: str, path: str = "") -> list[Call]:
-        """The calls with this method whose raw path has the regular expression in it."""
+        """The calls with this method whose raw path matches the regular expression somewhere."""
         return [call for call in self.calls if call.method == method and re.search(path, call.path)]
 
     def find_route(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request; one that has none is remembered."""
+        """The route of a request; a request without one is recorded."""
         found = find_route(method, raw_path)
         if found is None:
             self.unknown.append((method, raw_path))
         return found
 
     def take_fault(self, method: str, raw_path: str) -> Fault | None:
-        """The fault that befalls a request, used up by it."""
+        """The fault for a request, which uses it up."""
         with self._lock:
             return self._faults.take(method, raw_path)
 
     def answer(self, route: Route, exchange: Exchange, parts: dict[str, str]) -> Answer:
-        """Run a route, one request at a time. A crash is kept and answered with 500."""
+        """Run a route, one request at a time. A crash is recorded and answered with 500."""
         with self._lock:
             try:
                 return route.handler(exchange, **parts)
@@ -165,7 +165,7 @@ class _Connection(BaseHTTPRequestHandler):
     server: "_Server"
 
     def serve_request(self) -> None:
-        """Read a request, let a fault befall it or a route answer it, and write the answer."""
+        """Read a request, apply its fault or its route, and write the answer."""
         hub = self.server.hub
         address = urlsplit(self.path)
         found = hub.find_route(self.command, address.path)
@@ -194,14 +194,14 @@ class _Connection(BaseHTTPRequestHandler):
         sent = len(answer.body) if self.command != "HEAD" else 0
         if fault and fault.cut_response_at is not None:
             sent = cut_point(fault.cut_response_at, sent)
-        # Before the answer: whoever has read it finds the call recorded.
+        # Before the answer, so that a test that has read the answer finds the call.
         self._record(route, len(body), fault, answer.status, sent)
         self._send(answer, sent)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = serve_request
 
     def _body_length(self) -> int | None:
-        """Length of the request body, None where it comes in chunks."""
+        """Length of the request body, None if it comes in chunks."""
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             return None
         return int(self.headers.get("Content-Length", 0))
@@ -222,7 +222,7 @@ class _Connection(BaseHTTPRequestHandler):
         return data
 
     def _skip_body(self, place: int | float) -> int:
-        """Read up to the place of a cut; the number of bytes read."""
+        """Read up to a cut; the number of bytes read."""
         count = cut_point(place, self._body_length())
         left = count
         while left and (piece := self.rfile.read(min(left, PIECE))):
@@ -230,7 +230,7 @@ class _Connection(BaseHTTPRequestHandler):
         return count - left
 
     def _hold(self, route: Route, fault: Fault, place: int | float) -> None:
-        """Read up to a place, and then wait until the client is gone."""
+        """Read up to a cut, then wait until the client has left."""
         self._record(route, self._skip_body(place), fault)
         self.server.hub.holding.set()
         with contextlib.suppress(ConnectionError):
@@ -279,7 +279,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: `LoopbackHub.calls` has it all."""
+        """Print nothing: `LoopbackHub.calls` has every call."""
 
 
 def _garbled(body: bytes, fault: Fault | None) -> bytes:
@@ -293,7 +293,7 @@ def _garbled(body: bytes, fault: Fault | None) -> bytes:
 
 
 class _Server(ThreadingHTTPServer):
-    """Takes connections, and ends those that are still open when the Hub goes."""
+    """Accepts connections, and ends the open ones when the Hub closes."""
 
     daemon_threads = True
 
@@ -313,13 +313,13 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Close the port and the connections that clients would keep for later."""
+        """Close the port and the connections that clients keep open."""
         super().server_close()
         for request in list(self._open):
             with contextlib.suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is nothing; anything else is a crash of the Hub."""
+        """Ignore a client that left; anything else is a crash of the Hub."""
         if not isinstance(sys.exception(), ConnectionError):
             self.hub.crashes.append(traceback.format_exc())

@@ -1,4 +1,4 @@
-"""What an injected fault does, to a plain client and to huggingface_hub.
+"""The effects of an injected fault on a plain client and on huggingface_hub.
 
 The second half pins down how huggingface_hub 2.4 behaves when things go wrong: what it retries,
 what reaches the caller, and what a second attempt finds. Each retry of the client costs a second.
@@ -157,7 +157,7 @@ def test_a_cut_that_would_leave_everything_whole_is_a_mistake() -> None:
         {"cut_request_at": -1},
     ],
 )
-def test_a_fault_that_means_nothing_is_refused(effects: dict[str, Any]) -> None:
+def test_a_fault_without_a_single_effect_is_refused(effects: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"fault|headers|bytes"):
         Fault(method="GET", **effects)
 
@@ -193,7 +193,7 @@ def test_a_held_request_ends_with_its_client(hub: LoopbackHub) -> None:
     assert hub.objects == {}
 
 
-def test_a_garbled_request_arrives_otherwise(hub: LoopbackHub) -> None:
+def test_a_garbled_request_arrives_changed(hub: LoopbackHub) -> None:
     hub.inject(Fault(method="POST", path="/create$", garbled=(b"pruned", b"others")))
     request(hub, "POST", "/api/repos/create", json.dumps({"name": "pruned"}).encode())
     assert list(hub.repositories) == [("model", "tester/others")]
@@ -355,9 +355,7 @@ def test_a_snapshot_hides_an_error_of_the_hub_behind_a_missing_entry(
     assert isinstance(caught.value.__cause__, HfHubHTTPError)
 
 
-def test_a_snapshot_falls_back_on_the_cache_without_a_word(
-    hub: LoopbackHub, api: HfApi, tmp_path: Path
-) -> None:
+def test_a_snapshot_silently_falls_back_on_the_cache(hub: LoopbackHub, api: HfApi, tmp_path: Path) -> None:
     hub.add_repository(REPO_ID, {"config.json": b"{}"})
     cached = api.snapshot_download(REPO_ID, cache_dir=tmp_path)
     hub.add_repository(REPO_ID, {"config.json": b'{"newer": true}'})

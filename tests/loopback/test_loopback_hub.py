@@ -1,4 +1,4 @@
-"""The loopback Hub, driven by the real huggingface_hub: what other tests of the Hub rest on."""
+"""The loopback Hub behaves like the Hub for the real huggingface_hub."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def reader(hub: LoopbackHub) -> HfApi:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model as a run leaves it: weights, config, card, plot, ONNX."""
+    """The files of a run's model: weights, config, card, plot, ONNX."""
     folder = tmp_path / "model"
     (folder / "onnx").mkdir(parents=True)
     (folder / "plots").mkdir()
@@ -94,14 +94,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def without_attributes(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files of a repository less the one that it is born with."""
+    """The files of a repository without the one that it starts with."""
     return {path: data for path, data in files.items() if path != ".gitattributes"}
 
 
 # Who may do what
 
 
-def test_a_token_tells_its_user_and_its_role(api: HfApi, reader: HfApi) -> None:
+def test_a_token_has_a_user_and_a_role(api: HfApi, reader: HfApi) -> None:
     me = api.whoami()
     assert me["name"] == "tester"
     assert [organization["name"] for organization in me["orgs"]] == ["acme"]
@@ -128,7 +128,7 @@ def test_a_read_token_cannot_create_a_repo(reader: HfApi) -> None:
     assert caught.value.response.status_code == 403
 
 
-def test_a_repo_cannot_be_created_in_a_strange_namespace(api: HfApi) -> None:
+def test_a_repo_cannot_be_created_in_the_namespace_of_others(api: HfApi) -> None:
     assert api.create_repo("acme/model").repo_id == "acme/model"
     with pytest.raises(HfHubHTTPError) as caught:
         api.create_repo("other/model")
@@ -187,7 +187,7 @@ def test_a_gated_repo_is_refused_without_a_grant(hub: LoopbackHub, reader: HfApi
     assert reader.hf_hub_download("meta/gated", "config.json", cache_dir=tmp_path)
 
 
-def test_auth_check_tells_who_may_write(api: HfApi, reader: HfApi, pushed: str) -> None:
+def test_auth_check_says_who_may_write(api: HfApi, reader: HfApi, pushed: str) -> None:
     api.auth_check(pushed, write=True)
     reader.auth_check(pushed)
     with pytest.raises(HfHubHTTPError) as caught:
@@ -304,7 +304,7 @@ def test_a_card_with_wrong_metadata_is_refused(hub: LoopbackHub, api: HfApi, pus
     assert hub.files(pushed) == before
 
 
-# What the Hub tells
+# Information
 
 
 def test_model_info_is_computed_from_the_files(api: HfApi, pushed: str, folder: Path) -> None:
@@ -320,7 +320,7 @@ def test_model_info_is_computed_from_the_files(api: HfApi, pushed: str, folder: 
     assert sizes["model.safetensors"] == (folder / "model.safetensors").stat().st_size
 
 
-def test_expand_gives_only_what_was_asked_for(api: HfApi, pushed: str) -> None:
+def test_expand_gives_only_the_requested_fields(api: HfApi, pushed: str) -> None:
     told = api.model_info(pushed, expand=["safetensors", "gated"])
     assert told.safetensors is not None
     assert told.safetensors.total == 4103
@@ -340,7 +340,7 @@ def test_benchmark_results_are_read_from_their_files(hub: LoopbackHub, api: HfAp
     assert [(entry.dataset_id, entry.value) for entry in told] == [("allenai/ai2_arc", 0.5)]
 
 
-def test_models_are_found_by_the_model_they_come_from(api: HfApi, pushed: str) -> None:
+def test_models_are_listed_by_their_base_model(api: HfApi, pushed: str) -> None:
     base = "base_model:finetune:HuggingFaceTB/SmolLM2-135M"
     assert [model.id for model in api.list_models(filter=base)] == [pushed]
     assert list(api.list_models(filter="base_model:finetune:other/model")) == []
@@ -362,7 +362,7 @@ def test_a_tree_can_be_listed_folder_by_folder(api: HfApi, pushed: str) -> None:
     assert [entry.path for entry in api.list_repo_tree(pushed, "onnx")] == ["onnx/model.onnx"]
 
 
-def test_paths_info_leaves_out_what_is_not_there(api: HfApi, pushed: str, folder: Path) -> None:
+def test_paths_info_leaves_out_missing_files(api: HfApi, pushed: str, folder: Path) -> None:
     entries = api.get_paths_info(pushed, ["model.safetensors", "missing.bin"])
     size = (folder / "model.safetensors").stat().st_size
     found = [(entry.path, entry.size) for entry in entries if isinstance(entry, RepoFile)]
@@ -400,7 +400,7 @@ def test_the_headers_of_all_shards_come_in_one_call(hub: LoopbackHub, api: HfApi
 # Download
 
 
-def test_a_dry_run_tells_sizes_and_fetches_nothing(
+def test_a_dry_run_gives_sizes_and_downloads_nothing(
     hub: LoopbackHub, api: HfApi, pushed: str, folder: Path, tmp_path: Path
 ) -> None:
     hub.calls.clear()
@@ -410,7 +410,7 @@ def test_a_dry_run_tells_sizes_and_fetches_nothing(
     assert hub.calls_to("GET", "/storage/") == []
 
 
-def test_a_missing_file_and_a_missing_revision_are_told_apart(
+def test_a_missing_file_and_a_missing_revision_are_different_errors(
     api: HfApi, pushed: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RemoteEntryNotFoundError):
@@ -507,7 +507,7 @@ def test_anyone_with_a_write_token_may_propose_but_not_commit(hub: LoopbackHub, 
     assert hub.files("meta/model")["config.json"] == b"{}"
 
 
-def test_a_discussion_is_held(api: HfApi, pushed: str) -> None:
+def test_a_discussion_is_opened_answered_and_closed(api: HfApi, pushed: str) -> None:
     opened = api.create_discussion(pushed, title="How?", description="Tell me.")
     request = api.create_pull_request(pushed, title="A draft")
     api.comment_discussion(pushed, opened.num, "So.")
@@ -570,7 +570,7 @@ def test_a_collection_takes_a_model_once_and_from_its_owner_alone(
         api.get_collection("tester/none")
 
 
-def test_a_request_without_a_route_is_answered_501_and_remembered() -> None:
+def test_a_request_without_a_route_is_answered_501_and_recorded() -> None:
     with LoopbackHub() as hub:
         api = HfApi(endpoint=hub.url, token="hf_test")
         with pytest.raises(HfHubHTTPError) as caught:
@@ -579,7 +579,7 @@ def test_a_request_without_a_route_is_answered_501_and_remembered() -> None:
     assert hub.unknown == [("GET", "/api/users/tester/overview")]
 
 
-def test_a_crash_is_answered_500_and_remembered() -> None:
+def test_a_crash_is_answered_500_and_recorded() -> None:
     with LoopbackHub() as hub:
         request = urllib.request.Request(f"{hub.url}/api/validate-yaml", data=b"not json")
         with pytest.raises(urllib.error.HTTPError, match="500") as caught:
@@ -589,7 +589,7 @@ def test_a_crash_is_answered_500_and_remembered() -> None:
     assert "JSONDecodeError" in hub.crashes[0]
 
 
-def test_a_closed_hub_is_gone_for_clients_that_kept_a_connection() -> None:
+def test_a_closed_hub_ends_the_connections_that_clients_kept() -> None:
     with LoopbackHub() as hub:
         api = HfApi(endpoint=hub.url, token="hf_test")
         api.whoami()

@@ -12,7 +12,7 @@ LARGE_FILE_SIZE = 10 << 20
 
 
 def validate_card(exchange: Exchange) -> Answer:
-    """What is wrong with the metadata of a card, before it is committed."""
+    """The faults in the metadata of a card, before a commit."""
     errors, warnings = check_card(exchange.payload["content"])
     content = {
         "errors": [{"message": message} for message in errors],
@@ -22,7 +22,7 @@ def validate_card(exchange: Exchange) -> Answer:
 
 
 def preupload(exchange: Exchange, kind: str, repo_id: str, revision: str) -> Answer:
-    """Which files go to LFS, and what the repository already holds at their paths."""
+    """Which files go to LFS, and the present files at their paths."""
     repository = _committable(exchange, kind, repo_id)
     commit = exchange.commit(repository, revision)
     files = [_upload_mode(commit, file) for file in exchange.payload["files"]]
@@ -43,7 +43,7 @@ def _upload_mode(commit: Commit, file: Json) -> Json:
 
 
 def _committable(exchange: Exchange, kind: str, repo_id: str) -> Repository:
-    """A repository the visitor may propose to, or with no pull request asked for, write to."""
+    """A repository that the visitor may write to, or for a pull request read."""
     if not exchange.flag("create_pr"):
         return exchange.writable(kind, repo_id)
     exchange.account(write=True)
@@ -51,7 +51,7 @@ def _committable(exchange: Exchange, kind: str, repo_id: str) -> Repository:
 
 
 def lfs_batch(exchange: Exchange, repo_id: str, kind: str = "models") -> Answer:
-    """Where to send each object; one without actions is there already and is not sent."""
+    """Where to send each object; one without actions exists and is not sent."""
     exchange.account(write=True)
     exchange.readable(kind, repo_id)
     verify = exchange.raw_path.removesuffix("batch") + "verify"
@@ -96,7 +96,7 @@ def put_part(exchange: Exchange, oid: str, number: str) -> Answer:
 
 
 def complete_parts(exchange: Exchange, oid: str) -> Answer:
-    """All parts are there: put them together."""
+    """Join the parts of a file once all have arrived."""
     parts = exchange.hub.parts
     numbers = sorted(part["partNumber"] for part in exchange.payload["parts"])
     missing = [number for number in numbers if (oid, number) not in parts]
@@ -107,7 +107,7 @@ def complete_parts(exchange: Exchange, oid: str) -> Answer:
 
 
 def lfs_verify(exchange: Exchange, repo_id: str, kind: str = "models") -> Answer:
-    """Whether an object arrived whole."""
+    """Check that an object arrived whole."""
     stored = exchange.hub.objects.get(exchange.payload["oid"])
     if stored is None or stored.size != exchange.payload["size"]:
         raise Refusal(404, "object not found")
@@ -115,7 +115,7 @@ def lfs_verify(exchange: Exchange, repo_id: str, kind: str = "models") -> Answer
 
 
 def make_commit(exchange: Exchange, kind: str, repo_id: str, revision: str) -> Answer:
-    """All operations or none, onto a branch or as a new pull request."""
+    """Apply all operations or none, to a branch or as a new pull request."""
     repository = _committable(exchange, kind, repo_id)
     account = exchange.account(write=True)
     header, *operations = [json.loads(line) for line in exchange.body.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all."""
+"""Files and folders appear whole or not at all, and errors name the disk."""
 
 import os
 import subprocess
@@ -6,12 +6,12 @@ import subprocess
 import pytest
 
 from hf_prune.errors import DiskFull
-from hf_prune.machine.disk import check_room, gigabytes, whole_folder, write_whole
+from hf_prune.machine.disk import check_room, whole_folder, write_whole
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Half a megabyte that fills up for real."""
+    """A disk of half a megabyte, which can really fill up."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
@@ -22,7 +22,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_folder_whose_filling_stops_is_gone(tmp_path, error):
+def test_a_folder_whose_filling_stops_is_removed(tmp_path, error):
     def fill():
         with whole_folder(tmp_path / "model") as partial:
             (partial / "half").write_text("a")
@@ -49,7 +49,7 @@ def test_an_older_folder_stays_until_the_new_one_is_whole(tmp_path):
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["old"]
 
 
-def test_a_disk_that_fills_up_is_said_and_leaves_nothing(small_disk):
+def test_a_full_disk_is_an_error_and_leaves_no_files(small_disk):
     with pytest.raises(DiskFull, match="filled up"), whole_folder(small_disk / "model") as partial:
         (partial / "weights").write_bytes(bytes(1 << 20))
     assert list(small_disk.iterdir()) == []
@@ -65,19 +65,10 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_older_one(small_disk):
     assert (small_disk / "run.json").read_text() == "old"
 
 
-def test_room_is_asked_of_the_disk_that_a_folder_will_be_on(small_disk):
+def test_room_is_checked_on_the_disk_of_a_folder_that_does_not_exist_yet(small_disk):
     check_room(small_disk / "not" / "yet", 1000, "writing")
     with pytest.raises(DiskFull, match="writing needs 2 MB"):
         check_room(small_disk / "not" / "yet", 2_000_000, "writing")
-
-
-def test_sizes_are_in_decimal_units():
-    assert [gigabytes(n) for n in (999, 1000, 2_500_000, 13_476_839_424)] == [
-        "999 bytes",
-        "1 kB",
-        "2.5 MB",
-        "13.5 GB",
-    ]
 
 
 def test_a_reader_of_the_older_file_never_sees_the_new_one_half_written(tmp_path):

@@ -1,10 +1,10 @@
-"""How what is missing can be had, in whichever environment hf-prune lies."""
+"""The command that installs a missing package into the environment of hf-prune."""
 
 import sys
 
 import pytest
 
-from hf_prune.machine import packages as missing
+from hf_prune.machine import packages
 
 
 @pytest.mark.parametrize(
@@ -15,5 +15,5 @@ from hf_prune.machine import packages as missing
 def test_the_command_is_for_the_environment_that_runs_this(
     monkeypatch: pytest.MonkeyPatch, pip: object, installer: str
 ) -> None:
-    monkeypatch.setattr(missing, "find_spec", lambda name: pip)
-    assert missing.how_to_install("--no-deps", "a[b]") == f"{installer} --no-deps 'a[b]'"
+    monkeypatch.setattr(packages, "find_spec", lambda name: pip)
+    assert packages.install_command("--no-deps", "a[b]") == f"{installer} --no-deps 'a[b]'"

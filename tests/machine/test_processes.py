@@ -1,4 +1,4 @@
-"""Several processes that heal together, started as users start them: two on this machine's CPU."""
+"""Two processes that heal together on this machine's CPU, started as users start them."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.support.checkout import ROOT
 from tests.support.tool import Outcome, hf_prune_apart
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-ACCELERATE = (  # on one machine, its launcher starts several processes only if it is told of several GPUs
+ACCELERATE = (  # on one machine, its launcher starts several processes only for several GPUs
     *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
     *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m"),
 )
@@ -37,14 +37,14 @@ def launched(launcher: tuple[str, ...], *words: str, **environment: str) -> Outc
 
 
 def run_of(folder: Path) -> dict[str, Any]:
-    """What run.json says."""
+    """The content of run.json."""
     content: dict[str, Any] = json.loads((folder / "run.json").read_text())
     return content
 
 
 @pytest.fixture(scope="module")
 def by_one(trained_model, tmp_path_factory):
-    """The run of one process."""
+    """The record of a run by one process."""
     folder = tmp_path_factory.mktemp("one") / "run"
     outcome = hf_prune_apart(str(trained_model), *WORDS, "--output", str(folder))
     assert outcome.code == 0, outcome.err
@@ -62,32 +62,32 @@ def test_two_processes_train_what_one_does(launcher, by_one, trained_model, tmp_
     """Each step reads the same windows, but their gradients are summed in another order.
 
     Sums of float32 then differ in the last of some seven digits, which a few steps carry on: 1e-5 is far more
-    than that comes to, and far less than one window more or less in a step does.
+    than that, and far less than the effect of one window more or less in a step.
     """
     outcome = launched(launcher, str(trained_model), *WORDS, "--output", str(tmp_path / "two"))
     assert outcome.code == 0, outcome.err
-    assert outcome.out == f"{tmp_path / 'two' / 'model'}\n"  # said once
+    assert outcome.out == f"{tmp_path / 'two' / 'model'}\n"  # printed once
     assert outcome.err.count("4 kept") == 1
-    found = run_of(tmp_path / "two")["healing"]
-    assert (found["plan"]["batch"], found["plan"]["micro_batch"]) == (4, 2)  # so each had half
+    healing = run_of(tmp_path / "two")["healing"]
+    assert (healing["plan"]["batch"], healing["plan"]["micro_batch"]) == (4, 2)  # half for each process
     assert (by_one["healing"]["plan"]["batch"], by_one["healing"]["plan"]["micro_batch"]) == (4, 4)
     for loss in ("loss", "watched_loss"):
         curve, expected = (
-            [point[loss] for point in healing["curve"] if point["step"]]
-            for healing in (found, by_one["healing"])
+            [point[loss] for point in record["curve"] if point["step"]]
+            for record in (healing, by_one["healing"])
         )
         assert len(expected) == 7
         assert curve == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_error_of_the_first_process_ends_all_and_is_told_once(trained_model, tmp_path):
-    """The others wait for a training that does not come."""
+def test_an_error_of_the_first_process_ends_all_and_is_printed_once(trained_model, tmp_path):
+    """The others wait for a training that never starts."""
     words = ("--heal", "replace", "--layers", "0-1", "--samples", "4", "--seq-len", "32")
     outcome = launched(TORCHRUN, str(trained_model), *words, "--output", str(tmp_path / "run"))
     assert outcome.code != 0
     assert outcome.out == ""
-    told = [line for line in outcome.err.splitlines() if line.startswith("hf-prune: ")]
-    assert told == [
+    errors = [line for line in outcome.err.splitlines() if line.startswith("hf-prune: ")]
+    assert errors == [
         "hf-prune: --heal replace trains the layer before a gap, and nothing comes before layer 0: "
         "--heal lora"
     ]
@@ -95,7 +95,7 @@ def test_an_error_of_the_first_process_ends_all_and_is_told_once(trained_model, 
 
 
 @pytest.mark.slow
-def test_words_that_are_wrong_are_told_by_the_first_process_alone():
+def test_only_the_first_process_prints_an_error_about_options():
     outcome = launched(TORCHRUN, "model", "--ratio", "0.5", "--drop-layers", "2")
     assert outcome.code != 0
     assert len([line for line in outcome.err.splitlines() if line.startswith("hf-prune")]) == 1
@@ -157,9 +157,9 @@ fully_shard(shared)  # as accelerate does it
 assert all(parameter.to_local().numel() < parameter.numel() for parameter in shared.parameters())
 
 expected = step(whole, slice(0, 2))
-found = step(shared, slice(rank, rank + 1))
-distributed.all_reduce(found)
-torch.testing.assert_close(found / 2, expected)
+loss = step(shared, slice(rank, rank + 1))
+distributed.all_reduce(loss)
+torch.testing.assert_close(loss / 2, expected)
 
 # As accelerate saves and loads a full state.
 options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, cpu_offload=True)
@@ -180,8 +180,8 @@ distributed.destroy_process_group()
 
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["lora", "replace"])
-def test_a_model_that_is_shared_out_takes_the_step_of_a_whole_one(method, trained_model, tmp_path):
-    """FSDP2 itself, for which gloo is enough; accelerate offers it on GPUs alone."""
+def test_a_sharded_model_takes_the_step_of_a_whole_one(method, trained_model, tmp_path):
+    """FSDP2 itself, which runs on gloo too; accelerate offers it only on GPUs."""
     (tmp_path / "shared_out.py").write_text(SHARED_OUT)
     command = [
         sys.executable,

@@ -224,17 +224,17 @@ def test_several_streams_side_by_side_are_one_wide_state(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "said"),
+    ("family", "message"),
     [
         ("glm_moe_dsa", "hands more than hidden states from one layer to the next"),
         ("gemma3n_text", "layer 4 of gemma3n_text takes shared_kv_states of an earlier layer"),
-        ("mllama", "of a text, 4 layers are run"),
+        ("mllama", "it runs 4 layers for a text"),
         ("prophetnet", "its hidden states are not one for each token"),
     ],
 )
-def test_refuses_a_family_whose_layers_are_more_than_one_stream(tmp_path, family, said):
+def test_refuses_a_family_whose_layers_are_more_than_one_stream(tmp_path, family, message):
     build(family, tmp_path)
     tokens = some_tokens(2, 8)
-    with pytest.raises(UnsupportedModel, match=said) as caught:
+    with pytest.raises(UnsupportedModel, match=message) as caught:
         streamed_logits(tmp_path, tokens)
     assert "\n" not in str(caught.value)

@@ -32,7 +32,7 @@ def test_a_configuration_changes_in_its_layer_fields_alone():
     assert changed == text.replace('"num_hidden_layers": 6', '"num_hidden_layers": 4') + "\n"
 
 
-def test_the_field_of_a_family_with_its_own_word_is_found():
+def test_the_depth_is_found_under_the_name_that_a_family_gives_it():
     assert shorter({"model_type": "gpt2", "n_layer": 6}, (0, 5))["n_layer"] == 2
 
 
@@ -73,14 +73,14 @@ def of_family(model_type: str, **settings) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("family", "settings", "kept", "said"),
+    ("family", "settings", "kept", "values"),
     [
-        # numbers of layers, from nought and from one
+        # layer numbers, counted from 0 and from 1
         ("qwen2_moe", {"mlp_only_layers": [0, 3]}, (0, 2, 3, 5), {"mlp_only_layers": [0, 2]}),
         ("bamba", {"attn_layer_indices": [2, 5]}, (0, 1, 4, 5), {"attn_layer_indices": [3]}),
         ("llama4_text", {"moe_layers": [1, 3, 5]}, (0, 3, 4, 5), {"moe_layers": [1, 3]}),
         ("qwen4_exp_text", {"ple_layer_ids": [2, 5]}, (0, 1, 3, 4, 5, 7), {"ple_layer_ids": [2, 4]}),
-        # how many there are at the beginning
+        # a count of the first layers
         ("deepseek_v3", {"first_k_dense_replace": 3}, (0, 2, 4, 5), {"first_k_dense_replace": 2}),
         # a period that the cut breaks, written out
         (
@@ -89,7 +89,7 @@ def of_family(model_type: str, **settings) -> dict:
             (0, 1, 3, 5),
             {"mlp_only_layers": [0], "decoder_sparse_step": 1},
         ),
-        # a pattern that repeats, runs of one, a text with a letter for each layer
+        # a pattern that repeats, and runs of patterns
         ("recurrent_gemma", {}, (0, 2, 3, 5), {"block_types": ["recurrent", "attention"] * 2}),
         (
             "gpt_neo",
@@ -102,17 +102,17 @@ def of_family(model_type: str, **settings) -> dict:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_way_of_speaking_of_layers_follows_the_cut(family, settings, kept, said):
+def test_each_way_of_describing_single_layers_follows_the_cut(family, settings, kept, values):
     content = of_family(family, **settings)
-    if settings:  # lists that say the same in another way would contradict it
+    if settings:  # lists that state the same in another way would contradict it
         content = {
             k: v for k, v in content.items() if k in settings or k not in ("layer_types", "attention_layers")
         }
     after = shorter(content, kept)
-    assert {field: after[field] for field in said} == said
+    assert {field: after[field] for field in values} == values
 
 
-def test_what_is_no_list_of_layers_stays_though_it_is_as_long():
+def test_a_list_of_anything_else_stays_though_it_is_as_long():
     content = {"model_type": "llama", "num_hidden_layers": 3, "eos_token_id": [0, 1, 2]}
     assert shorter(content, (0, 2)) == content | {"num_hidden_layers": 2}
 
@@ -133,20 +133,20 @@ def test_a_text_part_that_the_file_leaves_to_its_defaults_is_written_where_it_be
     assert after == {"model_type": "llava", "text_config": {"model_type": "llama", "num_hidden_layers": 20}}
 
 
-def test_layers_that_predict_further_tokens_are_given_up():
+def test_layers_that_predict_further_tokens_are_dropped():
     assert shorter(of_family("deepseek_v3", num_nextn_predict_layers=1))["num_nextn_predict_layers"] == 0
 
 
 @pytest.mark.parametrize(
-    ("family", "kept", "said"),
+    ("family", "kept", "message"),
     [
-        ("jamba", (0, 2, 3, 5), "no words for the pattern that is left"),
+        ("jamba", (0, 2, 3, 5), "cannot describe the remaining pattern of layers"),
         ("diffllama", (0, 1, 4, 5), "lambda_init .* follows from the layer's number"),
         ("kimi_linear", (0, 1, 2, 4, 5, 6), "has to leave one of kimi_linear's attention layers \\(3, 7\\)"),
     ],
 )
-def test_a_cut_that_a_configuration_has_no_words_for_is_refused_in_one_line(family, kept, said):
-    with pytest.raises(UnsupportedModel, match=said) as caught:
+def test_a_cut_that_a_configuration_cannot_describe_is_refused_in_one_line(family, kept, message):
+    with pytest.raises(UnsupportedModel, match=message) as caught:
         shorter(of_family(family), kept)
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Tensors on disk become parameters by transformers' own rules, and belong to the layer those belong to."""
+"""Tensors on disk become parameters by transformers' own rules, and belong to the same layers."""
 
 import json
 
@@ -13,18 +13,18 @@ from tests.support.plain import plain_model
 
 
 def layers_of(skeleton) -> dict[str, int]:
-    return {name: place.layer for name, place in skeleton.layer_numbers.items()}
+    return {name: number.layer for name, number in skeleton.layer_numbers.items()}
 
 
 @pytest.mark.parametrize("family", ["llama", "mixtral", "gpt2", "dbrx", "bart"])
-def test_what_is_made_of_the_files_is_what_transformers_loads(tmp_path, family):
+def test_the_parameters_are_those_that_transformers_loads(tmp_path, family):
     build(family, tmp_path)
     skeleton, plain = build_skeleton(tmp_path), plain_model(tmp_path)
-    made = {}
+    parameters = {}
     for conversion in skeleton.conversions:
-        made |= conversion.convert(skeleton.model, lambda name: skeleton.index.tensors[name].read())
+        parameters |= conversion.convert(skeleton.model, lambda name: skeleton.index.tensors[name].read())
     for name, value in plain.state_dict().items():
-        assert torch.equal(made[skeleton.source_parameter(name)], value)
+        assert torch.equal(parameters[skeleton.source_parameter(name)], value)
 
 
 def test_the_number_of_an_expert_is_not_taken_for_that_of_its_layer(tmp_path):
@@ -44,7 +44,7 @@ def test_a_tensor_that_only_one_layer_has_belongs_to_it(tmp_path):
         assert name.startswith(f"model.layers.{layer}.")
 
 
-def test_what_the_model_has_no_use_for_belongs_to_its_layer_all_the_same(tiny_models, tmp_path):
+def test_a_tensor_that_the_model_does_not_use_belongs_to_its_layer_too(tiny_models, tmp_path):
     weights = load_file(tiny_models("llama") / "model.safetensors")
     weights["model.layers.3.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
     weights["model.layers.6.eh_proj.weight"] = torch.ones(2, 2)  # it predicts a further token

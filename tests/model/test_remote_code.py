@@ -206,7 +206,7 @@ def test_with_the_option_a_folder_is_cut_proved_and_measured(
     assert told["recipe"]["trust_remote_code"]
     assert told["source"]["own_code"] == NAMED.split(", ")
     assert told["dense"]["architecture"] == "MineForCausalLM"
-    assert told["speed_reason"] is None
+    assert told["evaluated"]["speeds"]["reason"] is None
     assert len(told["proofs"][0]["checks"]) == 3
     card = ModelCard.load(written / "README.md").content
     assert f"hf-prune mine {TRUST} --layers 2-3" in card

@@ -7,9 +7,9 @@ import pytest
 from hf_prune.model.stream import LayerDependency, in_isolation
 
 
-@pytest.mark.parametrize("made", [dict, UserDict])
-def test_what_a_layer_leaves_is_taken_away_and_the_rest_stays(made):
-    shared, masks = made(), made(full="mask")
+@pytest.mark.parametrize("mapping", [dict, UserDict])
+def test_what_a_layer_leaves_is_removed_and_the_rest_stays(mapping):
+    shared, masks = mapping(), mapping(full="mask")
     keywords = {"shared_kv_states": shared, "masks": masks, "use_cache": False}
     with in_isolation(keywords):
         shared["full"] = masks["full"]

@@ -8,7 +8,9 @@ from huggingface_hub import HfApi
 
 from hf_prune.errors import RecipeError
 from hf_prune.recipe.gates import Gate, parse_gates, refusals
-from hf_prune.records import Perplexity
+from hf_prune.recipe.recipe import Recipe
+from hf_prune.records import Attempt, Perplexity
+from hf_prune.records.variants import Evaluated
 from tests.loopback import LoopbackHub
 from tests.support.sample_run import sample_run, sample_score
 from tests.support.tool import FEW, hf_prune
@@ -29,14 +31,9 @@ def losses(dense: float, healed: float) -> tuple[Perplexity, ...]:
 
 
 def refused(text=None, *, max_loss=None, healed=3.0, scores=(OF_CUT, ACC, NORM, WIKITEXT), reason=None):
-    return refusals(
-        "healed",
-        gates=parse_gates(text),
-        scores=scores,
-        scores_reason=reason,
-        max_loss=max_loss,
-        perplexities=losses(2.5, healed),
-    )
+    recipe = Recipe(model="m", min_score=text, max_loss=max_loss)
+    evaluated = Evaluated(perplexities=losses(2.5, healed), scores=Attempt(found=scores, reason=reason))
+    return refusals("healed", recipe, evaluated)
 
 
 def test_gates_are_read_as_people_write_them():

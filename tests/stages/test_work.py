@@ -76,10 +76,10 @@ def test_a_stage_is_done_once_and_again_when_its_inputs_change(tmp_path):
 def test_a_stage_is_done_again_when_the_folder_it_left_is_gone(tmp_path):
     folder, left = RunFolder(tmp_path), tmp_path / "checkpoints" / "cut"
     left.mkdir(parents=True)
-    assert finish(folder, left=lambda _: left)[1]
-    assert not finish(folder, left=lambda _: left)[1]
+    assert finish(folder, output_folder=lambda _: left)[1]
+    assert not finish(folder, output_folder=lambda _: left)[1]
     left.rmdir()
-    assert finish(folder, left=lambda _: left)[1]
+    assert finish(folder, output_folder=lambda _: left)[1]
 
 
 def test_a_stage_that_fails_leaves_no_record(tmp_path):

@@ -1,9 +1,12 @@
 """Tiny random encoders of text and of images, each saved as the Hub would have it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
+from PIL import Image
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, PreTrainedTokenizerFast, ViTImageProcessorPil
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -48,9 +51,9 @@ EXACT = {  # model type of transformers -> classes that its checkpoints name
     "clip_vision_model": ("CLIPVisionModel",),
 }
 REFUSED = {  # and why
-    "albert": ("AlbertForMaskedLM", "found: nowhere"),
+    "albert": ("AlbertForMaskedLM", "found: none"),
     "longformer": ("LongformerForMaskedLM", "its hidden states are not one for each token"),
-    "resnet": ("ResNetForImageClassification", "found: nowhere"),
+    "resnet": ("ResNetForImageClassification", "found: none"),
 }
 
 
@@ -99,3 +102,13 @@ def some_inputs(images: bool, count: int = 3) -> torch.Tensor:
     if images:
         return torch.randn(count, 3, SIDE, SIDE, generator=generator)
     return torch.randint(2, 300, (count, 24), generator=generator)
+
+
+def save_images(folder: Path, seeds: Iterable[int]) -> Path:
+    """A folder with one small image of smooth random colours for each seed."""
+    folder.mkdir(parents=True)
+    for number, seed in enumerate(seeds):
+        coarse = np.random.default_rng(seed).integers(0, 256, size=(6, 5, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC)
+        image.save(folder / f"{number:03}.png")
+    return folder

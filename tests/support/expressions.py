@@ -1,6 +1,6 @@
-"""The expressions of GitHub's workflows, as far as this project's files have any.
+"""The expressions of GitHub's workflows, as far as this project's files use them.
 
-As on GitHub, what is not there is null, `a || b` is a value, and values of two kinds are compared as numbers.
+As on GitHub, a missing value is null, `a || b` is a value, and values of two types are compared as numbers.
 """
 
 import json
@@ -19,16 +19,16 @@ def evaluate(text: str, names: Mapping[str, Any], functions: Functions | None = 
     Args:
         text: without the braces around it.
         names: the contexts: "inputs", "steps".
-        functions: "success", "failure", beside those that need no job.
+        functions: those that depend on the job, such as "success".
     """
-    tokens, place = [], 0
+    tokens, position = [], 0
     text = text.strip()
-    while place < len(text):
-        match = TOKEN.match(text, place)
+    while position < len(text):
+        match = TOKEN.match(text, position)
         if match is None:
             raise ValueError(f"no expression that is known here: {text!r}")
         tokens.append(match[1])
-        place = match.end()
+        position = match.end()
     parser = _Parser(tokens, names, {"fromJSON": json.loads, **(functions or {})})
     value = parser.either()
     assert parser.tokens == [], f"left over in {text!r}: {parser.tokens}"
@@ -41,7 +41,7 @@ def filled(text: str, names: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a text has it."""
+    """A value inside a text."""
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)
@@ -99,7 +99,7 @@ class _Parser:
 
     def named(self, path: str) -> Any:
         first, *parts = path.split(".")
-        value = self.names[first]  # a context that is not there is a mistake
+        value = self.names[first]  # KeyError: there is no such context
         for part in parts:
             value = value.get(part) if isinstance(value, Mapping) else None
         return value

@@ -1,8 +1,8 @@
 """GitHub's answers about this checkout, for a process that asks GitHub itself.
 
-`hf extensions install` has GitHub's addresses built in. So that it can be run as it is, it is given a proxy
-(`HTTPS_PROXY`) that answers in GitHub's place, with a certificate of an authority that lasts as long as the
-`with` block (`SSL_CERT_FILE`), and passes every other connection on unread.
+`hf extensions install` has GitHub's addresses built in. To run it unchanged, tests give it a proxy
+(`HTTPS_PROXY`) that answers instead of GitHub, with a certificate of a temporary authority (`SSL_CERT_FILE`).
+The proxy passes all other connections on unread.
 """
 
 import io
@@ -45,7 +45,7 @@ class GitHub:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to take this for GitHub."""
+        """The variables that make a process use this as GitHub."""
         address = f"http://127.0.0.1:{self._server.server_address[1]}"
         return {"HTTPS_PROXY": address, "SSL_CERT_FILE": str(self._authorities)}
 

@@ -1,4 +1,4 @@
-"""GitHub's issues on loopback: as much of its REST API as opens, finds, changes and closes one."""
+"""GitHub's issues on loopback: the calls of its REST API that list, open, change, comment and close them."""
 
 import json
 import threading
@@ -44,7 +44,7 @@ class LoopbackIssues:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a job knows of its repository."""
+        """The variables that tell a job its repository."""
         return {
             "GITHUB_API_URL": self.url,
             "GITHUB_SERVER_URL": "https://github.com",
@@ -58,7 +58,7 @@ class LoopbackIssues:
         return [issue for issue in self.issues if issue["state"] == "open"]
 
     def add(self, **fields: Any) -> dict[str, Any]:
-        """An issue that is there, or with `pull_request` a pull request."""
+        """Add an issue, or with `pull_request` a pull request."""
         number = len(self.issues) + 1
         issue = {"number": number, "title": "", "body": None, "state": "open", **fields}
         issue["html_url"] = f"https://github.com/{REPOSITORY}/issues/{number}"
@@ -100,7 +100,7 @@ class LoopbackIssues:
         return 404, {"message": "Not Found"}
 
     def _listed(self, query: dict[str, list[str]]) -> list[dict[str, Any]]:
-        """The newest first, as GitHub does unless it is told otherwise."""
+        """One page, the newest first: GitHub's default."""
         size, page = int(query.get("per_page", ["30"])[0]), int(query.get("page", ["1"])[0])
         assert size <= 100
         state = query.get("state", ["open"])[0]

@@ -1,4 +1,4 @@
-"""Run folders as a run leaves them, with bytes in place of weights, and what holds of a published one."""
+"""Folders of finished runs with random bytes as weights, and assertions about published ones."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from hf_prune.recipe.recipe import Publication
 from hf_prune.records import Presentation, Published, WeightFile
 from hf_prune.stages.card.pictures import picture_paths
 from hf_prune.stages.cut.checkpoint import depth_name
-from hf_prune.stages.publish.folder import card_of, present
+from hf_prune.stages.publish.folder import card_of, write_card_and_record
 from hf_prune.stages.publish.own_sections import without_own
 from hf_prune.stages.run import Run, read_record
 from hf_prune.stages.work import RunFolder
@@ -50,19 +50,19 @@ def run_with(weights: Mapping[str, bytes] = WEIGHTS, run: Run | None = None) -> 
 def make_folder(
     path: Path, weights: Mapping[str, bytes] = WEIGHTS, run: Run | None = None, **more: bytes
 ) -> Path:
-    """The folder of a finished run, with files of any name beside its weights."""
+    """The folder of a finished run, with more files next to its weights."""
     run, folder = run_with(weights, run), RunFolder(path)
     pictures = {name: name.encode() for name in picture_paths(run).values() if name}
     for name, data in {**weights, **pictures, "config.json": b"{}", **more}.items():
-        place = folder.model / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
+        file = folder.model / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
     for depth in run.evaluated.depths[:-1]:
-        place = folder.depths / depth_name(depth.layers)
-        place.mkdir(parents=True)
-        (place / "model.safetensors").write_bytes(weights["model.safetensors"][: 1000 * depth.layers])
-        (place / "config.json").write_bytes(b"{}")
-    present(run, folder.model, folder, None)
+        depth_folder = folder.depths / depth_name(depth.layers)
+        depth_folder.mkdir(parents=True)
+        (depth_folder / "model.safetensors").write_bytes(weights["model.safetensors"][: 1000 * depth.layers])
+        (depth_folder / "config.json").write_bytes(b"{}")
+    write_card_and_record(run, folder.model, folder, None)
     return path
 
 
@@ -71,11 +71,11 @@ def annotate(path: Path, notes: str) -> None:
     finished = read_finished(path)
     assert finished.folder is not None
     run = replace(finished.recorded.run, presentation=Presentation(notes=notes))
-    present(run, finished.model, finished.folder, finished.repo_id)
+    write_card_and_record(run, finished.model, finished.folder, finished.repo_id)
 
 
-class Told:
-    """What a user is told, and how long was waited."""
+class Messages:
+    """The messages to the user, and the seconds of each wait."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -87,9 +87,9 @@ class Told:
 
 
 def published(path: Path, **where: object) -> tuple[Published, list[str]]:
-    """`hf-prune push RUN`, and what it told."""
-    told = Told()
-    return push(read_finished(path), Publication(**where), told.reporter), told.lines
+    """The result and the messages of `hf-prune push RUN`."""
+    messages = Messages()
+    return push(read_finished(path), Publication(**where), messages.reporter), messages.lines
 
 
 def repository(hub: LoopbackHub, repo_id: str = REPO_ID) -> Repository:
@@ -97,7 +97,7 @@ def repository(hub: LoopbackHub, repo_id: str = REPO_ID) -> Repository:
 
 
 def written_by_another(hub: LoopbackHub, files: Mapping[str, str], revision: str = MAIN) -> None:
-    """A commit that is not ours."""
+    """Add a commit by somebody else."""
     found = repository(hub)
     head = found.commits[found.references[revision]]
     tree = {**head.files, **{name: Blob.regular(text.encode()) for name, text in files.items()}}
@@ -105,7 +105,7 @@ def written_by_another(hub: LoopbackHub, files: Mapping[str, str], revision: str
 
 
 def commits_with_a_card(found: Repository) -> Iterator[Commit]:
-    """Every commit that anybody could ever have looked at, on whatever branch, if it shows a card."""
+    """Every commit with a card on any branch."""
     for oid in found.references.values():
         for commit in found.history(found.commits[oid]):
             if "README.md" in commit.files:
@@ -113,7 +113,7 @@ def commits_with_a_card(found: Repository) -> Iterator[Commit]:
 
 
 def assert_no_card_without_its_weights(hub: LoopbackHub, tmp_path: Path, repo_id: str = REPO_ID) -> None:
-    """In the whole history each card is the one of its record, and just the weights that names are there."""
+    """In every commit, the card belongs to the record, and exactly the recorded weights are there."""
     found = repository(hub, repo_id)
     for commit in commits_with_a_card(found):
         files = {name: blob.data for name, blob in commit.files.items()}
@@ -132,7 +132,7 @@ def assert_no_card_without_its_weights(hub: LoopbackHub, tmp_path: Path, repo_id
 
 
 def assert_published(hub: LoopbackHub, folder: Path, revision: str = "main") -> None:
-    """A revision holds the model folder of a run to the byte, and every injected fault has happened."""
+    """A revision equals the model folder of a run, and every injected fault has happened."""
     files = hub.files(REPO_ID, revision)
     del files[".gitattributes"]
     model = RunFolder(folder).model

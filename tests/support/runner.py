@@ -1,7 +1,8 @@
 """A runner for composite actions: the steps of action.yml, run as GitHub's runner runs them.
 
-It does what steps can notice: inputs and their defaults, `if`, `env`, bash with its flags, the files for
-outputs and the summary, commands among what is printed. Actions of others are not run: their names are kept.
+It does everything that a step can notice: inputs and their defaults, `if`, `env`, bash with its flags, the
+files for outputs and the summary, commands in the printed text. It does not run other people's actions, but
+keeps their names.
 """
 
 import os
@@ -23,11 +24,11 @@ COMMAND = re.compile(r"^::([\w-]+)((?: [^:]*)?)::(.*)$")
 
 @dataclass(kw_only=True)
 class Ran:
-    """What came of an action."""
+    """The result of an action."""
 
     failed: bool = False
     log: str = ""
-    annotations: list[tuple[str, str]] = field(default_factory=list)  # ("error", what it says)
+    annotations: list[tuple[str, str]] = field(default_factory=list)  # ("error", its text)
     summary: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
     used: list[str] = field(default_factory=list)  # actions of others
@@ -36,14 +37,14 @@ class Ran:
 
 
 def run_action(
-    inputs: Mapping[str, str], place: Path, environment: Mapping[str, str], *, token: str = "ghs_test"
+    inputs: Mapping[str, str], folder: Path, environment: Mapping[str, str], *, token: str = "ghs_test"
 ) -> Ran:
     """Run the action at the root of this repository.
 
     Args:
         inputs: as under `with:`.
-        place: an empty folder, for the runner's own files; it is also the workspace.
-        environment: of the job, beside what this process has.
+        folder: an empty folder, for the runner's own files; it is also the workspace.
+        environment: of the job, added to that of this process.
         token: what `github.token` is.
     """
     action = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -65,29 +66,29 @@ def run_action(
         if "uses" in step:
             ran.used.append(step["uses"])
             continue
-        _run_step(step, names, place / f"step{number}", environment, ran)
+        _run_step(step, names, folder / f"step{number}", environment, ran)
     for name, output in action["outputs"].items():
         ran.outputs[name] = filled(output["value"], names)
     return ran
 
 
 def _run_step(
-    step: Mapping[str, Any], names: Mapping[str, Any], place: Path, environment: Mapping[str, str], ran: Ran
+    step: Mapping[str, Any], names: Mapping[str, Any], folder: Path, environment: Mapping[str, str], ran: Ran
 ) -> None:
     assert step["shell"] == "bash"
     assert "${{" not in step["run"]
-    place.mkdir(parents=True)
-    files = {name: place / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_ENV")}
+    folder.mkdir(parents=True)
+    files = {name: folder / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_ENV")}
     for path in files.values():
         path.touch()
-    script = place / "script.sh"
+    script = folder / "script.sh"
     script.write_text(step["run"])
     own = {name: filled(str(value), names) for name, value in step.get("env", {}).items()}
-    runner = {"RUNNER_TEMP": str(place.parent), "GITHUB_ACTIONS": "true", "CI": "true"}
+    runner = {"RUNNER_TEMP": str(folder.parent), "GITHUB_ACTIONS": "true", "CI": "true"}
     done = subprocess.run(
         (*BASH, str(script)),
         env=os.environ | runner | {name: str(path) for name, path in files.items()} | environment | own,
-        cwd=place.parent,
+        cwd=folder.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -104,7 +105,7 @@ def _run_step(
 
 
 def commands_in(log: str) -> list[tuple[str, str]]:
-    """The commands among what was printed, and what they say; none while they are stopped."""
+    """The commands in a log with their texts, without those between `stop-commands` and its end."""
     found, until = [], None
     for line in log.splitlines():
         if until is not None:

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.records import Anatomy, Attempt, HealingStep, Presentation, RemovalOrder
+from hf_prune.records import Anatomy, Attempt, HealingStep, Presentation, RemovalOrder, Variant
 from hf_prune.stages.publish.replaced import previous_version
 from hf_prune.stages.run import Recorded, Run
 from tests.support.sample_run import (
+    remeasured,
     sample_anatomy,
     sample_checkpoint,
     sample_export,
@@ -38,18 +39,12 @@ def bare_run() -> Run:
         languages=(),
     )
     own = replace(run.evaluated.perplexities[0].text, name="a|b`c.txt", dataset=None, num_sequences=1)
+    perplexities = [replace(each, text=own, loss_stderr=0.0) for each in run.evaluated.perplexities]
+    slow = Attempt(reason="this machine has less memory than the original needs")
     return replace(
-        run,
+        remeasured(run, perplexities=tuple(perplexities), choices=(), speeds=slow),
         source=source,
         dense=replace(run.dense, key_value_bytes_per_token=None),
-        evaluated=replace(
-            run.evaluated,
-            perplexities=tuple(
-                replace(measured, text=own, loss_stderr=0.0) for measured in run.evaluated.perplexities
-            ),
-            choices=(),
-            speeds=Attempt(reason="this machine has less memory than the original needs"),
-        ),
     )
 
 
@@ -72,61 +67,47 @@ def healed_run() -> Run:
     all_variants = ("dense", "cut", "bridged", "healed")
     elsewhere = zip(all_variants, (24.7131, 92.8113, 71.2984, 58.1127), strict=True)
     text = replace(sample_text("wikitext_heldout", 24), dataset="Salesforce/wikitext")
-    return replace(
+    writings = (
+        sample_writing("dense", 0.1231, None),
+        sample_writing("cut", 0.6182, 2.625),
+        sample_writing("bridged", 0.4417, 4.75),
+        sample_writing("healed", 0.2125, 9.375),
+    )
+    measured = remeasured(
         healed,
+        perplexities_elsewhere=tuple(
+            replace(sample_perplexity(variant, perplexity, 0.0312), text=text)
+            for variant, perplexity in elsewhere
+        ),
+        speculations=Attempt(found=(sample_speculation(),)),
+        writings=Attempt(found=writings),
+        scores=Attempt(found=sample_scores_of_tasks(all_variants)),
+    )
+    return replace(
+        measured,
         plan=run.plan,
         chat_template=True,
         exports=Attempt(found=tuple(sample_export(form) for form in ("onnx", "onnx-8bit", "gguf"))),
-        evaluated=replace(
-            healed.evaluated,
-            perplexities_elsewhere=tuple(
-                replace(sample_perplexity(variant, perplexity, 0.0312), text=text)
-                for variant, perplexity in elsewhere
-            ),
-            speculations=Attempt(found=(sample_speculation(),)),
-            writings=Attempt(
-                found=(
-                    sample_writing("dense", 0.1231, None),
-                    sample_writing("cut", 0.6182, 2.625),
-                    sample_writing("bridged", 0.4417, 4.75),
-                    sample_writing("healed", 0.2125, 9.375),
-                )
-            ),
-            scores=Attempt(found=sample_scores_of_tasks(all_variants)),
-        ),
     )
 
 
 def unharmed_run() -> Run:
     """Nothing that was measured can be told from the original."""
     run = sample_run()
-    dense = run.evaluated.perplexities[0]
-    return replace(
+    dense, cut, _ = run.evaluated.perplexities
+    bridged = replace(dense, variant="bridged", perplexity=20.3011, loss=dense.loss + 0.0088)
+    return remeasured(
         run,
-        evaluated=replace(
-            run.evaluated,
-            perplexities=tuple(
-                replace(dense, variant=each.variant, perplexity=20.3011, loss=dense.loss + 0.0088)
-                if each.variant == "bridged"
-                else each
-                for each in run.evaluated.perplexities
-            ),
-            writings=Attempt(
-                found=(sample_writing("dense", 0.1231, None), sample_writing("bridged", 0.1302, 64.0))
-            ),
-            scores=Attempt(found=(sample_score("dense", 0.6128), sample_score("bridged", 0.6028))),
+        perplexities=(dense, cut, bridged),
+        writings=Attempt(
+            found=(sample_writing("dense", 0.1231, None), sample_writing("bridged", 0.1302, 64.0))
         ),
+        scores=Attempt(found=(sample_score("dense", 0.6128), sample_score("bridged", 0.6028))),
     )
 
 
 def unscored_run() -> Run:
-    return replace(
-        sample_run(),
-        evaluated=replace(
-            sample_run().evaluated,
-            scores=replace(sample_run().evaluated.scores, reason="lm-evaluation-harness is not installed"),
-        ),
-    )
+    return remeasured(sample_run(), scores=Attempt(reason="lm-evaluation-harness is not installed"))
 
 
 def greedy_run() -> Run:
@@ -158,15 +139,7 @@ def noted_run() -> Run:
 
 
 def undrafted_run() -> Run:
-    return replace(
-        sample_run(),
-        evaluated=replace(
-            sample_run().evaluated,
-            speculations=replace(
-                sample_run().evaluated.speculations, reason="transformers cannot let it write with a draft"
-            ),
-        ),
-    )
+    return remeasured(sample_run(), speculations=Attempt(reason="cannot use a draft with it"))
 
 
 def own_draft_run() -> Run:
@@ -181,12 +154,7 @@ def own_draft_run() -> Run:
         tokens_per_second_range=(30.9, 32.5),
         same_text=False,
     )
-    return replace(
-        run,
-        evaluated=replace(
-            run.evaluated, speculations=Attempt(found=(shallow, sample_speculation(depth=16), deep))
-        ),
-    )
+    return remeasured(run, speculations=Attempt(found=(shallow, sample_speculation(depth=16), deep)))
 
 
 def healed_without_bridge_run() -> Run:
@@ -272,19 +240,9 @@ def untied_run() -> Run:
 
 def unpublished_bridge_run() -> Run:
     run = sample_run()
-    return replace(
-        run,
-        result=replace(run.result, variant="cut"),
-        evaluated=replace(
-            run.evaluated,
-            speeds=Attempt(
-                found=tuple(
-                    replace(speed, variant="cut") if speed.variant == "bridged" else speed
-                    for speed in run.evaluated.speeds.found
-                )
-            ),
-        ),
-    )
+    dense, bridged = run.evaluated.speeds.found
+    speeds = Attempt(found=(dense, replace(bridged, variant="cut")))
+    return replace(remeasured(run, speeds=speeds), result=replace(run.result, variant="cut"))
 
 
 def converted_run() -> Run:
@@ -322,6 +280,7 @@ def cut_and_grown_run() -> Run:
     return replace(
         run,
         growth=growth,
+        intermediate=(*run.intermediate, Variant(name="grown", anatomy=anatomy)),
         result=sample_checkpoint("healed", anatomy),
         result_anatomy=anatomy,
         healing=replace(run.healing, plan=replace(run.healing.plan, method="grown")),
@@ -332,13 +291,12 @@ def slow_sorted_run() -> Run:
     """One depth drawn a step; speed could not be measured."""
     run = sample_sorted_run()
     return replace(
-        run,
-        recipe=replace(run.recipe, sample_depths=True),
-        evaluated=replace(
-            run.evaluated,
+        remeasured(
+            run,
             depths=tuple(replace(depth, speed=None) for depth in run.evaluated.depths),
             speeds=Attempt(reason="this machine has less memory than the original needs"),
         ),
+        recipe=replace(run.recipe, sample_depths=True),
     )
 
 
@@ -350,26 +308,19 @@ def trained_whole_run() -> Run:
 def questioned_run() -> Run:
     """Multiple choice out of a file, all answered rightly, so that no error can be given."""
     run = sample_run(Recipe(model="m", choices="a|b`c.jsonl"))
-    right = (
+    right = [
         replace(each, name="a|b`c.jsonl", accuracy=1.0, accuracy_stderr=0.0) for each in run.evaluated.choices
-    )
-    return replace(run, evaluated=replace(run.evaluated, choices=tuple(right)))
+    ]
+    return remeasured(run, choices=tuple(right))
 
 
 def replacing_run() -> Run:
     """A healed one, published where a cut of an earlier commit of the original was."""
     old, run = sample_run(variants=("cut",)), healed_run()
-    old = replace(
-        old,
-        source=replace(old.source, commit="5eed" * 10),
-        evaluated=replace(
-            old.evaluated,
-            perplexities=tuple(
-                replace(each, perplexity=each.perplexity + 0.777) for each in old.perplexities
-            ),
-            scores=Attempt(found=sample_scores_of_tasks(["dense", "cut"])),
-        ),
-    )
+    worse = [replace(each, perplexity=each.perplexity + 0.777) for each in old.evaluated.perplexities]
+    scores = Attempt(found=sample_scores_of_tasks(["dense", "cut"]))
+    old = remeasured(old, perplexities=tuple(worse), scores=scores)
+    old = replace(old, source=replace(old.source, commit="5eed" * 10))
     published = Recorded(run=old, schema_version=old.schema_version)
     return replace(
         run, before=previous_version(run, published, "c0ffee" * 6 + "c0ff", "2026-11-01T08:00:00Z")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from hf_prune.recipe.criteria import AUTO, CRITERIA, NAMED
 from hf_prune.recipe.faults import UNHEALED
@@ -47,6 +48,7 @@ from hf_prune.records import (
     TextTokens,
     Tournament,
     Trial,
+    Variant,
     WeightFile,
     Writing,
 )
@@ -467,6 +469,11 @@ def sample_checkpoint(variant: str, anatomy: Anatomy) -> Checkpoint:
     )
 
 
+def remeasured(run: Run, **figures: Any) -> Run:
+    """The same run with other measurements, by the fields of `Evaluated`."""
+    return replace(run, evaluated=replace(run.evaluated, **figures))
+
+
 def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "bridged")) -> Run:
     """A run; its `variants` are what was made, and the last is what is published."""
     recipe = recipe or Recipe(model="HuggingFaceTB/SmolLM2-135M", method="angular")
@@ -499,6 +506,7 @@ def sample_run(recipe: Recipe | None = None, variants: Sequence[str] = ("cut", "
         result=sample_checkpoint(published, result),
         result_anatomy=result,
         proofs=tuple(sample_proof(variant, "the original with those layers skipped") for variant in variants),
+        intermediate=tuple(Variant(name=variant, anatomy=result) for variant in variants[:-1]),
         bridge=sample_bridge(plan) if "bridged" in variants else unbridged,
         healing=sample_healing() if "healed" in variants else sample_no_healing(),
         started="2026-11-21T08:00:00Z",
@@ -542,18 +550,15 @@ def sample_trained_run(recipe: Recipe, method: str, variants: Sequence[str]) -> 
     plan = replace(sample_healing_plan(), method=method, reason=None, targets="", rank=0, objective="text")
     healing = replace(sample_healing(), plan=plan, loss_before=3.0211, loss_after=2.9103)
     trained = sample_perplexity("healed", 18.4127, 0.0219)
+    perplexities = [trained if each.variant == "healed" else each for each in run.evaluated.perplexities]
     return replace(
-        run,
+        remeasured(run, perplexities=tuple(perplexities)),
         bridge=Bridge(method="none", folded=(), reason=None),
         plan=plan_for(run.similarity, (), NAMED),
         result=sample_checkpoint(variants[-1], run.dense),
         result_anatomy=run.dense,
         proofs=tuple(sample_proof(variant, "the original") for variant in variants),
         healing=healing if "healed" in variants else sample_no_healing(),
-        evaluated=replace(
-            run.evaluated,
-            perplexities=tuple(trained if p.variant == "healed" else p for p in run.evaluated.perplexities),
-        ),
     )
 
 
@@ -564,20 +569,19 @@ def sample_grown_run(variants: Sequence[str] = ("grown", "healed")) -> Run:
     """
     run = sample_trained_run(Recipe(model="HuggingFaceTB/SmolLM2-135M", grow="7"), "grown", variants)
     anatomy, measured = sample_anatomy(37), ("dense", variants[-1])
+    speed = sample_speed(variants[-1], 25.7312, 655.2, 771_234_567)
     return replace(
-        run,
+        remeasured(
+            run,
+            perplexities=tuple(each for each in run.evaluated.perplexities if each.variant in measured),
+            speeds=Attempt(found=(run.evaluated.speeds.found[0], speed)),
+        ),
         name="SmolLM2-135M-37L",
         command="hf-prune grow HuggingFaceTB/SmolLM2-135M --new-layers 7",
         growth=sample_growth(),
         result=sample_checkpoint(variants[-1], anatomy),
         result_anatomy=anatomy,
-        evaluated=replace(
-            run.evaluated,
-            perplexities=tuple(each for each in run.evaluated.perplexities if each.variant in measured),
-            speeds=Attempt(
-                found=(run.evaluated.speeds.found[0], sample_speed(variants[-1], 25.7312, 655.2, 771_234_567))
-            ),
-        ),
+        intermediate=tuple(Variant(name=variant, anatomy=anatomy) for variant in variants[:-1]),
     )
 
 
@@ -609,7 +613,9 @@ def sample_sorted_run() -> Run:
         speed=speed,
     )
     return replace(
-        run,
+        remeasured(
+            run, depths=(*shorter, whole), speeds=Attempt(found=(run.evaluated.speeds.found[0], speed))
+        ),
         name="SmolLM2-135M-sorted",
         command="hf-prune sort HuggingFaceTB/SmolLM2-135M --depths 12,16,20,24",
         healing=replace(
@@ -618,11 +624,6 @@ def sample_sorted_run() -> Run:
                 DepthLoss(layers=layers, before=round(math.log(before), 4), after=round(math.log(after), 4))
                 for layers, (before, after) in figures.items()
             ),
-        ),
-        evaluated=replace(
-            run.evaluated,
-            depths=(*shorter, whole),
-            speeds=Attempt(found=(run.evaluated.speeds.found[0], speed)),
         ),
     )
 
@@ -634,7 +635,11 @@ def sample_agreement(variant: str, cosine: float, text: TextTokens) -> Agreement
 def sample_encoder_run(kind: str = IMAGE_ENCODER, variants: Sequence[str] = ("cut", "bridged")) -> Run:
     """A vision transformer, or an encoder of text, of twelve layers that lost three."""
     images = kind == IMAGE_ENCODER
-    recipe = Recipe(model="facebook/dinov2-base" if images else "google-bert/bert-base-uncased")
+    recipe = (
+        Recipe(model="facebook/dinov2-base", calibration="photos")
+        if images
+        else Recipe(model="google-bert/bert-base-uncased")
+    )
     similarity = replace(sample_similarity(12), compared_token="first")
     similarity = replace(
         similarity,
@@ -664,33 +669,32 @@ def sample_encoder_run(kind: str = IMAGE_ENCODER, variants: Sequence[str] = ("cu
         BridgeAgreement(method="none", cosine=0.8123),
     )
     text = replace(
-        sample_text("drawn_heldout" if images else "c4_heldout", 32),
+        sample_text("photos (set aside)" if images else "c4_heldout", 32),
         dataset=None if images else "allenai/c4",
         sequence_length=257 if images else 512,
         num_tokens=32 * (257 if images else 512),
     )
     cosines = {"cut": 0.8098, "bridged": 0.9508}
     name = "dinov2-base" if images else "bert-base-uncased"
-    return replace(
+    measured = remeasured(
         run,
+        perplexities=(),
+        choices=(),
+        agreements=tuple(sample_agreement(variant, cosines[variant], text) for variant in variants),
+        speeds=Attempt(reason="hf-prune measures them for decoders only"),
+    )
+    return replace(
+        measured,
         name=f"{name}-9L",
-        command=f"hf-prune {recipe.model}",
+        command=f"hf-prune {recipe.model}{' --calibration photos' if images else ''}",
         recipe=recipe,
         source=replace(sample_source(), model=recipe.model, repo_id=recipe.model, folder=name),
         dense=dense,
-        similarity=replace(similarity, calibration=replace(text, name="drawn_calibration"))
-        if images
-        else similarity,
+        similarity=replace(similarity, calibration=replace(text, name="photos")) if images else similarity,
         plan=plan,
         result=sample_checkpoint(variants[-1], result),
         result_anatomy=result,
         bridge=replace(bridge, contest=Contest(text=text, trials=(), agreements=forms)),
+        intermediate=tuple(Variant(name=variant, anatomy=result) for variant in variants[:-1]),
         healing=sample_no_healing(UNHEALED),
-        evaluated=replace(
-            run.evaluated,
-            perplexities=(),
-            choices=(),
-            agreements=tuple(sample_agreement(variant, cosines[variant], text) for variant in variants),
-            speeds=Attempt(reason="hf-prune measures that of decoders alone"),
-        ),
     )

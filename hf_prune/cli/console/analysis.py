@@ -1,13 +1,11 @@
-"""What `hf-prune analyze` found of each layer."""
+"""What `hf-prune analyze` measured of each layer."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import click
 from rich.table import Table
 
-from hf_prune.cli.console.terminal import print_table, tell
+from hf_prune.cli.console.terminal import print_result, print_table, tell
 from hf_prune.records.blocks import ranges
 from hf_prune.stages.run import Analysis
 
@@ -16,21 +14,20 @@ if TYPE_CHECKING:
 
 
 def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:
-    """What was found of a model's layers: one JSON object, or two tables and where the pictures are."""
+    """Show what was measured of each layer: one JSON object, or two tables and where the pictures are."""
     analysis, folder = analysed.analysis, analysed.folder
-    if as_json:
-        click.echo(json.dumps({"folder": str(folder), "analysis": asdict(analysis)}, sort_keys=True))
-        return
-    _show_layers(analysis)
-    _show_blocks(analysis)
-    if analysis.cornerstones:
-        tell(f"cornerstones, whose loss alone doubles the perplexity: {ranges(analysis.cornerstones)}")
-    tell(f"pictures: {folder / 'plots'}")
-    click.echo(str(folder))
+    if not as_json:
+        _show_layers(analysis)
+        _show_blocks(analysis)
+        if analysis.cornerstones:
+            layers = ranges(analysis.cornerstones)
+            tell(f"cornerstones (without one of them, perplexity at least doubles): {layers}")
+        tell(f"pictures: {folder / 'plots'}")
+    print_result({"folder": str(folder), "analysis": asdict(analysis)}, str(folder), as_json=as_json)
 
 
 def _show_layers(analysis: Analysis) -> None:
-    """A row for each layer, a column for each criterion; the lowest of each is set bold."""
+    """A row for each layer, a column for each criterion, whose lowest score is bold."""
     table = Table(
         title=f"{analysis.dense.architecture}, {analysis.dense.num_layers} layers: lowest goes first"
     )

@@ -1,92 +1,127 @@
-"""What `hf-prune eval` found: a row for each figure, a column for each model."""
+"""What was measured of models: a row for each figure, a column for each model."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import click
 from rich.table import Table
 
-from hf_prune.cli.console.terminal import print_table, tell
-from hf_prune.records import TaskScore
-from hf_prune.stages.run import Evaluation
+from hf_prune.cli.console.terminal import print_result, print_table, tell
+from hf_prune.records.variants import Evaluated
 
 if TYPE_CHECKING:
     from hf_prune.commands.evaluate import EvaluatedModel
 
-Figure = tuple[str, str, dict[str, float], dict[str, float]]  # name, form, values and errors by variant
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of each variant that has it."""
+
+    name: str
+    form: str  # as format() takes it: ".2f"
+    values: Mapping[str, float]  # by variant
+    unit: str = ""
+    errors: Mapping[str, float] = field(default_factory=dict)  # standard errors, by variant
+
+    def cell(self, variant: str) -> str:
+        """A figure with its standard error, if it has one."""
+        if variant not in self.values:
+            return ""
+        error = self.errors.get(variant)
+        shown = f"{self.values[variant]:{self.form}}"
+        return shown + (f" ± {error:{self.form}}" if error is not None else "") + self.unit
+
+    def difference(self) -> str:
+        """The last variant's figure less the first one's."""
+        first, *others = self.values.values()
+        return f"{others[-1] - first:+{self.form}}{self.unit}" if others else ""
 
 
 def show_evaluation(evaluated: "EvaluatedModel", *, as_json: bool) -> None:
-    """What a model came to: one JSON object, or a table, and where evaluation.json is."""
+    """Show what was measured of a model: one JSON object, or a table and the path of evaluation.json."""
     evaluation, folder = evaluated.evaluation, evaluated.folder
-    if as_json:
-        told = {"folder": str(folder), "refused": evaluated.refused, "evaluation": asdict(evaluation)}
-        click.echo(json.dumps(told, sort_keys=True))
-        return
-    _show_measured(evaluation)
-    if evaluation.evaluated.speeds.reason:
-        tell(f"speed was not measured: {evaluation.evaluated.speeds.reason}")
-    if evaluation.evaluated.scores.reason:
-        tell(f"not all tasks were measured: {evaluation.evaluated.scores.reason}")
-    click.echo(str(folder / "evaluation.json"))
+    if not as_json:
+        measured = evaluation.evaluated
+        variants = variants_of(measured)
+        compared = len(variants) > 1
+        table = Table("", title=evaluation.name)
+        for column in (*variants, *(["difference"] if compared else [])):
+            table.add_column(column, justify="right")
+        for row in rows_of(measured):
+            table.add_row(row.name, *map(row.cell, variants), *([row.difference()] if compared else []))
+        print_table(table)
+        show_missing(measured)
+    content = {"folder": str(folder), "refused": evaluated.refused, "evaluation": asdict(evaluation)}
+    print_result(content, str(folder / "evaluation.json"), as_json=as_json)
 
 
-def _show_measured(evaluation: Evaluation) -> None:
-    """A row for each figure, a column for each model, and one for their difference."""
-    variants = [measured.variant for measured in evaluation.evaluated.perplexities]
-    table = Table(title=evaluation.name)
-    for column in ("", *variants, *(["difference"] if len(variants) > 1 else [])):
-        table.add_column(column, justify="right" if column else "left")
-    for name, form, values, errors in _measured(evaluation):
-        if not values:
-            continue
-        found = [values[variant] for variant in variants if variant in values]
-        cells = [
-            with_error(form, values[variant], errors.get(variant)) if variant in values else ""
-            for variant in variants
-        ]
-        difference = [f"{found[-1] - found[0]:+{form}}"] if len(found) > 1 else []
-        table.add_row(name, *cells, *difference)
-    print_table(table)
+def variants_of(evaluated: Evaluated) -> list[str]:
+    """The variants that were measured, the original first."""
+    by_text = [each.variant for each in evaluated.perplexities]
+    return by_text or ["dense", *(each.variant for each in evaluated.agreements)]
 
 
-def _measured(evaluation: Evaluation) -> Iterator[Figure]:
-    """Everything that was measured, in the order of the table."""
-    losses, choices = evaluation.evaluated.perplexities, evaluation.evaluated.choices
-    yield "perplexity", ".2f", {p.variant: p.perplexity for p in losses}, {}
-    yield (
+def rows_of(evaluated: Evaluated, *, narrow: bool = False) -> Iterator[Row]:
+    """Everything that was measured, in the order of the table.
+
+    Args:
+        evaluated: what was measured.
+        narrow: leave out the standard errors of loss and accuracy, to make room for more variants.
+    """
+    rows = (*_rows_of_text(evaluated, narrow), *_rows_of_tasks(evaluated), *_rows_of_speed(evaluated))
+    return (row for row in rows if row.values)
+
+
+def _rows_of_text(evaluated: Evaluated, narrow: bool) -> Iterator[Row]:
+    texts, elsewhere, choices = evaluated.perplexities, evaluated.perplexities_elsewhere, evaluated.choices
+    yield Row("perplexity", ".2f", _column(texts, "perplexity"))
+    yield Row(
         "loss, nats per token",
         ".4f",
-        {p.variant: p.loss for p in losses},
-        {p.variant: p.loss_stderr for p in losses},
+        _column(texts, "loss"),
+        "",
+        {} if narrow else _column(texts, "loss_stderr"),
     )
-    for p in evaluation.evaluated.perplexities_elsewhere[:1]:
-        elsewhere = {p.variant: p.perplexity for p in evaluation.evaluated.perplexities_elsewhere}
-        yield f"perplexity, {p.text.name}", ".2f", elsewhere, {}
-    errors = {c.variant: c.accuracy_stderr for c in choices}
-    yield "multiple choice, accuracy", ".3f", {c.variant: c.accuracy for c in choices}, errors
-    yield "  agreement", ".3f", {c.variant: c.agreement for c in choices if c.agreement is not None}, {}
-    yield "  stability", ".3f", {c.variant: c.stability for c in choices if c.stability is not None}, {}
-    for name, scores in by_figure(evaluation.evaluated.scores.found).items():
-        errors = {s.variant: s.stderr for s in scores if s.stderr is not None}
-        yield name, ".4f", {s.variant: s.value for s in scores}, errors
-    yield "repetition", ".3f", {w.variant: w.repetition for w in evaluation.evaluated.writings.found}, {}
-    speeds = evaluation.evaluated.speeds.found
-    yield "tokens/s", ".1f", {s.variant: s.decode_tokens_per_second for s in speeds}, {}
-    yield "peak memory, MB", ",.0f", {s.variant: s.peak_memory_bytes / 1e6 for s in speeds}, {}
+    for first in elsewhere[:1]:
+        yield Row(f"perplexity, {first.text.name}", ".2f", _column(elsewhere, "perplexity"))
+    yield Row("cosine to dense", ".4f", _column(evaluated.agreements, "cosine"))
+    errors = {} if narrow else _column(choices, "accuracy_stderr", 100)
+    yield Row("multiple choice, accuracy", ".1f", _column(choices, "accuracy", 100), " %", errors)
+    yield Row("  agreement", ".1f", _column(choices, "agreement", 100), " %")
+    yield Row("  stability", ".1f", _column(choices, "stability", 100), " %")
 
 
-def by_figure(scores: Sequence[TaskScore]) -> dict[str, list[TaskScore]]:
-    """What each variant has of each figure of each task, by its name."""
-    found: dict[str, list[TaskScore]] = {}
-    for score in scores:
+def _rows_of_tasks(evaluated: Evaluated) -> Iterator[Row]:
+    names = {}
+    for score in evaluated.scores.found:
         filtered = "" if score.answer_filter == "none" else f", {score.answer_filter}"
-        found.setdefault(f"{score.task} {score.metric}{filtered}", []).append(score)
-    return found
+        names[f"{score.task} {score.metric}{filtered}"] = (score.task, score.metric, score.answer_filter)
+    for name, key in names.items():
+        scores = [s for s in evaluated.scores.found if (s.task, s.metric, s.answer_filter) == key]
+        yield Row(name, ".4f", _column(scores, "value"), "", _column(scores, "stderr"))
+    yield Row("repetition", ".1f", _column(evaluated.writings.found, "repetition", 100), " %")
 
 
-def with_error(form: str, value: float, error: float | None) -> str:
-    """A figure and its standard error, where it has one."""
-    return f"{value:{form}}" + (f" ± {error:{form}}" if error is not None else "")
+def _rows_of_speed(evaluated: Evaluated) -> Iterator[Row]:
+    speeds = evaluated.speeds.found
+    yield Row("first token", ".0f", _column(speeds, "first_token_seconds", 1000), " ms")
+    yield Row("tokens/s", ".1f", _column(speeds, "decode_tokens_per_second"))
+    yield Row("  in a batch", ".1f", _column(speeds, "batch_tokens_per_second"))
+    yield Row("peak memory", ",.0f", _column(speeds, "peak_memory_bytes", 1e-6), " MB")
+
+
+def _column(measured: Sequence[Any], name: str, scale: float = 1) -> dict[str, float]:
+    found = {each.variant: getattr(each, name) for each in measured}
+    return {variant: scale * value for variant, value in found.items() if value is not None}
+
+
+def show_missing(evaluated: Evaluated) -> None:
+    """Say what was not measured, and why."""
+    for message, reason in (
+        ("speed was not measured", evaluated.speeds.reason),
+        ("not all tasks were measured", evaluated.scores.reason),
+        ("writing was not measured", evaluated.writings.reason),
+        ("as a draft it was not measured", evaluated.speculations.reason),
+    ):
+        if reason:
+            tell(f"{message}: {reason}")

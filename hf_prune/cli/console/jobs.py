@@ -1,72 +1,57 @@
-"""A run on another machine: the job that it would be, what it came to, and its schedule."""
+"""A run on another machine: the planned job, what it published, and its schedule."""
 
-import json
 import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import click
-from rich.markup import escape
-from rich.table import Table
-
-from hf_prune.cli.console.terminal import print_table
+from hf_prune.cli.console.terminal import print_result, print_rows
 from hf_prune.records import Published
 
 if TYPE_CHECKING:
-    from hf_prune.commands.jobs.handover import HandedOver, Planned, Scheduled
+    from hf_prune.commands.jobs.handover import PlannedJob, ScheduledJob, StartedJob
 
 
 def show_unchanged(published: Published, *, as_json: bool) -> None:
-    """What is published already and stays: one JSON object, or the address."""
-    told = {"unchanged": True, "published": asdict(published)}
-    click.echo(json.dumps(told, sort_keys=True) if as_json else published.address)
+    """Show what is published already and stays: one JSON object, or the address."""
+    content = {"unchanged": True, "published": asdict(published)}
+    print_result(content, published.address, as_json=as_json)
 
 
-def show_planned(planned: "Planned", by: str | None, *, as_json: bool) -> None:
-    """A job that is not started: one JSON object, or a table.
+def show_planned(planned: "PlannedJob", trigger: str | None, *, as_json: bool) -> None:
+    """Show a job that is not started: one JSON object, or a table.
 
     Args:
         planned: the job.
-        by: what would start it; None: the user, now.
+        trigger: what would start it; None: the user, now.
         as_json: print an object.
     """
     spec = planned.spec
-    if as_json:
-        told = asdict(spec) | {"secrets": ["HF_TOKEN"], "namespace": planned.namespace, "schedule": by}
-        told |= {"publishes": planned.repo_id, "dollars_an_hour": planned.machine.price}
-        click.echo(json.dumps(told, sort_keys=True))
-        return
+    content = asdict(spec) | {"secrets": ["HF_TOKEN"], "namespace": planned.namespace, "schedule": trigger}
+    content |= {"publishes": planned.repo_id, "dollars_an_hour": planned.machine.price}
     rows = {
         "command": shlex.join(spec.command),
         "machine": str(planned.machine),
-        "started": by or "when this is given without --dry-run",
-        "ended": f"after {spec.timeout} at the latest",
+        "starts": trigger or "with this command, without --dry-run",
+        "ends": f"after {spec.timeout} at the latest",
         "image": spec.image,
         "environment": ", ".join(f"{name}={value}" for name, value in spec.environment.items()),
         "secrets": "HF_TOKEN, yours",
         "paid by": planned.namespace or "you",
         "publishes": planned.repo_id,
     }
-    table = Table(title="Nothing was started", show_header=False)
-    for name, text in rows.items():
-        if text:
-            table.add_row(name, escape(text))
-    print_table(table, to_stdout=True)
-
-
-def show_handed_over(handed: "HandedOver", *, as_json: bool) -> None:
-    """What a job published, or the job where nobody waited: one JSON object, or the address."""
-    published = handed.published
     if as_json:
-        told = {"job": asdict(handed.job), "published": asdict(published) if published else None}
-        click.echo(json.dumps(told, sort_keys=True))
-        return
-    click.echo(published.address if published else handed.job.url)
+        print_result(content, "", as_json=True)
+    else:
+        print_rows("Nothing was started", {name: text for name, text in rows.items() if text})
 
 
-def show_scheduled(scheduled: "Scheduled", *, as_json: bool) -> None:
-    """A schedule that was made: one JSON object, or its id."""
-    if as_json:
-        click.echo(json.dumps(asdict(scheduled), sort_keys=True))
-        return
-    click.echo(scheduled.schedule.id)
+def show_job(job: "StartedJob", *, as_json: bool) -> None:
+    """Show what a job published, or the job if nobody waited: one JSON object, or the address."""
+    published = job.published
+    content = {"job": asdict(job.job), "published": asdict(published) if published else None}
+    print_result(content, published.address if published else job.job.url, as_json=as_json)
+
+
+def show_scheduled(scheduled: "ScheduledJob", *, as_json: bool) -> None:
+    """Show a new schedule: one JSON object, or its id."""
+    print_result(asdict(scheduled), scheduled.schedule.id, as_json=as_json)

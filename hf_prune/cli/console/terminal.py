@@ -1,30 +1,34 @@
-"""What is told as it goes on: lines and bars on stderr, bars only where someone watches."""
+"""The terminal: lines and progress bars on stderr, the result on stdout."""
 
+import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hf_prune.machine.progress import Item, Reporter, silent
+from hf_prune.records.numbers import rough_duration
 
 WAITS = {
-    "hf_prune.hub.waiting": r"going on in (\d+) s",
-    "huggingface_hub.utils._http": r"Rate limited\. Waiting (\d+\.?\d*)s",  # while files go up and down
+    "hf_prune.hub.retrying": r"going on in (\d+) s",
+    "huggingface_hub.utils._http": r"Rate limited\. Waiting (\d+\.?\d*)s",  # during uploads and downloads
 }
 
 
 def reporter(*, quiet: bool) -> Reporter:
-    """What a run tells its user; nothing where they want it quiet."""
+    """What shows the progress of a run; silent if `quiet`."""
     return Reporter() if quiet else Reporter(progress=_bar, tell=tell)
 
 
 def tell(line: str) -> None:
-    """A line for the person, not for programs."""
+    """Print a line for the person, not for programs."""
     click.echo(line, err=True)
 
 
@@ -37,10 +41,10 @@ def _bar(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Ite
 
 
 def quieten_libraries(*, quiet: bool) -> None:
-    """Keep what transformers and huggingface_hub say to themselves; their errors still arrive.
+    """Silence transformers and huggingface_hub, except for their errors.
 
-    Their bars for what takes long (downloads, uploads, reading a GGUF file) stay where someone watches, and
-    that the Hub lets them wait is told.
+    Their progress bars for slow steps (downloads, uploads, reading a GGUF file) stay on a terminal. When the
+    Hub asks them to wait, the user is told.
     """
     import warnings
 
@@ -56,12 +60,12 @@ def quieten_libraries(*, quiet: bool) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     hub.quieten(bars=watched)
-    _tell_of_waiting(quiet=quiet)
+    _show_waits(quiet=quiet)
     warnings.filterwarnings("ignore")
 
 
-def _tell_of_waiting(*, quiet: bool) -> None:
-    """Show that the Hub asks to wait: by the name of who waits, and the words that say for how long."""
+def _show_waits(*, quiet: bool) -> None:
+    """Show when the Hub asks to wait: each logger in WAITS says so in its own words."""
     for name, words in WAITS.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [_Waits(words)], False
@@ -69,25 +73,31 @@ def _tell_of_waiting(*, quiet: bool) -> None:
 
 
 class _Waits(logging.Handler):
-    """Tells the records of waits in one form, and drops all others."""
+    """Shows log records about waits in one form, and drops all others."""
 
     def __init__(self, words: str) -> None:
         super().__init__(logging.WARNING)
         self.words = re.compile(words)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell a wait."""
-        if found := self.words.search(record.getMessage()):
-            tell(f"the Hub asks to slow down: going on in {about(float(found[1]))}")
+        """Show a wait."""
+        if match := self.words.search(record.getMessage()):
+            tell(f"the Hub asks to slow down: going on in {rough_duration(float(match[1]))}")
 
 
 def print_table(table: Table, *, to_stdout: bool = False) -> None:
-    """A table for the person, or as the result itself."""
+    """Print a table for the person, or as the result itself."""
     Console(stderr=not to_stdout).print(table)
 
 
-def about(seconds: float) -> str:
-    """A time in one unit: 80 s, 3 min, 2.1 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+def print_rows(title: str, rows: Mapping[str, str]) -> None:
+    """Print names and texts as the result itself."""
+    table = Table(title=title, show_header=False)
+    for name, text in rows.items():
+        table.add_row(name, escape(text))
+    print_table(table, to_stdout=True)
+
+
+def print_result(content: Mapping[str, Any], line: str, *, as_json: bool) -> None:
+    """Print the result on stdout: one JSON object, or a line for the person."""
+    click.echo(json.dumps(content, sort_keys=True) if as_json else line)

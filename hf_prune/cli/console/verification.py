@@ -1,24 +1,25 @@
-"""What `hf-prune verify` found of each claim."""
+"""What `hf-prune verify` found for each claim."""
 
-import json
 from dataclasses import asdict
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
-from hf_prune.cli.console.terminal import print_table, tell
+from hf_prune.cli.console.terminal import print_result, print_table, tell
 from hf_prune.commands.verify.claims import Claim, Verification, shown
 
 WIDEST_CELL = 36  # characters; --json has all
 
 
 def show_verification(verification: Verification, *, as_json: bool) -> None:
-    """What was found of every claim: one JSON object, or a table and whether all hold."""
-    if as_json:
-        found = asdict(verification) | {"holds": not verification.failed}
-        click.echo(json.dumps(found, sort_keys=True))
-        return
+    """Show what was found for every claim: one JSON object, or a table and whether all hold."""
+    if not as_json:
+        _show_claims(verification)
+    content = asdict(verification) | {"holds": not verification.failed}
+    print_result(content, "does not hold" if verification.failed else "holds", as_json=as_json)
+
+
+def _show_claims(verification: Verification) -> None:
     table = Table(title=f"{verification.name}: what is claimed, and what was found")
     for column in ("claim", "claimed", "found", "tolerance", "holds"):
         table.add_column(column, overflow="fold")
@@ -30,7 +31,6 @@ def show_verification(verification: Verification, *, as_json: bool) -> None:
     for claim in verification.failed[1:]:
         tell(f"does not hold: {claim}")
     tell(verification.verdict)
-    click.echo("does not hold" if verification.failed else "holds")
 
 
 def _claim_row(claim: Claim) -> tuple[str, str, str, str, str]:

@@ -1,4 +1,4 @@
-"""What the steps of action.yml run: a compression, and the one issue that tells of its failures.
+"""The steps of action.yml: prune a model, and keep one issue open while that fails.
 
-Everything that a user of the action wrote arrives in the environment and is taken as words, never as code.
+All inputs arrive in the environment. They are used as words of a command and never run as code.
 """

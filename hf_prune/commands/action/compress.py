@@ -1,9 +1,7 @@
 """The step that compresses a model: `python -m hf_prune.commands.action.compress`.
 
-The inputs of the action are in the environment.
-
-It runs `hf-prune run` as a person would, and tells the workflow what that came to. It ends as hf-prune does:
-with 0 where the result is published or nothing had changed, with 3 where a quality gate refused it.
+It runs `hf-prune run` with the inputs of the action, and reports the result to the workflow. It exits as
+hf-prune does: with 0 if the result is published or nothing had changed, with 3 if a quality gate refused it.
 """
 
 import json
@@ -12,30 +10,29 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from hf_prune.commands.action.ending import Ending, outputs_of
 from hf_prune.commands.action.inputs import Request, read_request
-from hf_prune.commands.action.workflow import add_summary, annotate, only_printed, set_outputs
+from hf_prune.commands.action.workflow import add_summary, annotate, set_outputs, without_commands
 from hf_prune.errors import HfPruneError
 from hf_prune.records import Published, from_data
 from hf_prune.stages.card.job_summary import elsewhere_summary, failed_summary, run_summary, unchanged_summary
 from hf_prune.stages.run import read_record
 
-OWN = re.compile("(?:hf-prune|Error): (.*)")  # on stderr: what went wrong; the second where usage was wrong
+OWN_ERROR = re.compile("(?:hf-prune|Error): (.*)")  # a line on stderr; click writes the second
 
 
 def main() -> int:
-    """Compress; the exit code of hf-prune."""
+    """Compress a model; the exit code of hf-prune."""
     environment = os.environ
     try:
         request = read_request(environment)
     except HfPruneError as error:
         model, folder = environment.get("INPUT_MODEL", ""), Path()
-        ending = Ending(code=error.exit_code, told={}, error=str(error))
+        ending = Ending(code=error.exit_code, result={}, error=str(error))
     else:
-        model, folder = request.model, request.output or _new_folder(environment)
+        model, folder = request.model, request.output or _new_folder()
         ending = _run(request, folder)
     if ending.reason:
         annotate(f"hf-prune {model}", ending.reason)
@@ -46,22 +43,20 @@ def main() -> int:
     return ending.code if ending.code >= 0 else 1
 
 
-def _new_folder(environment: Mapping[str, str]) -> Path:
-    """A run folder that goes when the job ends."""
-    place = tempfile.mkdtemp(prefix="hf-prune-", dir=environment.get("RUNNER_TEMP"))
-    return Path(place) / "run"
+def _new_folder() -> Path:
+    """A run folder that is deleted when the job ends."""
+    return Path(tempfile.mkdtemp(prefix="hf-prune-", dir=os.environ.get("RUNNER_TEMP"))) / "run"
 
 
 def _run(request: Request, folder: Path) -> Ending:
-    """Run hf-prune, its messages in the log."""
     command, *words = request.words
-    where = ("--output", str(folder)) if request.here else ()
+    output = ("--output", str(folder)) if request.is_local else ()
     error = None
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as told, only_printed():
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as stdout, without_commands():
         with subprocess.Popen(
-            [sys.executable, "-m", "hf_prune", command, *where, *words],
+            [sys.executable, "-m", "hf_prune", command, *output, *words],
             env=request.environment,
-            stdout=told,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
@@ -69,26 +64,26 @@ def _run(request: Request, folder: Path) -> Ending:
             for line in process.stderr:
                 sys.stderr.write(line)
                 sys.stderr.flush()
-                said = OWN.match(line)
-                error = said[1] if said else error
-        told.seek(0)
-        printed = told.read()
-    return Ending(code=process.returncode, told=json.loads(printed) if printed.strip() else {}, error=error)
+                if match := OWN_ERROR.match(line):
+                    error = match[1]
+        stdout.seek(0)
+        printed = stdout.read()
+    return Ending(code=process.returncode, result=json.loads(printed) if printed.strip() else {}, error=error)
 
 
 def _summary(ending: Ending, model: str, folder: Path) -> str:
-    if "run" in ending.told:
+    if "run" in ending.result:
         published = from_data(Published, ending.published) if ending.published else None
         return run_summary(
             read_record(folder / "run.json").run,
             repo_id=published.repo_id if published else None,
             published=published,
-            refused=ending.told.get("refused", ()),
+            refused=ending.result.get("refused", ()),
         )
     if ending.reason:
         return failed_summary(model, ending.reason)
-    if "job" in ending.told:
-        return elsewhere_summary(model, ending.told["job"], ending.published)
+    if "job" in ending.result:
+        return elsewhere_summary(model, ending.result["job"], ending.published)
     return unchanged_summary(model, ending.published)
 
 

@@ -1,4 +1,4 @@
-"""What an `hf-prune run` came to, as the outputs of the action tell it."""
+"""How an `hf-prune run` ended, and the outputs of the action for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from hf_prune.errors import GateRefused
 class Ending:
     """How the command ended."""
 
-    code: int
-    told: Mapping[str, Any]  # its JSON object; empty where it printed none
-    error: str | None  # what the last line on stderr says that is its own
+    code: int  # of its exit; negative: the signal that killed it
+    result: Mapping[str, Any]  # the JSON object that it printed; empty: it printed none
+    error: str | None  # the last error message of hf-prune on stderr
 
     @property
     def published(self) -> Mapping[str, Any]:
-        """Where the result is on the Hub; empty where it is not there."""
-        return self.told.get("published") or {}
+        """Where the result is on the Hub; empty: it is not there."""
+        return self.result.get("published") or {}
 
     @property
     def unchanged(self) -> bool:
         """Whether there was nothing to do, or nothing to push."""
-        return bool(self.told.get("unchanged") or self.published.get("unchanged"))
+        return bool(self.result.get("unchanged") or self.published.get("unchanged"))
 
     @property
     def refused(self) -> bool:
@@ -32,7 +32,7 @@ class Ending:
 
     @property
     def reason(self) -> str | None:
-        """Why it did not end well, in one line; None where it did."""
+        """Why it failed, in one line; None: it went well."""
         if self.code == 0:
             return None
         if self.error is not None:
@@ -43,35 +43,35 @@ class Ending:
 
 
 def outputs_of(ending: Ending, folder: str) -> dict[str, str]:
-    """Every output of the action; what there is nothing to say about is empty.
+    """Every output of the action; those without a value are empty.
 
     Args:
         ending: of the command.
-        folder: of the run.
+        folder: the run folder.
     """
-    published, run = ending.published, ending.told.get("run") or {}
-    perplexities = {each["variant"]: each["perplexity"] for each in run.get("perplexities", ())}
+    published, run = ending.published, ending.result.get("run") or {}
+    measured = run.get("evaluated", {}).get("perplexities", ())
+    perplexities = {each["variant"]: each["perplexity"] for each in measured}
     result = run.get("result", {})
-    done = bool(published) and ending.code == 0
-    return {
-        "published": _truth(done and not ending.unchanged),
-        "unchanged": _truth(done and ending.unchanged),
-        "refused": _truth(ending.refused),
-        "reason": ending.reason or "",
-        "repo-id": _text(published.get("repo_id")),
-        "url": _text(published.get("url")),
-        "commit": _text(published.get("commit")),
-        "pull-request": _text(published.get("pull_request")),
-        "perplexity": _text(perplexities.get(result.get("variant"))),
-        "original-perplexity": _text(perplexities.get("dense")),
-        "parameters": _text(result.get("parameters")),
-        "folder": folder if run else "",
+    went_well = bool(published) and ending.code == 0
+    outputs: dict[str, Any] = {
+        "published": went_well and not ending.unchanged,
+        "unchanged": went_well and ending.unchanged,
+        "refused": ending.refused,
+        "reason": ending.reason,
+        "repo-id": published.get("repo_id"),
+        "url": published.get("url"),
+        "commit": published.get("commit"),
+        "pull-request": published.get("pull_request"),
+        "perplexity": perplexities.get(result.get("variant")),
+        "original-perplexity": perplexities.get("dense"),
+        "parameters": result.get("parameters"),
+        "folder": folder if run else None,
     }
-
-
-def _truth(value: bool) -> str:
-    return "true" if value else "false"
+    return {name: _text(value) for name, value in outputs.items()}
 
 
 def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return "" if value is None else str(value)

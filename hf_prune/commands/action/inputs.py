@@ -1,4 +1,4 @@
-"""From the inputs of the action to the words of one `hf-prune run`."""
+"""The inputs of the action as the command line of one `hf-prune run`."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -8,67 +8,74 @@ from pathlib import Path
 from hf_prune.errors import RecipeError
 
 PREFIX = "INPUT_"
-WITH_VALUE = ("recipe", "eval", "max-loss", "on")  # inputs that are named as the options are
+WITH_VALUE = ("recipe", "eval", "max-loss", "on")  # inputs with the names of options
 SWITCHES = ("public", "create-pr")
+ACCESS = {
+    "hf-token": "HF_TOKEN",
+    "oidc-resource": "HF_OIDC_RESOURCE",
+    "cache": "HF_HOME",
+}  # of huggingface_hub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a step is asked to do."""
+    """The command that a step is to run."""
 
     model: str
     words: tuple[str, ...]  # for `hf-prune`, without --output
-    here: bool  # on this machine, and not on one of Hugging Face Jobs
-    output: Path | None  # the run folder here; None: one that goes with the job
-    environment: Mapping[str, str]  # of hf-prune: the step's, with its login, without the inputs
+    is_local: bool  # on this machine, not on one of Hugging Face Jobs
+    output: Path | None  # the run folder on this machine; None: a temporary one
+    environment: Mapping[str, str]  # for hf-prune: the step's, with its login, without the inputs
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """What the inputs ask for.
+    """What the inputs request.
 
     Args:
-        environment: of the step; INPUT_MODEL is the input `model`, INPUT_REPO_ID `repo-id`.
+        environment: of the step: INPUT_MODEL is the input `model`, INPUT_REPO_ID `repo-id`.
 
     Raises:
-        RecipeError: an input is missing, or is none of what it can be.
+        RecipeError: an input is missing, or has an impossible value.
     """
-    model = _given(environment, "model")
+    model, output = _input(environment, "model"), _input(environment, "output")
     if not model:
         raise RecipeError("the input model is empty: give a Hub id, such as acme/base")
-    output = _given(environment, "output")
+    access = {variable: _input(environment, name) for name, variable in ACCESS.items()}
     return Request(
         model=model,
         words=("run", "--push", "--if-changed", "--json", *_options(environment), "--", model),
-        here=not _given(environment, "on"),
+        is_local=not _input(environment, "on"),
         output=Path(output) if output else None,
         environment={
             **{name: value for name, value in environment.items() if not name.startswith(PREFIX)},
-            **dict(_access(environment)),
+            **{variable: value for variable, value in access.items() if value},
         },
     )
 
 
-def _given(environment: Mapping[str, str], name: str) -> str:
-    """An input without the blanks around it; one that was left out is empty."""
+def _input(environment: Mapping[str, str], name: str) -> str:
     return environment.get(PREFIX + name.upper().replace("-", "_"), "").strip()
 
 
 def _options(environment: Mapping[str, str]) -> Iterator[str]:
-    if repo_id := _given(environment, "repo-id") or _given(environment, "oidc-resource"):
+    if repo_id := _input(environment, "repo-id") or _input(environment, "oidc-resource"):
         yield f"--repo-id={repo_id}"
     for name in WITH_VALUE:
-        if value := _given(environment, name):
+        if value := _input(environment, name):
             yield f"--{name}={value}"
-    for gate in _given(environment, "min-score").split():
+    for gate in _input(environment, "min-score").split():
         yield f"--min-score={gate}"
     for name in SWITCHES:
-        if _switched(environment, name):
+        value = _input(environment, name) or "false"
+        if value not in ("true", "false"):
+            raise RecipeError(f"the input {name} is {value!r}: give true or false")
+        if value == "true":
             yield f"--{name}"
-    yield from split_words(_given(environment, "arguments"))
+    yield from split_words(_input(environment, "arguments"))
 
 
 def split_words(text: str) -> list[str]:
-    """Options as a person writes them, one or several in a line, quoted where they hold blanks.
+    """Options as a person writes them, one or several per line, in quotes if they hold blanks.
 
     Nothing is expanded or run: `$HOME` and `$(…)` stay as they are. A line may end in a comment.
 
@@ -79,21 +86,3 @@ def split_words(text: str) -> list[str]:
         return shlex.split(text, comments=True)
     except ValueError as error:
         raise RecipeError(f"the input arguments cannot be taken apart ({error}): {text}") from error
-
-
-def _switched(environment: Mapping[str, str], name: str) -> bool:
-    value = _given(environment, name) or "false"
-    if value not in ("true", "false"):
-        raise RecipeError(f"the input {name} is {value!r}: give true or false")
-    return value == "true"
-
-
-def _access(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """How hf-prune is to log in and where it keeps downloads, in the words of huggingface_hub."""
-    for name, variable in (
-        ("hf-token", "HF_TOKEN"),
-        ("oidc-resource", "HF_OIDC_RESOURCE"),
-        ("cache", "HF_HOME"),
-    ):
-        if value := _given(environment, name):
-            yield variable, value

@@ -1,6 +1,6 @@
-"""How a step speaks to the workflow that runs it: annotations, outputs, the summary of its job.
+"""What a step writes for the workflow that runs it: annotations, outputs, the summary of the job.
 
-GitHub reads commands out of everything that a step prints; what other programs print is kept from that.
+GitHub reads commands out of everything that a step prints. `without_commands` keeps other programs from that.
 """
 
 import secrets
@@ -12,7 +12,7 @@ import click
 
 
 def annotate(title: str, text: str) -> None:
-    """An error on the page of the workflow's run."""
+    """Put an error on the page of the workflow's run."""
     click.echo(f"::error title={_escaped(title, ':,')}::{_escaped(text)}")
 
 
@@ -23,8 +23,8 @@ def _escaped(text: str, also: str = "") -> str:
 
 
 @contextmanager
-def only_printed() -> Iterator[None]:
-    """Whatever is printed meanwhile is printed and nothing else, though it look like a command."""
+def without_commands() -> Iterator[None]:
+    """GitHub takes nothing that is printed in this block for a command."""
     word = secrets.token_hex(16)
     click.echo(f"::stop-commands::{word}")
     try:
@@ -34,7 +34,7 @@ def only_printed() -> Iterator[None]:
 
 
 def set_outputs(path: Path, outputs: Mapping[str, str]) -> None:
-    """Add outputs of this step to the file that GITHUB_OUTPUT names; a value may have any lines."""
+    """Add outputs, whose values may have several lines, to the file that GITHUB_OUTPUT names."""
     border = secrets.token_hex(16)
     with path.open("a", encoding="utf-8") as file:
         file.writelines(f"{name}<<{border}\n{value}\n{border}\n" for name, value in outputs.items())

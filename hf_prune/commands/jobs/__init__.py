@@ -1,1 +1,1 @@
-"""A run on the machines of the Hub: Hugging Face Jobs, at once or by a schedule."""
+"""Runs on Hugging Face Jobs, the machines of the Hub: at once or on a schedule."""

@@ -1,7 +1,6 @@
-"""A run on a machine of Hugging Face Jobs: checked here, started there, followed to its end; or scheduled.
+"""A run on Hugging Face Jobs: checked here, started there, followed to its end or put on a schedule.
 
-Nothing is computed here. What would fail there after minutes that cost money is found out before: the
-options, the model, the right to publish.
+Nothing is computed here. Options, model and the right to publish are checked before anything costs money.
 """
 
 import os
@@ -10,17 +9,17 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from hf_prune import hub
-from hf_prune.commands.jobs.cron import check_cron
 from hf_prune.commands.jobs.spec import (
     PACKAGE,
-    Given,
-    Told,
+    GivenOption,
+    JobOutcome,
     check_timeout,
     failure,
+    find_machine,
     job_spec,
-    machine_called,
     publishes_label,
-    refuse_what_is_only_here,
+    read_outcome,
+    refuse_local_files,
     requirement_for,
 )
 from hf_prune.errors import AlreadyScheduled, JobFailed, JobGoesOn, RecipeError, SourceError
@@ -33,15 +32,14 @@ from hf_prune.records.jobs import Job, JobSpec, Machine, Schedule
 from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.original import find_original
 from hf_prune.stages.publish.naming import result_name
-from hf_prune.stages.publish.published import standing
+from hf_prune.stages.publish.published import published_revisions
 from hf_prune.stages.publish.stage import check_publication
 from hf_prune.stages.source import find as source
-from hf_prune.stages.source.licence import fitting_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a job runs, as the user wants it."""
+class JobOptions:
+    """On which machine a job runs, for how long, and who pays."""
 
     flavor: str
     timeout: str
@@ -49,28 +47,28 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A job that could be started."""
+class PlannedJob:
+    """A job that can be started."""
 
     spec: JobSpec
     machine: Machine
     namespace: str | None
-    base: str  # the id of the original
-    repo_id: str  # where the job publishes
+    original: str  # its id
+    repo_id: str  # the job publishes there
     publication: Publication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOver:
-    """A job that was started, and what it published; None: nobody waited for that."""
+class StartedJob:
+    """A job and what it published; None: nobody waited for its end."""
 
     job: Job
     published: Published | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scheduled:
-    """A schedule that was made, and the job that was started with it, where there was one."""
+class ScheduledJob:
+    """A new schedule, and the job that was started with it, if any."""
 
     schedule: Schedule
     repo_id: str
@@ -81,104 +79,97 @@ def plan_job(
     recipe: Recipe,
     publication: Publication | None,
     command: str,
-    given: Sequence[Given],
-    place: Place,
+    given: Sequence[GivenOption],
+    options: JobOptions,
     reporter: Reporter,
     *,
     added: Sequence[str] = (),
-) -> Planned:
-    """The job that makes a run, once all is checked that can be from here; nothing is started.
+) -> PlannedJob:
+    """Check everything that can be checked from here, and plan the job. Nothing is started.
 
     Args:
-        recipe: what the run does.
-        publication: where it publishes.
         command: of hf-prune: "run", "grow", "sort".
-        given: what the user gave of it; these are the words of the job.
-        place: where it runs.
-        reporter: is told what is found, and the price.
-        added: words that the job has besides.
+        given: the user's options of that command, which the job repeats.
+        added: further words of the job's command.
 
     Raises:
-        RecipeError: the request cannot be met there; there is no such machine.
+        RecipeError: a job cannot do this, or there is no such machine.
         AccessDenied: this user may not publish there.
         SourceError: the model cannot be had.
     """
     if publication is None:
-        raise RecipeError(f"--on {place.flavor}: the disk of a job is lost when it ends: add --push")
-    if "HF_OIDC_RESOURCE" in os.environ:
-        raise RecipeError(
-            f"--on {place.flavor} needs a token of yours: the one that HF_OIDC_RESOURCE brings lasts an hour "
-            f"and may write to one repository, not start jobs: unset it, and set HF_TOKEN"
-        )
-    if "RANK" in os.environ:
-        raise RecipeError(f"--on {place.flavor} starts the processes on its machine: leave the launcher out")
-    refuse_what_is_only_here(given, built_in_names())
+        raise RecipeError(f"--on {options.flavor}: the disk of a job is lost when it ends: add --push")
+    _check_environment(options.flavor)
+    refuse_local_files(given, built_in_names())
     check_recipe(recipe)
-    check_timeout(place.timeout)
-    found = find_original(recipe, reporter)
-    if found.repository is None:
+    check_timeout(options.timeout)
+    original = find_original(recipe, reporter)
+    if original.repository is None:
         raise RecipeError(
             f"{recipe.model} is a folder here, which a job cannot see: `hf upload` it, and give its id"
         )
-    name, depths = _name(recipe, publication, found), recipe.depths is not None
-    repo_id = check_publication(publication, fitting_name(found.terms, name), found.terms, depths=depths)
-    assert repo_id is not None
-    machine = machine_called(place.flavor, hub.machines())
-    reporter.tell(f"{machine}; for {place.timeout} at most")
+    name, depths = _result_name(recipe, publication, original), recipe.depths is not None
+    repo_id = check_publication(publication, name, original.terms, depths=depths)
+    machine = find_machine(options.flavor, hub.machines())
+    reporter.tell(f"{machine}; for {options.timeout} at most")
     spec = job_spec(
         [command, *(word for each in given for word in each.words), *added],
         machine,
         repo_id=repo_id,
         requirement=requirement_for(version("hf-prune"), recipe.formats, os.environ.get(PACKAGE)),
-        timeout=place.timeout,
+        timeout=options.timeout,
         environment=hub.other_endpoint(),
     )
-    return Planned(
+    return PlannedJob(
         spec=spec,
         machine=machine,
-        namespace=place.namespace,
-        base=found.repository.repo_id,
+        namespace=options.namespace,
+        original=original.repository.repo_id,
         repo_id=repo_id,
         publication=publication,
     )
 
 
-def _name(recipe: Recipe, publication: Publication, found: source.Found) -> str:
-    """Of the result; to count the layers of a GGUF file it would have to be fetched: there one is given."""
-    if recipe.gguf_file is not None and publication.repo_id is None:
+def _check_environment(flavor: str) -> None:
+    if "HF_OIDC_RESOURCE" in os.environ:
         raise RecipeError(
-            "--on with --gguf-file needs --repo-id: the usual name says how many layers are left, and the "
-            "file would have to be fetched to count them"
+            f"--on {flavor} needs a token of yours: the one that HF_OIDC_RESOURCE brings lasts an hour and "
+            f"may write to one repository, not start jobs: unset it, and set HF_TOKEN"
         )
-    if recipe.gguf_file is not None:
-        return found.name
-    anatomy = source.fetch_anatomy(found, exact=recipe.needs_sizes)
-    return result_name(found.name, recipe, anatomy.num_layers, layers_to_remove(recipe, anatomy))
+    if "RANK" in os.environ:
+        raise RecipeError(f"--on {flavor} starts the processes on its machine: leave the launcher out")
 
 
-def hand_over(planned: Planned, reporter: Reporter, *, detach: bool) -> HandedOver:
-    """Start a job, show its log as it comes, and find what it published.
+def _result_name(recipe: Recipe, publication: Publication, original: source.LocatedModel) -> str:
+    if recipe.gguf_file is None:
+        anatomy = source.fetch_anatomy(original, exact=recipe.needs_sizes)
+        return result_name(original.name, recipe, anatomy.num_layers, layers_to_remove(recipe, anatomy))
+    if publication.repo_id is None:
+        raise RecipeError(
+            "--on with --gguf-file needs --repo-id: the usual name counts the layers that are left, and the "
+            "whole file would have to be fetched for that"
+        )
+    return original.name
 
-    Args:
-        planned: the job.
-        reporter: is told the job's address, and every line of its log.
-        detach: do not wait for its end.
+
+def run_job(planned: PlannedJob, reporter: Reporter, *, detach: bool) -> StartedJob:
+    """Start a job. Unless `detach` is set, show its log as it comes and find what it published.
 
     Raises:
-        JobFailed: it ended otherwise than well, or the Hub no longer tells how it goes.
-        GateRefused: it ended well, and the result is worse than was let through.
+        JobFailed: it failed, or the Hub no longer says how it goes.
+        GateRefused: a quality gate refused its result.
         JobGoesOn: the user interrupted the waiting.
     """
     job = hub.start_job(planned.spec, planned.namespace)
     reporter.tell(f"job {job.full_id}: {job.url}")
     if detach:
-        return HandedOver(job=job, published=None)
-    told, page = Told(), hub.page_of(planned.repo_id)
+        return StartedJob(job=job, published=None)
+    log = []
     try:
         for line in hub.job_log(job):
             reporter.tell(line)
-            told = told.read(line, page)
-        stage, message = hub.end_of(job)
+            log.append(line)
+        stage, message = hub.wait_for_end(job)
     except KeyboardInterrupt:
         raise JobGoesOn(
             f"the job goes on: `hf jobs logs --follow {job.full_id}` shows its log again, `hf jobs cancel "
@@ -186,33 +177,36 @@ def hand_over(planned: Planned, reporter: Reporter, *, detach: bool) -> HandedOv
         ) from None
     except SourceError as error:
         raise JobFailed(f"the job was lost sight of, and may go on ({job.url}): {error}") from error
+    outcome = read_outcome(log, hub.address_of(planned.repo_id))
     if stage != "COMPLETED":
-        raise failure(job, stage, message, told)
-    published = _published_by(planned, told)
+        raise failure(job, stage, message, outcome)
+    published = _find_published(planned, outcome)
     if published is None:
         raise JobFailed(f"the job ended well, and there is nothing of it in {planned.repo_id}: {job.url}")
-    return HandedOver(job=job, published=replace(published, unchanged=False))
+    return StartedJob(job=job, published=replace(published, unchanged=False))
 
 
-def _published_by(planned: Planned, told: Told) -> Published | None:
-    """What is at the address that the job told; else what was proposed last, or is on the branch."""
-    found = [each.published for each in standing(planned.repo_id, planned.publication)]
-    named = [published for published in found if published.address == told.address]
-    proposed = [published for published in found if published.pull_request is not None]
-    return next(iter((*named, *proposed, *found)), None)
+def _find_published(planned: PlannedJob, outcome: JobOutcome) -> Published | None:
+    """What is at the address in the job's log, else the newest pull request, else what is on the branch."""
+    revisions = published_revisions(planned.repo_id, planned.publication)
+    runs = [revision.published for revision in revisions]
+    logged = [run for run in runs if run.address == outcome.address]
+    proposed = [run for run in runs if run.pull_request is not None]
+    return next(iter((*logged, *proposed, *runs)), None)
 
 
-def schedule(planned: Planned, cron: str | None, reporter: Reporter, *, replaces: bool = False) -> Scheduled:
-    """Have a job started by the clock, or now and whenever its original changes.
+def schedule_job(
+    planned: PlannedJob, cron: str | None, reporter: Reporter, *, replaces: bool = False
+) -> ScheduledJob:
+    """Have the Hub start a job by the clock, or now and whenever its original changes.
 
     Args:
-        planned: the job.
-        cron: when; None: when the original changes.
-        reporter: is told what was made, and how to be rid of it.
-        replaces: whether another schedule that publishes to the same repository is ended.
+        cron: the schedule; None: whenever the original changes.
+        replaces: end other schedules that publish to the same repository.
 
     Raises:
         AlreadyScheduled: there is such a schedule, and it is not to be replaced.
+        RecipeError: the Hub refuses the schedule.
     """
     label, namespace = publishes_label(planned.repo_id), planned.namespace
     others = hub.schedules_for(label, namespace)
@@ -224,26 +218,25 @@ def schedule(planned: Planned, cron: str | None, reporter: Reporter, *, replaces
         )
     job = None
     if cron is None:
-        made, job = hub.start_on_change(planned.spec, planned.base, namespace)
+        schedule, job = hub.start_on_change(planned.spec, planned.original, namespace)
         reporter.tell(f"job {job.full_id} is the first, and runs now: {job.url}")
     else:
-        made = hub.start_on_schedule(planned.spec, cron, namespace)
+        schedule = hub.start_on_schedule(planned.spec, cron, namespace)
     for other in others:  # only now, so that there is always one
         hub.end_schedule(other)
         reporter.tell(f"ended: {other.by} ({other.id})")
     reporter.tell(
-        f"{planned.repo_id} is made again by {made.by}, where something changed: `{made.removal}` ends that"
+        f"{planned.repo_id} is made again by {schedule.by}, where something changed: `{schedule.removal}` "
+        f"ends that"
     )
-    return Scheduled(schedule=made, repo_id=planned.repo_id, job=job)
+    return ScheduledJob(schedule=schedule, repo_id=planned.repo_id, job=job)
 
 
 def check_schedule(cron: str | None, *, on_change: bool) -> None:
-    """Make sure that one of the two is asked for, and can be had.
+    """Require one of `--cron` and `--on-change`.
 
     Raises:
-        RecipeError: neither or both are, or the schedule is none.
+        RecipeError: neither or both are given.
     """
     if (cron is None) is not on_change:
         raise RecipeError("give either --cron, a schedule like '0 3 * * 1', or --on-change")
-    if cron is not None:
-        check_cron(cron)

@@ -1,4 +1,4 @@
-"""Claims and what was found of them: nothing here reads a file or runs a model."""
+"""Claims of a record beside what was measured. Nothing here reads a file or runs a model."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ Value = str | int | float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One thing that a record says, beside what was found."""
+    """One statement of a record, beside what was measured now."""
 
     name: str
     claimed: Value
     measured: Value | None  # None: it was not checked
-    tolerance: str | None  # how far the two may be apart; None: not at all
+    tolerance: str | None  # how far apart they may be; None: they must be equal
     holds: bool | None  # None: it was not checked
-    detail: str | None  # where it does not hold, or why it was not checked
+    detail: str | None  # what differs, or why it was not checked
 
     def __str__(self) -> str:
-        """In one line."""
+        """One line for the user."""
         where = f" ({self.detail})" if self.detail else ""
         return f"{self.name}: claimed {shown(self.claimed)}, found {shown(self.measured)}{where}"
 
@@ -45,12 +45,12 @@ class Verification:
 
     @property
     def unchecked(self) -> tuple[Claim, ...]:
-        """Those that nothing was found of."""
+        """The claims that could not be checked."""
         return tuple(claim for claim in self.claims if claim.holds is None)
 
     @property
     def verdict(self) -> str:
-        """In one line: the first claim that fails, or how many hold."""
+        """One line: the first claim that fails, or how many hold."""
         if self.failed:
             return f"does not hold: {self.failed[0]}"
         held = len(self.claims) - len(self.unchecked)
@@ -67,7 +67,7 @@ def shown(value: Value | None) -> str:
 
 
 def equal(name: str, claimed: Value, measured: Value, detail: str | None = None) -> Claim:
-    """A claim that holds if both are the same; `detail` says where they are not."""
+    """A claim that holds if both values are equal; `detail` says what differs."""
     holds = claimed == measured
     return Claim(
         name=name,
@@ -80,11 +80,11 @@ def equal(name: str, claimed: Value, measured: Value, detail: str | None = None)
 
 
 def near(name: str, claimed: float, measured: float, share: float) -> Claim:
-    """A claim that holds if the two are no further apart than a share of what is claimed."""
+    """A claim that holds if the values differ by at most a share of the claimed one."""
     return Claim(
         name=name,
         claimed=claimed,
-        measured=measured if math.isfinite(measured) else "no number",
+        measured=measured if math.isfinite(measured) else "NaN",
         tolerance=f"{100 * share:g} %",
         holds=abs(measured - claimed) <= share * abs(claimed),
         detail=None,
@@ -92,7 +92,7 @@ def near(name: str, claimed: float, measured: float, share: float) -> Claim:
 
 
 def within(name: str, claimed: float, measured: float, difference: float, words: str) -> Claim:
-    """A claim that holds if the two are at most `difference` apart, which is `words` for people."""
+    """A claim that holds if the values differ by at most `difference`; `words` says that to the user."""
     return Claim(
         name=name,
         claimed=claimed,
@@ -104,7 +104,7 @@ def within(name: str, claimed: float, measured: float, difference: float, words:
 
 
 def at_most(name: str, claimed: int, measured: int, detail: str) -> Claim:
-    """A claim that holds if no more is found than is claimed; `detail` says what is too much."""
+    """A claim that holds if `measured` is at most `claimed`; `detail` says what is too much."""
     holds = measured <= claimed
     return Claim(
         name=name,
@@ -117,16 +117,16 @@ def at_most(name: str, claimed: int, measured: int, detail: str) -> Claim:
 
 
 def broken(name: str, claimed: Value, measured: Value, detail: str) -> Claim:
-    """A claim that does not hold, whatever the two values look like."""
+    """A claim that does not hold, whatever the values."""
     return Claim(name=name, claimed=claimed, measured=measured, tolerance=None, holds=False, detail=detail)
 
 
 def unchecked(name: str, claimed: Value, reason: str) -> Claim:
-    """A claim that nothing can be said of here."""
+    """A claim that cannot be checked here."""
     return Claim(name=name, claimed=claimed, measured=None, tolerance=None, holds=None, detail=reason)
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few of many names, and how many more there are."""
+    """The first names of a list, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""The figures of a card, measured again: on the same text, by the same code, with some leave for rounding."""
+"""The figures of a card, measured again on the same text with some tolerance for rounding."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from hf_prune.commands.verify.claims import Claim, near, unchecked, within
-from hf_prune.commands.verify.subject import NOTHING, reading
+from hf_prune.commands.verify.subject import reading
 from hf_prune.errors import HfPruneError, UnusableText
 from hf_prune.machine.progress import Progress
 from hf_prune.model.decoder import StreamedDecoder, run_layers
@@ -22,41 +22,39 @@ from hf_prune.stages.evaluate.stage import DENSE
 from hf_prune.stages.measure.agreement import agreement
 from hf_prune.stages.original import Original
 from hf_prune.stages.run import Run
-from hf_prune.stages.texts import images
 from hf_prune.stages.texts import text as calibration
-from hf_prune.stages.texts.images import Images
+from hf_prune.stages.texts.images import Images, recorded_heldout
 from hf_prune.stages.texts.questions import read_questions
 from hf_prune.stages.texts.text import Text
 from hf_prune.stages.texts.windows import Windows
 
-# How far the same weights may come out on another machine: docs/verify.md has what was measured.
-PERPLEXITY_SHARE = {"float32": 0.0005}  # of what is stored in full precision
-PERPLEXITY_SHARE_ROUNDED = 0.005  # of what is computed in 16 bits
+# How much a figure of the same weights differs on another machine; docs/verify.md has the measurements.
+PERPLEXITY_SHARE = {"float32": 0.0005}
+PERPLEXITY_SHARE_ROUNDED = 0.005  # computed in 16 bits
 COSINE_DIFFERENCE = 0.002
-ITEMS_SHARE = 0.03  # of the items may go the other way, and one at least
-DRAWN = {"drawn_heldout": images.DRAWN_HELDOUT, "drawn_calibration": images.DRAWN_CALIBRATION}
+ITEMS_SHARE = 0.03  # this share of the items, but at least one, may be answered differently
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """What is measured: the published model and, where it is to be had, its original."""
+    """The published model and, if it is available, its original."""
 
     run: Run
     published: Original
     original: Original | None
-    reason: str  # why there is no original
-    data: Path  # the folder with texts that do not come with hf-prune
+    reason: str  # why the original is not available
+    data: Path  # a folder with the texts that do not come with hf-prune
     progress: Progress
 
     @property
-    def leave(self) -> float:
+    def tolerance(self) -> float:
         """The share by which a perplexity may differ."""
         full = str(self.published.decoder.dtype).removeprefix("torch.")
         return PERPLEXITY_SHARE.get(full, PERPLEXITY_SHARE_ROUNDED)
 
 
 def figure_claims(models: Models) -> Iterator[Claim]:
-    """Every figure of the record that this package measures, again; the harness's are in `scores`."""
+    """Measure every figure of the record again, but for the harness's scores: see `scores`."""
     run = models.run
     yield from _perplexity_claims(models, "perplexity", run.evaluated.perplexities)
     yield from _perplexity_claims(models, "perplexity elsewhere", run.evaluated.perplexities_elsewhere)
@@ -66,14 +64,14 @@ def figure_claims(models: Models) -> Iterator[Claim]:
 
 
 def not_measured(run: Run) -> Iterator[Claim]:
-    """What is not measured again: it depends on the machine."""
-    machine = "this depends on the machine, and is not measured again"
+    """The figures that are not measured again, because they depend on the machine."""
+    machine = "it depends on the machine, so it is not measured again"
     rows = {
         "speed and memory": (run.evaluated.speeds.found, machine),
         "drafts": (run.evaluated.speculations.found, machine),
         "writing": (
             run.evaluated.writings.found,
-            "one token chosen otherwise on another machine changes all after it",
+            "on another machine one different token changes all tokens after it",
         ),
     }
     for name, (figures, reason) in rows.items():
@@ -95,17 +93,17 @@ def _perplexity_claims(models: Models, name: str, claimed: Iterable[Perplexity])
                 found = _measured_perplexity(models, windows, one.variant)
             except HfPruneError as error:
                 yield unchecked(label, one.perplexity, str(error))
-            except OverflowError:  # e to the loss of weights that are not what they should be
-                yield near(label, one.perplexity, math.inf, models.leave)
+            except OverflowError:  # the loss of wrong weights can be too large to exponentiate
+                yield near(label, one.perplexity, math.inf, models.tolerance)
             else:
-                yield near(label, one.perplexity, found.perplexity, models.leave)
+                yield near(label, one.perplexity, found.perplexity, models.tolerance)
 
 
 def _measured_perplexity(models: Models, windows: Windows, variant: str) -> Perplexity:
-    """The perplexity of a variant whose weights are here: the cut is the original without those layers.
+    """The perplexity of a variant; the cut is the original with the removed layers skipped.
 
     Raises:
-        HfPruneError: the weights cannot be had.
+        HfPruneError: its weights are not available.
     """
     if variant == models.run.result.variant:
         return perplexity(models.published.decoder, windows, variant, models.progress)
@@ -119,26 +117,26 @@ def _measured_perplexity(models: Models, windows: Windows, variant: str) -> Perp
 
 
 def _original(models: Models, variant: str) -> StreamedDecoder:
-    """The original, to measure itself or the cut by.
+    """The original, which can stand for the variants "dense" and "cut".
 
     Raises:
-        HfPruneError: it is not here, or the variant is none that it holds.
+        HfPruneError: the original is not available, or the variant is another one.
     """
     if variant not in (DENSE, "cut"):
-        raise UnusableText(f"the weights of what was {variant} are not published")
+        raise UnusableText(f"the weights of the {variant} variant are not published")
     if models.original is None:
         raise UnusableText(models.reason)
     decoder = models.original.decoder
     if not set(models.run.plan.kept) <= set(range(decoder.num_layers)):
-        raise UnusableText(f"the original has {decoder.num_layers} layers, not those that are kept")
+        raise UnusableText(f"the original has {decoder.num_layers} layers, and the record keeps others")
     return decoder
 
 
 def windows_for(models: Models, text: TextTokens) -> Windows:
-    """The very tokens, or pixel values, that a figure was measured on.
+    """The same tokens, or pixel values, that a figure was measured on.
 
     Raises:
-        UnusableText: they cannot be had here.
+        UnusableText: they are not available here.
     """
     material = find_material(text, models.run.dense.kind, models.data)
     asked = models.published.recipe
@@ -146,7 +144,7 @@ def windows_for(models: Models, text: TextTokens) -> Windows:
     windows = reading(models.published, material, recipe).heldout
     if windows.record.sha256 != text.sha256:
         raise UnusableText(
-            f"{text.name} gives other tokens here than it did (SHA-256 {windows.record.sha256[:12]}, "
+            f"{text.name} gives different tokens here (SHA-256 {windows.record.sha256[:12]}, "
             f"recorded {text.sha256[:12]})"
         )
     return windows
@@ -158,9 +156,9 @@ def find_material(text: TextTokens, kind: str, data: Path) -> Text | Images:
     Raises:
         UnusableText: there are none of this name.
     """
-    name = Path(text.name).name  # a record that others wrote leads to no other folder
+    name = Path(text.name).name  # the record may be anyone's: it must not lead to another folder
     if kind == IMAGE_ENCODER:
-        return images.drawn_images(name, DRAWN[name]) if name in DRAWN else images.read_images(data / name)
+        return recorded_heldout(data, name)
     if resources.files("hf_prune.stages.texts").joinpath(f"built_in/{name}.jsonl.gz").is_file():
         return calibration.built_in_text(name)
     if not (data / name).is_file():
@@ -169,7 +167,7 @@ def find_material(text: TextTokens, kind: str, data: Path) -> Text | Images:
 
 
 def _depth_claims(models: Models) -> Iterator[Claim]:
-    """Of a sorted model each depth but the deepest, which is the whole model; of its original too."""
+    """The perplexities of each depth of a sorted model but the deepest, and of the original at that depth."""
     depths = models.run.evaluated.depths[:-1]
     if not depths:
         return
@@ -189,16 +187,16 @@ def _depth_claims(models: Models) -> Iterator[Claim]:
             yield from (unchecked(name, one.perplexity, str(error)) for name, one in pairs)
             continue
         for name, one, other in zip(names, claimed, found, strict=True):
-            yield near(name, one.perplexity, other.perplexity, models.leave)
+            yield near(name, one.perplexity, other.perplexity, models.tolerance)
 
 
 def _agreement_claims(models: Models) -> Iterator[Claim]:
-    """Of an encoder: how near its final states are to the original's."""
+    """The cosine of an encoder's final states to the original's."""
     for claimed in models.run.evaluated.agreements:
         name = f"cosine to the original, {claimed.variant}"
         try:
             if claimed.variant != models.run.result.variant:
-                raise UnusableText(f"the weights of what was {claimed.variant} are not published")
+                raise UnusableText(f"the weights of the {claimed.variant} variant are not published")
             original = _original(models, DENSE)
             windows = windows_for(models, claimed.text)
             shorter = models.published.decoder
@@ -225,7 +223,7 @@ def _choice_claims(models: Models) -> Iterator[Claim]:
         try:
             published = variant == run.result.variant
             if not published and variant != DENSE:
-                raise UnusableText(f"the weights of what was {variant} are not published")
+                raise UnusableText(f"the weights of the {variant} variant are not published")
             decoder = models.published.decoder if published else _original(models, variant)
         except HfPruneError as error:
             yield unchecked(f"accuracy, {variant}", choices.accuracy, str(error))
@@ -236,7 +234,7 @@ def _choice_claims(models: Models) -> Iterator[Claim]:
 
 
 def _compared(claimed: Choices, found: Choices, reason: str) -> Iterator[Claim]:
-    """Accuracy, and agreement and stability where the original answered too; `reason` says why it did not."""
+    """Accuracy, agreement and stability; `reason` says why the original was not asked."""
     variant, count = claimed.variant, claimed.num_items
     few = max(1, round(ITEMS_SHARE * count))
     words = f"{few} of {count} items"
@@ -245,7 +243,7 @@ def _compared(claimed: Choices, found: Choices, reason: str) -> Iterator[Claim]:
         ("agreement", claimed.agreement, found.agreement, count),
         ("stability", claimed.stability, found.stability, claimed.stability_items or count),
     ):
-        share = 2 * few / items  # either of two models may answer otherwise
+        share = 2 * few / items  # either model may answer differently
         if one is not None and other is not None:
             yield within(f"{name}, {variant}", one, other, share, f"{2 * few} of {items:.0f} items")
         elif one is not None:
@@ -253,22 +251,22 @@ def _compared(claimed: Choices, found: Choices, reason: str) -> Iterator[Claim]:
 
 
 def _items(models: Models, claimed: Choices) -> Items:
-    """The very items that were asked.
+    """The same items that the record was measured on.
 
     Raises:
-        HfPruneError: they cannot be had here.
+        HfPruneError: they are not available here.
     """
     recipe = models.published.recipe
     if recipe.choices is not None:
         path = models.data / Path(recipe.choices).name
         questions = read_questions(path, recipe.choice_items)
-        items = items_of(reading(models.published, NOTHING, recipe, questions))
+        items = items_of(reading(models.published, None, recipe, questions))
     else:
         text = next((one.text for one in models.run.evaluated.perplexities), None)
         if text is None:
-            raise UnusableText("no text is recorded that they were made from")
+            raise UnusableText("the record names no text that they were made from")
         material = find_material(text, DECODER, models.data)
         items = items_of(reading(models.published, material, recipe))
     if items.sha256 != claimed.sha256:
-        raise UnusableText(f"{claimed.name} gives other items here than it did")
+        raise UnusableText(f"{claimed.name} gives different items here")
     return items

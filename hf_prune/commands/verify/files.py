@@ -1,4 +1,4 @@
-"""The files of a published model: are they those that its record names, and what do they hold?"""
+"""Whether the files of a published model are those that its record names."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -24,13 +24,7 @@ SHOWN = {
 
 
 def file_claims(run: Run, folder: Path, progress: Progress) -> Iterator[Claim]:
-    """Whether each file of weights, and each export, has the size and the SHA-256 of the record.
-
-    Args:
-        run: the record.
-        folder: what was published.
-        progress: shows the files going by.
-    """
+    """Whether each file of weights, and each export, has the size and SHA-256 that the record says."""
     recorded = {file.name: f"{file.size_bytes} bytes, {file.sha256}" for file in run.result.weights}
     found = _names_of_weights(folder)
     yield equal("files of weights", ", ".join(sorted(recorded)), ", ".join(found))
@@ -50,42 +44,38 @@ def file_claims(run: Run, folder: Path, progress: Progress) -> Iterator[Claim]:
 def _names_of_weights(folder: Path) -> list[str]:
     try:
         return sorted(weight_files(folder))
-    except (NoSafetensors, ValueError, KeyError):  # a file is missing, or the index is none
+    except (NoSafetensors, ValueError, KeyError):  # a file is missing, or the index is unreadable
         return sorted(path.name for path in folder.glob("*.safetensors"))
 
 
 def anatomy_claims(run: Run, published: Skeleton) -> Iterator[Claim]:
-    """Whether config.json and the headers of the weights say what the record does.
-
-    Args:
-        run: the record.
-        published: the model.
-    """
+    """Whether config.json and the headers of the weights agree with the record."""
     claimed, found = run.result_anatomy, anatomy.describe(published)
     for field, name in SHOWN.items():
         yield equal(name, getattr(claimed, field), getattr(found, field))
-    unlike = [name for name in _unlike(claimed, found) if name not in SHOWN]
+    differing = [name for name in _differing_fields(claimed, found) if name not in SHOWN]
     yield equal(
         "the rest of its figures",
         "as recorded",
-        "others" if unlike else "as recorded",
+        "different" if differing else "as recorded",
         "; ".join(
-            f"{name}: {getattr(claimed, name)} by the record, {getattr(found, name)}" for name in unlike
+            f"{name}: {getattr(claimed, name)} in the record, {getattr(found, name)} here"
+            for name in differing
         ),
     )
     yield equal("layers kept and removed", *_counted(run, found.num_layers))
 
 
-def _unlike(one: Anatomy, other: Anatomy) -> list[str]:
+def _differing_fields(one: Anatomy, other: Anatomy) -> list[str]:
     return [field.name for field in fields(Anatomy) if getattr(one, field.name) != getattr(other, field.name)]
 
 
 def _counted(run: Run, num_layers: int) -> tuple[str, str]:
-    """Of how many layers how many stay, by the record and by the model: each layer is kept or removed."""
+    """How many layers stay, by the record and by the model; each layer must be kept or removed once."""
     plan, new = run.plan, len(run.growth.layers) if run.growth else 0
     claimed = f"{ranges(plan.kept)} of {plan.num_layers}"
     whole = sorted((*plan.kept, *plan.removed)) == list(range(plan.num_layers))
     if not whole:
-        return claimed, f"{ranges(plan.removed)} removed, and together not each layer once"
+        return claimed, f"{ranges(plan.removed)} removed, which together are not each layer once"
     left = num_layers - new
     return claimed, claimed if left == len(plan.kept) else f"{left} layers in config.json"

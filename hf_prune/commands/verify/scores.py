@@ -1,4 +1,4 @@
-"""The scores of lm-evaluation-harness, measured again by the harness on the very same items."""
+"""The scores of lm-evaluation-harness, measured again on the same items."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +17,9 @@ from hf_prune.stages.original import Original
 
 
 def score_claims(models: Models) -> Iterator[Claim]:
-    """Every score of the published model and of its original.
+    """Every score of the published model and of its original, measured without the cache.
 
-    Those of other variants have no weights here. Nothing is taken from what was kept of earlier measurements.
+    The weights of other variants are not published, so their scores are not checked.
     """
     claimed = models.run.evaluated.scores.found
     if not claimed:
@@ -37,29 +37,29 @@ def score_claims(models: Models) -> Iterator[Claim]:
         except HfPruneError as error:
             yield from (unchecked(_name(one), one.value, str(error)) for one in every)
         else:
-            yield from (_compared(one, found, models.leave) for one in every)
+            yield from (_compared(one, found, models.tolerance) for one in every)
 
 
 def _recipe(models: Models) -> Recipe:
-    """As it was recorded, with its own tasks where they are here.
+    """The recorded recipe with the path of its own tasks here.
 
     Raises:
-        UnusableTask: their folder is not.
+        UnusableTask: the folder of its own tasks is not here.
     """
     recipe = replace(models.published.recipe, min_score=None)
     if recipe.tasks_from is None:
         return recipe
-    folder = models.data / Path(recipe.tasks_from).name  # a record that others wrote leads to no other folder
+    folder = models.data / Path(recipe.tasks_from).name  # the record may be anyone's
     if not folder.is_dir():
         raise UnusableTask(f"there is no {folder.name} in {models.data}: name its folder with --data")
     return replace(recipe, tasks_from=str(folder))
 
 
 def _measured(models: Models, variant: str, asked: AskedTasks, recipe: Recipe) -> tuple[TaskScore, ...]:
-    """What a variant makes of the tasks now.
+    """The scores of a variant now.
 
     Raises:
-        HfPruneError: its weights cannot be had, or it cannot be run here.
+        HfPruneError: its weights are not available, or it cannot run here.
     """
     model = _model(models, variant)
     size_bytes = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
@@ -75,7 +75,7 @@ def _model(models: Models, variant: str) -> Original:
     if variant == models.run.result.variant:
         return models.published
     if variant != DENSE:
-        raise UnusableText(f"the weights of what was {variant} are not published")
+        raise UnusableText(f"the weights of the {variant} variant are not published")
     if models.original is None:
         raise UnusableText(models.reason)
     return models.original
@@ -85,17 +85,17 @@ def _name(one: TaskScore) -> str:
     return f"{one.task} {one.metric} ({one.answer_filter}), {one.variant}"
 
 
-def _compared(claimed: TaskScore, found: tuple[TaskScore, ...], leave: float) -> Claim:
-    """A share of items may be off by a few of them, as multiple choice may; other figures as a perplexity."""
+def _compared(claimed: TaskScore, found: tuple[TaskScore, ...], tolerance: float) -> Claim:
+    """A figure from 0 to 1 may be off by a few items, as in multiple choice; others as a perplexity may."""
     name = _name(claimed)
     key = (claimed.task, claimed.metric, claimed.answer_filter)
     same = next((one for one in found if (one.task, one.metric, one.answer_filter) == key), None)
     if same is None:
         return unchecked(name, claimed.value, f"lm-evaluation-harness {_harness(found)} gives no such figure")
     if same.sha256 != claimed.sha256:
-        return unchecked(name, claimed.value, f"{claimed.task} asks other items here than it did")
+        return unchecked(name, claimed.value, f"{claimed.task} has different items here")
     if not 0 <= claimed.value <= 1:
-        return near(name, claimed.value, same.value, leave)
+        return near(name, claimed.value, same.value, tolerance)
     few = max(1, round(ITEMS_SHARE * claimed.num_items))
     return within(
         name, claimed.value, same.value, few / claimed.num_items, f"{few} of {claimed.num_items} items"

@@ -1,8 +1,7 @@
-"""What is verified, and what it is compared with: brought here from a folder or from the Hub."""
+"""Fetch the model to verify and its original, from a folder or from the Hub."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,14 +20,13 @@ from hf_prune.stages.texts.material import Material
 from hf_prune.stages.texts.questions import Questions
 from hf_prune.stages.texts.text import Text
 
-BESIDE = (MARKER, "README.md")  # what is read first
+READ_FIRST = (MARKER, "README.md")
 PLOTS = "plots/"
-NOTHING = Text(name="", dataset=None, documents=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leave:
-    """What may be done with files that others wrote."""
+class Trust:
+    """What hf-prune may do with files that others wrote."""
 
     allow_pickle: bool = False
     trust_remote_code: bool = False
@@ -36,30 +34,30 @@ class Leave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A published model, whole on this disk."""
+    """A published model, complete on this disk."""
 
     recorded: Recorded
     folder: Path
     commit: str | None  # on the Hub
-    own_record: Path | None  # of the run folder that it lies in
+    own_record: Path | None  # run.json of its run folder, if it is in one
 
 
-def find_subject(model: str, revision: str | None, leave: Leave) -> Subject:
-    """Bring a published model, the record first.
+def find_subject(model: str, revision: str | None, trust: Trust) -> Subject:
+    """Fetch a published model, its record first.
 
     Args:
-        model: a run folder, its `model/`, a copy of what was published, or a Hub id.
+        model: a run folder, its `model/`, a copy of the published files, or a Hub id.
         revision: branch, tag or commit on the Hub.
-        leave: what may be done with it.
+        trust: what may be done with its files.
 
     Raises:
-        UnreadableRecord: hf-prune did not make it, or its record is another version's.
-        SourceError: it cannot be had.
-        RecipeError: it brings code of its own, which may not be run.
+        UnreadableRecord: hf-prune did not make it, or this version cannot read its record.
+        SourceError: it is not available.
+        RecipeError: its own code would have to run, and you did not allow that.
     """
     if Path(model).expanduser().is_dir():
         finished = read_finished(Path(model).expanduser())
-        _check_code(finished.recorded.run, model, leave)
+        _check_code(finished.recorded.run, model, trust)
         own = finished.folder.path / "run.json" if finished.folder else None
         return Subject(recorded=finished.recorded, folder=finished.model, commit=None, own_record=own)
     repository = hub.look_up(model, revision)
@@ -67,99 +65,88 @@ def find_subject(model: str, revision: str | None, leave: Leave) -> Subject:
         raise UnreadableRecord(
             f"{model} was not made by hf-prune: it has no {MARKER}, which holds the figures"
         )
-    folder = hub.download(repository, tuple(name for name in BESIDE if name in repository.files))
+    folder = hub.download(repository, tuple(name for name in READ_FIRST if name in repository.files))
     recorded = read_record(folder / MARKER)
-    _check_code(recorded.run, model, leave)
-    found = source.find(model, repository.commit, None, trust_remote_code=leave.trust_remote_code)
+    _check_code(recorded.run, model, trust)
+    found = source.find(model, repository.commit, None, trust_remote_code=trust.trust_remote_code)
     exported = {export.path for export in recorded.run.exports.found}
-    more = tuple(name for name in repository.files if name.startswith(PLOTS) or name in exported)
-    if more:
-        hub.download(repository, more)
-    source.fetch_weights(found, folder)  # safetensors alone: nothing is converted, and nothing written there
+    others = tuple(name for name in repository.files if name.startswith(PLOTS) or name in exported)
+    if others:
+        hub.download(repository, others)
+    source.fetch_weights(found, folder)  # safetensors only, so nothing is converted or written
     return Subject(recorded=recorded, folder=folder, commit=repository.commit, own_record=None)
 
 
-def _check_code(run: Run, model: str, leave: Leave) -> None:
-    if run.recipe.trust_remote_code and not leave.trust_remote_code:
+def _check_code(run: Run, model: str, trust: Trust) -> None:
+    if run.recipe.trust_remote_code and not trust.trust_remote_code:
         raise RecipeError(
-            f"{model} is loaded by the Python code that it brings: read it, and add --trust-remote-code"
+            f"{model} needs its own Python code to load: read the code, then add --trust-remote-code"
         )
 
 
-def fetch_original(run: Run, base: str | None, workspace: Path, leave: Leave) -> Source:
-    """Bring the model that was cut, in the form in which it was.
+def fetch_original(run: Run, base: str | None, workspace: Path, trust: Trust) -> Source:
+    """Fetch the original in the format that was cut.
 
     Args:
-        run: the record, which says where it was on the Hub.
-        base: where it is; None: there.
-        workspace: for what has to be converted.
-        leave: what may be done with it.
+        run: the record, which names the original on the Hub.
+        base: a folder or Hub id to use instead; None: the one in the record.
+        workspace: for converted weights.
+        trust: what may be done with its files.
 
     Raises:
-        HfPruneError: it cannot be had, or may not be read.
+        HfPruneError: it is not available, or may not be read.
     """
     made_from, revision = run.source, None
     gguf_file = made_from.gguf_file and Path(made_from.gguf_file).name
     if base is not None:
-        place = base
+        address = base
         folder = Path(base).expanduser()
         if gguf_file and folder.is_dir() and not (folder / gguf_file).is_file():
             gguf_file = None  # it was converted before
     elif made_from.repo_id and made_from.commit:
-        place, revision = made_from.repo_id, made_from.commit
+        address, revision = made_from.repo_id, made_from.commit
     elif gguf_file == GGUF_FILE and run.command.startswith("hf-prune demo"):
-        place = str(demo_model()[0])
+        address = str(demo_model()[0])
     else:
-        raise UnreadableRecord(
-            f"{made_from.model} was a folder of whoever made this: say where it is with --base"
-        )
+        raise UnreadableRecord(f"{made_from.model} was a local folder: name the original with --base")
     found = source.find(
-        place,
+        address,
         revision,
         gguf_file,
-        allow_pickle=leave.allow_pickle,
-        trust_remote_code=leave.trust_remote_code,
+        allow_pickle=trust.allow_pickle,
+        trust_remote_code=trust.trust_remote_code,
     )
     return source.fetch_weights(found, workspace)
 
 
 def opened(
-    run: Run, folder: Source, device: torch.device, memory: ActivationMemory, leave: Leave
+    run: Run, folder: Source, device: torch.device, memory: ActivationMemory, trust: Trust
 ) -> Original:
-    """A model to be measured as the run measured it.
-
-    Args:
-        run: whose recipe is followed.
-        folder: where the model is.
-        device: to run its layers on.
-        memory: for hidden states.
-        leave: what may be done with it.
-    """
+    """A model, opened to be measured as the run measured it."""
     return Original(
-        recipe=replace(run.recipe, trust_remote_code=leave.trust_remote_code),
+        recipe=replace(run.recipe, trust_remote_code=trust.trust_remote_code),
         source=folder,
         identity="",
-        material=Material(texts=(NOTHING, NOTHING)),  # each figure names its own
+        material=Material(),  # each figure names its own
         device=device,
         memory=memory,
     )
 
 
 def reading(
-    model: Original, material: Text | Images, recipe: Recipe, questions: Questions | None = None
+    model: Original, material: Text | Images | None, recipe: Recipe, questions: Questions | None = None
 ) -> Original:
-    """The same model, to be measured on something else.
+    """The same model, to be measured on another text.
 
     Args:
         model: as it was opened.
-        material: a text, or images.
-        recipe: says how much of it.
-        questions: of a file, where multiple choice is not made from the text.
+        material: a text, or images; None where the questions are all.
+        recipe: says how much of the text.
+        questions: from a file; None: items are made from the text.
     """
-    twice: Any = (material, material)  # the first is what was fitted on, which nobody asks for here
-    return replace(model, recipe=recipe, material=Material(texts=twice, questions=questions))
+    return replace(model, recipe=recipe, material=Material(heldout=material, questions=questions))
 
 
 def local_source(folder: Path) -> Source:
-    """A folder as it is."""
+    """A local folder as a source."""
     return Source(model=str(folder), repo_id=None, revision=None, commit=None, folder=str(folder))

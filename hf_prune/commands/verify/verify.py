@@ -1,6 +1,5 @@
-"""`hf-prune verify`: every claim of a published model, the cheapest to check first."""
+"""`hf-prune verify`: check every claim of a published model, the cheapest first."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,14 +15,15 @@ from hf_prune.commands.verify.files import anatomy_claims, file_claims
 from hf_prune.commands.verify.origin import KEPT, origin_claims, original_claims
 from hf_prune.commands.verify.scores import score_claims
 from hf_prune.commands.verify.subject import (
-    Leave,
     Subject,
+    Trust,
     fetch_original,
     find_subject,
     local_source,
     opened,
 )
 from hf_prune.errors import HfPruneError, first_line
+from hf_prune.machine.clock import Clock
 from hf_prune.machine.disk import sha256_of
 from hf_prune.machine.environment import choose_device, describe_environment, free_memory
 from hf_prune.machine.progress import Progress, Reporter
@@ -52,51 +52,50 @@ def verify(
     Args:
         model: a Hub id, a run folder, or a folder that holds what was published.
         revision: branch, tag or commit of it on the Hub.
-        base: the model that it was made from, a folder or a Hub id; None: the commit that the record names.
-        data: a folder with the texts of its figures, where those did not come with hf-prune; None: this one.
-        measure: whether perplexities and choices are measured again.
-        device: to measure on: "auto", "cpu", "cuda".
-        max_memory: bytes that hidden states may take; None: half of what is free.
-        allow_pickle: whether pickled weights of the original may be read.
-        trust_remote_code: whether code that the models bring may be run.
-        reporter: is told what happens.
+        base: the original, a folder or a Hub id; None: the commit that the record names.
+        data: a folder with your texts; None: the current folder.
+        measure: whether to measure figures again.
+        device: "auto", "cpu", "cuda".
+        max_memory: bytes for hidden states; None: half of the free memory.
+        allow_pickle: whether to read pickled weights of the original.
+        trust_remote_code: whether the models' own code may run.
 
     Returns:
-        Each claim with what was found; those that cannot be checked here say why.
+        Each claim with the value measured now; a claim that cannot be checked here says why.
 
     Raises:
-        HfPruneError: the model cannot be had, or hf-prune did not make it.
+        HfPruneError: the model is not available, or hf-prune did not make it.
     """
-    began, reporter, place = time.monotonic(), reporter or Reporter(), choose_device(device)
-    leave = Leave(allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    subject = find_subject(model, revision, leave)
+    clock, reporter, chosen = Clock(), reporter or Reporter(), choose_device(device)
+    trust = Trust(allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    subject = find_subject(model, revision, trust)
     with TemporaryDirectory(prefix="hf-prune-") as workspace:
-        limit = int(MEMORY_SHARE * free_memory(place)) if max_memory is None else max_memory
-        bench = _Bench(
+        limit = int(MEMORY_SHARE * free_memory(chosen)) if max_memory is None else max_memory
+        check = _Check(
             subject=subject,
             base=base,
             data=data or Path(),
-            device=place,
+            device=chosen,
             memory=ActivationMemory(limit=limit, folder=Path(workspace)),
             workspace=Path(workspace),
-            leave=leave,
+            trust=trust,
             reporter=reporter,
         )
-        claims = tuple(_claims(bench, measure=measure))
+        claims = tuple(_claims(check, measure=measure))
     return Verification(
         model=model,
         commit=subject.commit,
         name=subject.recorded.run.name,
         schema_version=subject.recorded.schema_version,
         claims=claims,
-        environment=describe_environment(place),
-        seconds=round(time.monotonic() - began, 1),
+        environment=describe_environment(chosen),
+        seconds=clock.seconds,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Bench:
-    """What is looked at, and with what."""
+class _Check:
+    """The model to check, and the means."""
 
     subject: Subject
     base: str | None
@@ -104,7 +103,7 @@ class _Bench:
     device: torch.device
     memory: ActivationMemory
     workspace: Path
-    leave: Leave
+    trust: Trust
     reporter: Reporter
 
     @property
@@ -113,23 +112,23 @@ class _Bench:
         return self.subject.recorded.run
 
 
-def _claims(bench: _Bench, *, measure: bool) -> Iterator[Claim]:
-    run, folder, progress = bench.run, bench.subject.folder, bench.reporter.progress
-    yield from _record_claims(bench.subject)
+def _claims(check: _Check, *, measure: bool) -> Iterator[Claim]:
+    run, folder, progress = check.run, check.subject.folder, check.reporter.progress
+    yield from _record_claims(check.subject)
     yield from file_claims(run, folder, progress)
-    yield from _card(bench.subject)
+    yield from _card(check.subject)
     if run.before is not None:
-        reason = "its figures are those of the record that was published then, and are not measured again"
+        reason = "its figures come from the record published then, and are not measured again"
         yield unchecked("version before", f"commit {run.before.commit[:12]}", reason)
     try:
-        published = build_skeleton(folder, trust_remote_code=bench.leave.trust_remote_code)
+        published = build_skeleton(folder, trust_remote_code=check.trust.trust_remote_code)
     except (HfPruneError, OSError, ValueError, KeyError) as error:
         yield broken(
             "model", run.result_anatomy.architecture, "none", f"it cannot be read: {first_line(error)}"
         )
         return
     yield from anatomy_claims(run, published)
-    original, reason = _original(bench)
+    original, reason = _original(check)
     if original is None:
         yield unchecked(KEPT, ranges(run.plan.kept), reason)
     else:
@@ -139,10 +138,10 @@ def _claims(bench: _Bench, *, measure: bool) -> Iterator[Claim]:
         return
     models = Models(
         run=run,
-        published=opened(run, local_source(folder), bench.device, bench.memory, bench.leave),
+        published=opened(run, local_source(folder), check.device, check.memory, check.trust),
         original=original,
         reason=reason,
-        data=bench.data,
+        data=check.data,
         progress=progress,
     )
     yield from figure_claims(models)
@@ -151,13 +150,15 @@ def _claims(bench: _Bench, *, measure: bool) -> Iterator[Claim]:
 
 
 def _record_claims(subject: Subject) -> Iterator[Claim]:
-    """That the record can be read, and is the same in both places of a run folder."""
+    """Whether the record can be read whole, and is the same in both places of a run folder."""
     recorded = subject.recorded
-    told = f"schema {recorded.schema_version}"
+    schema = f"schema {recorded.schema_version}"
     if recorded.left_out:
-        yield unchecked("record", told, f"older than {SCHEMA_VERSION}: {listed(recorded.left_out)} left out")
+        yield unchecked(
+            "record", schema, f"older than {SCHEMA_VERSION}: {listed(recorded.left_out)} left out"
+        )
     else:
-        yield equal("record", told, told)
+        yield equal("record", schema, schema)
     if subject.own_record is not None:
         here, there = sha256_of(subject.folder / MARKER), sha256_of(subject.own_record)
         yield equal("record in model/ and beside it", here, there)
@@ -170,19 +171,19 @@ def _card(subject: Subject) -> Iterator[Claim]:
         return
     try:
         yield from card_claims(run, subject.folder, version("hf-prune"))
-    except (LookupError, TypeError, ValueError) as error:  # the record of no run that ever was
-        yield broken(CARD, "README.md", "none", f"no card can be made of the record: {first_line(error)}")
+    except (LookupError, TypeError, ValueError) as error:  # a record that no run can have written
+        yield broken(CARD, "README.md", "none", f"the record does not give a card: {first_line(error)}")
 
 
-def _original(bench: _Bench) -> tuple[Original | None, str]:
-    """The model that was cut, opened; or why it is not here."""
+def _original(check: _Check) -> tuple[Original | None, str]:
+    """The original, opened, or the reason why it is not available."""
     try:
-        fetched = fetch_original(bench.run, bench.base, bench.workspace, bench.leave)
-        original = opened(bench.run, fetched, bench.device, bench.memory, bench.leave)
-        layers = original.decoder.num_layers  # opened here, where what is wrong with it is a reason
-        bench.reporter.tell(f"comparing with {fetched.model}, {layers} layers")
+        fetched = fetch_original(check.run, check.base, check.workspace, check.trust)
+        original = opened(check.run, fetched, check.device, check.memory, check.trust)
+        layers = original.decoder.num_layers  # opens it here, so that a fault becomes a reason
+        check.reporter.tell(f"comparing with {fetched.model}, {layers} layers")
     except HfPruneError as error:
-        return None, f"the original is not here: {error}"
+        return None, f"the original is not available: {error}"
     return original, ""
 
 

@@ -1,6 +1,5 @@
-"""Bridges: the gap that removed layers leave is closed by new values for weights that stay, without training.
+"""Bridges: new values for weights that stay close the gap that removed layers leave, without training.
 
-Read in this order: projections (which weights can carry a bridge), closing_norm (where a layer ends in a
-norm), equations (the sums of least squares),
-forms (what a weight becomes), gaps (the streams, and where their gaps are closed), scale, choose.
+Read in this order: closing_norm (layers that end in a norm), equations (the sums of least squares), forms
+(what a weight becomes), gaps (the streams, and where their gaps are closed), scale, choose, trials, stage.
 """

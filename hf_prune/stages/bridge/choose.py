@@ -1,4 +1,4 @@
-"""Which form of bridge a cut gets: the one asked for, or the best on text that none was fitted on."""
+"""The bridge of a cut: of the form that the recipe names, or the best on text that none was fitted on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,36 +27,20 @@ def make_bridge(
     method: str,
     progress: Progress,
 ) -> tuple[Bridge, dict[str, Tensor]]:
-    """Close the gaps of a cut.
+    """Close the gaps of a cut by a bridge of the form `method`, fitted on the first of the two windows.
 
-    Args:
-        decoder: the original model.
-        windows: calibration tokens to fit on, and others to choose by.
-        blocks: that are removed, in order.
-        method: the form; "auto": every form is tried beside no bridge, and the one with the lowest loss on
-            the windows to choose by is kept, or the one whose final states are nearest the original's.
-        progress: shows the layers going by.
+    For "auto", every form and no bridge at all are tried on the second. The one with the lowest loss is kept,
+    or for an encoder the one whose final states are nearest the original's.
 
     Returns:
         The record, and the new tensors, float32 on the CPU, by their name in the original checkpoint.
     """
     fitted_on, chosen_by = windows
-    if method != "auto":
-        return _fit(decoder, fitted_on, blocks, (method,), progress)[0]
-    fitted = _fit(decoder, fitted_on, blocks, (*FORMS, SCALE), progress)
-    return best_bridge(decoder, chosen_by, blocks, fitted, progress)
-
-
-def _fit(
-    decoder: StreamedDecoder,
-    windows: Windows,
-    blocks: tuple[Block, ...],
-    methods: Sequence[str],
-    progress: Progress,
-) -> list[tuple[Bridge, dict[str, Tensor]]]:
-    forms = [FORMS[method] for method in methods if method != SCALE]
-    fitted = fit_bridges(decoder, windows, [(blocks, form) for form in forms], progress) if forms else []
-    return [*fitted, fit_scale(decoder, windows, blocks, progress)] if SCALE in methods else fitted
+    forms = [form for form in FORMS.values() if method in (form.name, "auto")]
+    fitted = fit_bridges(decoder, fitted_on, [(blocks, form) for form in forms], progress) if forms else []
+    if method in (SCALE, "auto"):
+        fitted.append(fit_scale(decoder, fitted_on, blocks, progress))
+    return best_bridge(decoder, chosen_by, blocks, fitted, progress) if method == "auto" else fitted[0]
 
 
 def best_bridge(
@@ -66,17 +50,9 @@ def best_bridge(
     fitted: Sequence[tuple[Bridge, dict[str, Tensor]]],
     progress: Progress,
 ) -> tuple[Bridge, dict[str, Tensor]]:
-    """The bridge with the lowest loss, or none where none lowers it; of an encoder the nearest to it.
+    """The bridge with the best result on windows that no bridge was fitted on, with the results of all.
 
-    Args:
-        decoder: the original model.
-        windows: tokens that no bridge was fitted on.
-        blocks: that are removed, in order.
-        fitted: the bridges to choose from.
-        progress: shows the layers going by.
-
-    Returns:
-        One of them, with what each came to, or a record that says why none was kept.
+    If the cut does better without a bridge, it is a record that says so.
     """
     contenders = [(bridge, solved) for bridge, solved in fitted if solved]
     if not contenders:
@@ -85,13 +61,13 @@ def best_bridge(
     kept = all_but(removed, decoder.num_layers)
     cuts = [Cut(kept), *(Cut(kept, solved) for _, solved in contenders)]
     names = [NO_BRIDGE, *(bridge.method for bridge, _ in contenders)]
-    hold = _by_loss if decoder.skeleton.kind == DECODER else _by_agreement
-    contest = hold(decoder, windows, dict(zip(names, cuts, strict=True)), progress)
+    compare = _by_loss if decoder.skeleton.kind == DECODER else _by_agreement
+    contest = compare(decoder, windows, dict(zip(names, cuts, strict=True)), progress)
     best = (contest.trials or contest.agreements)[0].method
     if best == NO_BRIDGE:
-        worse = "raised the loss" if contest.trials else "led away from the original's final states"
+        harm = "raised the loss" if contest.trials else "led away from the original's final states"
         tokens = windows.record.num_tokens
-        reason = f"every bridge {worse} on {tokens} calibration tokens set aside, so none was kept"
+        reason = f"every bridge {harm} on {tokens} calibration tokens set aside, so none was kept"
         return Bridge(method=NO_BRIDGE, folded=(), reason=reason, contest=contest), {}
     bridge, solved = next(both for both in contenders if both[0].method == best)
     return replace(bridge, contest=contest), solved
@@ -100,10 +76,10 @@ def best_bridge(
 def _by_loss(
     decoder: StreamedDecoder, windows: Windows, cuts: Mapping[str, Cut], progress: Progress
 ) -> Contest:
-    tried = try_cuts(decoder, windows, list(cuts.values()), progress, "trying bridges")
+    results = try_cuts(decoder, windows, list(cuts.values()), progress, "trying bridges")
     trials = [
-        BridgeTrial(method=name, loss=found.loss, divergence=found.divergence)
-        for name, found in zip(cuts, tried, strict=True)
+        BridgeTrial(method=name, loss=result.loss, divergence=result.divergence)
+        for name, result in zip(cuts, results, strict=True)
     ]
     return Contest(text=windows.record, trials=tuple(sorted(trials, key=lambda trial: trial.loss)))
 
@@ -112,6 +88,6 @@ def _by_agreement(
     decoder: StreamedDecoder, windows: Windows, cuts: Mapping[str, Cut], progress: Progress
 ) -> Contest:
     cosines = try_agreements(decoder, windows, list(cuts.values()), progress, "trying bridges")
-    found = [BridgeAgreement(method=name, cosine=cosine) for name, cosine in zip(cuts, cosines, strict=True)]
-    best_first = tuple(sorted(found, key=lambda agreement: -agreement.cosine))
-    return Contest(text=windows.record, trials=(), agreements=best_first)
+    pairs = sorted(zip(cuts, cosines, strict=True), key=lambda pair: -pair[1])
+    agreements = tuple(BridgeAgreement(method=name, cosine=cosine) for name, cosine in pairs)
+    return Contest(text=windows.record, trials=(), agreements=agreements)

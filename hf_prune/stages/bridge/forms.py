@@ -1,9 +1,9 @@
-"""The forms a bridge can take: how the weight of one projection follows from what passes through it.
+"""The forms of a bridge: how the new weight of one projection follows from the states that pass through it.
 
-ReplaceMe (2505.02819) maps the projection's output: W becomes T W, with T by least squares (`lstsq`) or by
-the cosine to what is wanted (`cosine`). `refit` corrects the whole weight, of which T W is a special case,
-and holds it to the old one by a ridge. `relay` goes on in the first layers after the gap: there every
-projection that adds to the stream is refitted, so that the stream comes nearer to the original's each time.
+ReplaceMe (2505.02819) maps the projection's output: W becomes T W, where T minimises squares (`lstsq`) or
+the angle to the target (`cosine`). `refit` corrects the whole weight, of which T W is a special case, and a
+ridge keeps it near the old one. `relay` goes on in the first layers after the gap. It refits every projection
+there that adds to the stream, so that the stream comes nearer to the original's each time.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from torch import Tensor
 from hf_prune.model.activations import Activations
 from hf_prune.stages.bridge.equations import NormalEquations, Passage, gather
 
-RIDGE = 0.05  # of the mean diagonal of the normal matrix, where none is chosen; docs/bridge.md has the sweep
+RIDGE = 0.05  # of the mean diagonal of the normal matrix, if none is chosen; docs/bridge.md has the sweep
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
-ASIDE = 8  # of so many windows, one is set aside to choose the ridge by
+ASIDE = 8  # one of this many windows is set aside to choose the ridge by
 REACH = 3  # layers after a gap; more of them raise the loss (docs/bridge.md)
 LEARNING_RATE = 1e-4  # of `cosine`, as published, like the next two
 MINIBATCH = 1024  # tokens
@@ -26,9 +26,9 @@ EPOCHS = 10
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a weight becomes, and what that does."""
+    """The correction of a weight, and the sums that it was solved from."""
 
-    correction: Tensor  # E, (hidden, inner): W + E takes the place of W
+    correction: Tensor  # E, (hidden, inner): W + E replaces W
     ridge: float | None  # as a share of the mean diagonal of G
     equations: NormalEquations
 
@@ -38,11 +38,11 @@ Fit = Callable[[Passage, Tensor], Fitted]  # the weight is (hidden, inner), in f
 
 @dataclass(frozen=True)
 class Form:
-    """How gaps are closed."""
+    """A way to close gaps."""
 
     name: str
     fit: Fit
-    reach: int = 0  # how many layers after a gap are fitted too, with all their projections
+    reach: int = 0  # how many layers after a gap are fitted too, in all their projections
 
 
 def lstsq(passage: Passage, weight: Tensor) -> Fitted:
@@ -53,9 +53,9 @@ def lstsq(passage: Passage, weight: Tensor) -> Fitted:
 
 @torch.no_grad()
 def cosine(passage: Passage, weight: Tensor) -> Fitted:
-    """ReplaceMe's map T that minimises the mean of 1 - cos(T m, m + missing), m the projection's output.
+    """ReplaceMe's map T that minimises the mean of 1 - cos(T m, m + missing), where m is the output.
 
-    As published: Adam from T = 1, a learning rate of 1e-4, batches of 1024 tokens, ten times over the text.
+    As published, Adam starts at T = 1 with batches of 1024 tokens and reads the text ten times.
     """
     identity = torch.eye(len(weight)).to(weight)
     mapping = identity.clone().requires_grad_()
@@ -66,10 +66,10 @@ def cosine(passage: Passage, weight: Tensor) -> Fitted:
         pairs.append(torch.stack([output, output + missing.flatten(0, 1)]))
     for _ in range(EPOCHS):
         for pair in pairs:
-            for produced, wanted in pair.double().split(MINIBATCH, dim=1):
+            for output, target in pair.double().split(MINIBATCH, dim=1):
                 with torch.enable_grad():
-                    away = 1 - torch.cosine_similarity(produced @ mapping.T, wanted, dim=-1)
-                    (gradient,) = torch.autograd.grad(away.mean(), mapping)
+                    distances = 1 - torch.cosine_similarity(output @ mapping.T, target, dim=-1)
+                    (gradient,) = torch.autograd.grad(distances.mean(), mapping)
                 mapping.grad = gradient
                 adam.step()
     correction = (mapping.detach() - identity) @ weight
@@ -78,22 +78,22 @@ def cosine(passage: Passage, weight: Tensor) -> Fitted:
 
 @torch.no_grad()
 def refit(passage: Passage, weight: Tensor) -> Fitted:
-    """Least squares on the whole weight; of several ridges the one that does best on windows set aside.
+    """Least squares on the whole weight, with the ridge that does best on windows set aside.
 
-    Those windows are fitted too, once the ridge is chosen. Of too few windows none is set aside.
+    These windows are fitted too, once the ridge is chosen. With too few windows none is set aside.
     """
     equations: NormalEquations | None = None
     aside = Activations(passage.entering.memory)
     first = 0  # number of the batch's first window
     for inner, missing, target in passage:
         equations = equations or NormalEquations(inner.shape[-1], missing.shape[-1], inner.device)
-        chosen = torch.arange(first, first + len(inner)) % ASIDE == ASIDE - 1
+        is_aside = torch.arange(first, first + len(inner)) % ASIDE == ASIDE - 1
         first += len(inner)
-        equations.add(inner[~chosen], missing[~chosen], target[~chosen])
-        if chosen.any():
-            aside.append(torch.cat([inner[chosen], missing[chosen], target[chosen]], dim=-1))
+        equations.add(inner[~is_aside], missing[~is_aside], target[~is_aside])
+        if is_aside.any():
+            aside.append(torch.cat([inner[is_aside], missing[is_aside], target[is_aside]], dim=-1))
     assert equations is not None
-    width, hidden = equations.cross.shape[1], equations.cross.shape[0]
+    hidden, width = equations.cross.shape
     ridge = _best_ridge(equations, aside) if len(aside) else RIDGE
     for rows in aside:
         equations.add(*rows.split([width, hidden, hidden], dim=-1))
@@ -102,22 +102,21 @@ def refit(passage: Passage, weight: Tensor) -> Fitted:
 
 @torch.no_grad()
 def refit_cheaply(passage: Passage, weight: Tensor) -> Fitted:
-    """`refit` with a fixed ridge: for trials of many cuts."""
+    """`refit` with a fixed ridge, for trials of many cuts."""
     equations = gather(passage)
     return Fitted(correction=equations.solve(RIDGE), ridge=RIDGE, equations=equations)
 
 
 def _best_ridge(equations: NormalEquations, aside: Activations) -> float:
-    """The ridge that leaves least missing, position 0 left out, of windows that are not in the sums."""
+    """The ridge that leaves the smallest error on the windows set aside, without position 0."""
     width = equations.inner.shape[0]
-    left: dict[float, float] = {}
+    errors = dict.fromkeys(RIDGES, 0.0)
     for ridge in RIDGES:
         correction = equations.solve(ridge).float()
-        left[ridge] = 0.0
         for rows in aside:
             inner, missing = rows[:, 1:, :width], rows[:, 1:, width : width + len(correction)]
-            left[ridge] += (missing - inner @ correction.T).square().sum(dtype=torch.float64).item()
-    return min(RIDGES, key=left.__getitem__)
+            errors[ridge] += (missing - inner @ correction.T).square().sum(dtype=torch.float64).item()
+    return min(RIDGES, key=errors.__getitem__)
 
 
 LSTSQ = Form(name="lstsq", fit=lstsq)

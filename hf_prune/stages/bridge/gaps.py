@@ -1,17 +1,17 @@
-"""The streams of pruned models beside the original's, layer by layer, and how their gaps are closed.
+"""Gaps closed layer by layer, in the streams of pruned models that run beside the original's.
 
-The original is run once for all pruned models. Where the removed layers would have ended, its stream is the
-target; what is fitted later sees the pruned model's own stream, earlier repairs included.
+The original is run once for all pruned models. Its stream at the end of the removed layers is the target. A
+layer that is fitted later sees the pruned model's own stream, with the earlier repairs in it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_prune.machine.progress import Progress
 from hf_prune.model.activations import Activations
-from hf_prune.model.decoder import StreamedDecoder, run_layers, states_after
+from hf_prune.model.decoder import RunLayer, StreamedDecoder, run_layers, states_after
 from hf_prune.model.projections import (
     additive_projections,
     as_stored,
@@ -30,10 +30,11 @@ from hf_prune.stages.texts.windows import Windows
 class _Stream:
     """The residual stream of one pruned model while its gaps are being closed."""
 
+    decoder: StreamedDecoder  # of the original
     form: Form
     blocks: tuple[Block, ...]
     kept: frozenset[int]
-    end: int  # the first layer that no repair has to do with
+    end: int  # the first layer that no repair depends on
     states: Activations
     entering: Activations | None = None  # of the layer before a gap, which runs once the target is known
     folded: list[FoldedBridge] = field(default_factory=list)
@@ -42,7 +43,7 @@ class _Stream:
 
     @property
     def record(self) -> Bridge:
-        """What was done, and why a gap was left open."""
+        """The bridge, and the reasons for gaps that stay open."""
         method = self.form.name if self.folded else "none"
         return Bridge(method=method, folded=tuple(self.folded), reason="; ".join(self.reasons) or None)
 
@@ -52,34 +53,77 @@ class _Stream:
         return before[-1] if before else None
 
 
+@dataclass(frozen=True)
+class _Writers:
+    """The projections of one layer that add to the residual stream."""
+
+    decoder: StreamedDecoder
+    layer: int
+    names: tuple[str, ...]  # in the layer's order
+    norm: str | None  # the norm that ends the layer, as in BERT; then the states before it are fitted
+
+    @property
+    def module(self) -> nn.Module:
+        return self.decoder.skeleton.layers[self.layer]
+
+    def run_to(self, name: str, run: RunLayer) -> RunLayer:
+        """The layer as a function that ends once a projection has added to the stream."""
+        run = run if self.norm is None else before_norm(self.module, run, self.norm)
+        if name == self.names[-1]:
+            return run
+        return run_up_to(self.module, run, self.names[: self.names.index(name) + 1])
+
+    def last_target(
+        self, run: RunLayer, entering: Activations, target: Activations
+    ) -> dict[str, Activations]:
+        """The states that the last projection has to reach for the layer's output to be `target`."""
+        if self.norm is not None:
+            run = before_norm(self.module, run, self.norm)
+            target = targets_before(self.module, run, self.norm, entering, target)
+        return {name: target for name in self.names[-1:]}
+
+    @property
+    def reason_against(self) -> str | None:
+        """Why the last projection cannot carry a bridge, or None if it can."""
+        kind = self.decoder.skeleton.config.model_type
+        if not self.names:
+            return (
+                f"no linear projection of {kind}'s layer {self.layer} reaches its output unchanged, so none "
+                f"can carry a bridge"
+            )
+        if stored_weight(self.decoder, self.layer, self.names[-1]) is None:
+            return (
+                f"{self.names[-1]} of {kind}'s layer {self.layer} is not stored as it is used (quantised, or "
+                f"with others in one tensor), so it cannot carry a bridge"
+            )
+        return None
+
+
 def fit_bridges(
     decoder: StreamedDecoder,
     windows: Windows,
-    wanted: Sequence[tuple[tuple[Block, ...], Form]],
+    cuts: Sequence[tuple[tuple[Block, ...], Form]],
     progress: Progress,
 ) -> list[tuple[Bridge, dict[str, Tensor]]]:
-    """Close the gaps of each of several cuts, from first to last, each in its form.
+    """Close the gaps of each of several cuts, from first to last.
 
-    Args:
-        decoder: the original model.
-        windows: calibration tokens.
-        wanted: the blocks that each cut removes, in order, and the form of its bridges.
-        progress: shows the layers going by.
+    A cut is the blocks that it removes, in order, and the form of its bridges.
 
     Returns:
-        For each the record, and the new tensors, float32 on the CPU, by their name in the original.
+        For each cut the record, and the new tensors, float32 on the CPU, by their name in the original.
     """
     original = decoder.enter(windows.ids)
-    everything = frozenset(range(decoder.num_layers))
+    layers = frozenset(range(decoder.num_layers))
     streams = [
         _Stream(
+            decoder=decoder,
             form=form,
             blocks=blocks,
-            kept=everything.difference(*(range(block.start, block.end) for block in blocks)),
+            kept=layers.difference(*(range(block.start, block.end) for block in blocks)),
             end=min(blocks[-1].end + form.reach, decoder.num_layers) if blocks else 0,
             states=original,
         )
-        for blocks, form in wanted
+        for blocks, form in cuts
     ]
     last = max(stream.end for stream in streams)
     for layer in progress(range(last), "bridging", last, "layer"):
@@ -87,7 +131,7 @@ def fit_bridges(
         for stream in streams:
             block = next((block for block in stream.blocks if block.end == layer + 1), None)
             if block is not None:
-                _close(decoder, stream, block, reached)
+                _fit_before_gap(stream, block, reached)
         original = reached
     return [(stream.record, stream.solved) for stream in streams]
 
@@ -95,7 +139,7 @@ def fit_bridges(
 def _pass_layer(
     decoder: StreamedDecoder, layer: int, original: Activations, streams: Sequence[_Stream]
 ) -> Activations:
-    """The original's states after a layer; each stream goes along, or stops where its gap begins."""
+    """The original's states after a layer. Each stream passes it too, or stops where its gap begins."""
     repaired: list[tuple[_Stream, Block]] = []
     with decoder.layer(layer) as run:
         reached = states_after(run, original)
@@ -111,62 +155,59 @@ def _pass_layer(
             else:
                 stream.states = states_after(run, stream.states)
     for stream, block in repaired:
-        _fit_layer(decoder, stream, block, layer, stream.states, reached, original)
+        _fit_after_gap(stream, block, layer, original, reached)
     return reached
 
 
-def _close(decoder: StreamedDecoder, stream: _Stream, block: Block, target: Activations) -> None:
-    """Fit the layer before a block to land on `target`, if there is one that can be fitted."""
+def _fit_before_gap(stream: _Stream, block: Block, target: Activations) -> None:
+    """Fit the last projection before a gap, so that it takes the stream to `target`. More gain nothing."""
     if stream.entering is None:
         stream.reasons.append(f"nothing comes before layer 0, so the gap of layers {block} stays open")
         return
     entering, stream.entering = stream.entering, None
-    if reason := _fit_layer(decoder, stream, block, block.start - 1, entering, target):
-        stream.reasons.append(reason)
+    with stream.decoder.layer(block.start - 1) as run:
+        writers = _find_writers(stream.decoder, block.start - 1, run, entering[0])
+        targets = writers.last_target(run, entering, target)
+    _fit(stream, block, writers, entering, targets)
+    if writers.reason_against is not None:
+        stream.reasons.append(writers.reason_against)
 
 
-def _fit_layer(
-    decoder: StreamedDecoder,
-    stream: _Stream,
-    block: Block,
-    layer: int,
-    entering: Activations,
-    target: Activations,
-    beside: Activations | None = None,
-) -> str | None:
-    """Fit a layer to land on `target` and let the stream through it; the reason if it cannot be fitted.
+def _fit_after_gap(
+    stream: _Stream, block: Block, layer: int, original: Activations, target: Activations
+) -> None:
+    """Fit every projection of a layer, so that it takes the stream to where the original's was after it."""
+    with stream.decoder.layer(layer) as run:
+        writers = _find_writers(stream.decoder, layer, run, stream.states[0])
+        targets = {name: states_after(writers.run_to(name, run), original) for name in writers.names[:-1]}
+        targets |= writers.last_target(run, stream.states, target)
+    _fit(stream, block, writers, stream.states, targets)
 
-    Args:
-        decoder: the original model.
-        stream: that enters the layer, and leaves it.
-        block: the gap that this is done for.
-        layer: its number.
-        entering: the states at its input.
-        target: the states wanted at its output.
-        beside: the original's states at its input; None: the layer has to make up for the gap alone. Else
-            each of its projections has to take the stream to where the original's was after it.
-    """
-    kind, encodes = decoder.skeleton.config.model_type, decoder.skeleton.kind != DECODER
-    module = decoder.skeleton.layers[layer]
-    with decoder.layer(layer) as run:
-        names = additive_projections(module, run, entering[0])
-        norm = None if names or not encodes else closing_norm(module, run, entering[0])
+
+def _find_writers(decoder: StreamedDecoder, layer: int, run: RunLayer, entering: Tensor) -> _Writers:
+    module, norm = decoder.skeleton.layers[layer], None
+    names = additive_projections(module, run, entering)
+    if not names and decoder.skeleton.kind != DECODER:
+        norm = closing_norm(module, run, entering)
         if norm is not None:
-            run = before_norm(module, run, norm)
-            names = additive_projections(module, run, entering[0])
-            target = targets_before(module, run, norm, entering, target)
-        carriers = names[-1:] if beside is None else names  # before a gap more of them gain nothing
-        targets = {name: target for name in carriers[-1:]}
-        if beside is not None:
-            for place, name in enumerate(names[:-1], start=1):
-                targets[name] = states_after(run_up_to(module, run, names[:place]), beside)
-    stored = {name: found for name in carriers if (found := stored_weight(decoder, layer, name)) is not None}
-    for name, tensor in stored.items():
+            names = additive_projections(module, before_norm(module, run, norm), entering)
+    return _Writers(decoder, layer, names, norm)
+
+
+def _fit(
+    stream: _Stream, block: Block, writers: _Writers, entering: Activations, targets: dict[str, Activations]
+) -> None:
+    """Fit projections of a layer to their targets, in order, and let the stream through the layer."""
+    decoder, layer = stream.decoder, writers.layer
+    for name in list(targets):
+        target = targets.pop(name)  # so that its memory is free once the projection is fitted
+        tensor = stored_weight(decoder, layer, name)
+        if tensor is None:
+            continue
         weight = read_weight(decoder, layer, name)
         with decoder.layer(layer, stream.solved) as run:
-            run = run if norm is None else before_norm(module, run, norm)
-            part = run if name == names[-1] else run_up_to(module, run, names[: names.index(name) + 1])
-            passage = Passage(module.get_submodule(name), part, entering, targets.pop(name))
+            part = writers.run_to(name, run)
+            passage = Passage(writers.module.get_submodule(name), part, entering, target)
             fitted = stream.form.fit(passage, weight)
         equations = fitted.equations
         folded = FoldedBridge(
@@ -182,14 +223,3 @@ def _fit_layer(
         stream.solved[tensor] = as_stored(decoder, layer, name, weight + fitted.correction)
     if stream.end > max(layer + 1, block.end):  # something after it is still to be fitted
         stream.states = run_layers(decoder, entering, [layer], stream.solved)
-    if stored:
-        return None
-    if not names:
-        return (
-            f"no linear projection of {kind}'s layer {layer} reaches its output unchanged, so none "
-            f"can carry a bridge"
-        )
-    return (
-        f"{names[-1]} of {kind}'s layer {layer} is not stored as it is used (quantised, or with others "
-        f"in one tensor), so it cannot carry a bridge"
-    )

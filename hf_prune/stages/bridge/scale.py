@@ -1,12 +1,12 @@
-"""Prune&Comp (2507.18212): the stream's magnitude is put right by one factor, folded into weights.
+"""Prune&Comp (2507.18212): one factor, folded into weights, corrects the magnitude of the stream after a gap.
 
 The removed layers would have made the stream longer by alpha, the mean of |target| / |state| over tokens.
-Published is the form that scales the embedding and every projection before the gap by alpha. Here whatever
-the layers after the gap add is divided by alpha instead: the final norm removes the factor, the logits are
-the same, and embeddings, which may be tied to the head, stay as they are. Position 0 is left out of the mean.
+The paper scales the embedding and every projection before the gap by alpha. Here the layers after the gap add
+1 / alpha of what they did. The final norm removes the factor, so the logits are the same, and embeddings,
+which may be tied to the head, stay as they are. Position 0 does not count for the mean.
 
-That the two are the same holds where nothing but norms reads the stream and nothing but linear projections
-adds to it. Whether it does is tried with the layers themselves.
+The two are the same if only norms read the stream and only linear projections add to it. That is tested with
+the layers themselves.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from hf_prune.model.projections import additive_projections
 from hf_prune.records import Block, Bridge, FoldedBridge
 from hf_prune.stages.texts.windows import Windows, windows_part
 
-MOST_SEQUENCES = 16  # a mean of ratios needs no more
+MOST_SEQUENCES = 16  # enough for a mean of ratios
 TOLERANCE = 0.05  # of what a layer adds; halving loses nothing, not even in bfloat16
 
 
 @dataclass(frozen=True)
 class _Gap:
-    """What is known of a gap once the original's stream has come to its end."""
+    """A gap whose target is known, because the original's stream has reached its end."""
 
     block: Block
-    factor: float  # the product of this gap's alpha and those before
-    unrepaired: float  # |target - state|^2 / |target|^2, position 0 left out
+    factor: float  # the product of the alphas of this gap and those before
+    unrepaired: float  # |target - state|^2 / |target|^2, without position 0
     repaired: float
 
 
@@ -39,16 +39,9 @@ class _Gap:
 def fit_scale(
     decoder: StreamedDecoder, windows: Windows, blocks: tuple[Block, ...], progress: Progress
 ) -> tuple[Bridge, dict[str, Tensor]]:
-    """Divide what the layers after each gap add to the stream by the gaps' factor.
+    """Divide what the layers after each removed block add to the stream by the blocks' factor.
 
-    The stream of the pruned model is followed as if it were multiplied by alpha at each gap, which is the
-    same but for a factor.
-
-    Args:
-        decoder: the original model.
-        windows: calibration tokens.
-        blocks: that are removed, in order.
-        progress: shows the layers going by.
+    The stream is followed here as if it were multiplied by alpha at each gap: the same, except for a factor.
 
     Returns:
         The record, and the new tensors, float32 on the CPU, by their name in the original checkpoint.
@@ -63,50 +56,52 @@ def fit_scale(
     for layer in progress(range(decoder.num_layers), "scaling", decoder.num_layers, "layer"):
         ended = next((block for block in blocks if block.end == layer), None)
         if ended is not None:
-            stream, gap = _put_right(stream, original, ended, gap)
+            stream, gap = _rescaled(stream, original, ended, gap)
         if layer not in removed and gap is not None:
-            tensors = _written_by(decoder, layer, stream[0])
+            tensors = _scaling_tensors(decoder, layer, stream[0])
             if not tensors:
-                reason = (
+                return _no_bridge(
                     f"what {decoder.skeleton.config.model_type}'s layer {layer} adds to the stream cannot be "
                     f"scaled by its weights alone, so the stream's magnitude stays as it is"
                 )
-                return Bridge(method="none", folded=(), reason=reason), {}
             for name, tensor in tensors.items():
                 solved[name] = (tensor / gap.factor).to(device="cpu", dtype=torch.float32)
                 folded.append(_folded(gap, layer, name, windows.record.num_tokens))
         with decoder.layer(layer) as run:
-            along = stream is original
+            is_original = stream is original
             if layer < last:
                 original = states_after(run, original)
             if layer not in removed:
-                stream = original if along else states_after(run, stream)
+                stream = original if is_original else states_after(run, stream)
     if not solved:
-        reason = "the final norm alone comes after the gap, and takes its magnitude away"
-        return Bridge(method="none", folded=(), reason=reason), {}
-    if not _head_takes_any_magnitude(decoder, stream):
-        return Bridge(method="none", folded=(), reason="the head reads the stream's magnitude"), {}
+        return _no_bridge("only the final norm comes after the gap, and it removes the stream's magnitude")
+    if not _head_ignores_magnitude(decoder, stream):
+        return _no_bridge("the head reads the stream's magnitude")
     return Bridge(method="scale", folded=tuple(folded), reason=None), solved
 
 
-def _put_right(
-    stream: Activations, target: Activations, block: Block, before: _Gap | None
+def _no_bridge(reason: str) -> tuple[Bridge, dict[str, Tensor]]:
+    return Bridge(method="none", folded=(), reason=reason), {}
+
+
+def _rescaled(
+    stream: Activations, target: Activations, block: Block, previous: _Gap | None
 ) -> tuple[Activations, _Gap]:
-    """The stream made as long as the original's, and the gap that this closes."""
-    ratios, unrepaired, wanted, count = 0.0, 0.0, 0.0, 0
+    """The stream scaled to the magnitude of the original's, and the gap that this closes."""
+    ratios, unrepaired, total, count = 0.0, 0.0, 0.0, 0
     for state, reached in zip(stream, target, strict=True):
         own, other = state[:, 1:].double(), reached[:, 1:].double()
         ratios += (other.norm(dim=-1) / own.norm(dim=-1)).sum().item()
         unrepaired += (other - own).square().sum().item()
-        wanted += other.square().sum().item()
+        total += other.square().sum().item()
         count += own.shape[0] * own.shape[1]
-    alpha, left = ratios / count, 0.0
+    alpha, repaired = ratios / count, 0.0
     scaled = Activations(stream.memory)
     for state, reached in zip(stream, target, strict=True):
         scaled.append((state * alpha).to(state))
-        left += (reached[:, 1:].double() - alpha * state[:, 1:].double()).square().sum().item()
-    factor = alpha * (before.factor if before else 1.0)
-    return scaled, _Gap(block=block, factor=factor, unrepaired=unrepaired / wanted, repaired=left / wanted)
+        repaired += (reached[:, 1:].double() - alpha * state[:, 1:].double()).square().sum().item()
+    factor = alpha * (previous.factor if previous else 1.0)
+    return scaled, _Gap(block=block, factor=factor, unrepaired=unrepaired / total, repaired=repaired / total)
 
 
 def _folded(gap: _Gap, layer: int, tensor: str, num_tokens: int) -> FoldedBridge:
@@ -121,10 +116,10 @@ def _folded(gap: _Gap, layer: int, tensor: str, num_tokens: int) -> FoldedBridge
     )
 
 
-def _written_by(decoder: StreamedDecoder, layer: int, entering: Tensor) -> dict[str, Tensor]:
-    """The tensors that set the magnitude of what a layer adds, by their name on disk; empty if some do not.
+def _scaling_tensors(decoder: StreamedDecoder, layer: int, entering: Tensor) -> dict[str, Tensor]:
+    """The tensors that scale what a layer adds, by their name on disk, or none if they are not enough.
 
-    Tried: with the tensors and the stream halved, the layer must answer half of what it did.
+    The test: with the tensors and the stream halved, the output of the layer must be half as large.
     """
     skeleton = decoder.skeleton
     with decoder.layer(layer) as run:
@@ -140,11 +135,11 @@ def _written_by(decoder: StreamedDecoder, layer: int, entering: Tensor) -> dict[
     with decoder.layer(layer, {name: tensor / 2 for name, tensor in tensors.items()}) as run:
         halved = run(0, entering / 2) * 2
     added = (plain - entering)[:, 1:].float().square().mean().sqrt()
-    apart = (halved - plain)[:, 1:].float().square().mean().sqrt()
-    return tensors if None not in stored and apart <= TOLERANCE * added else {}
+    error = (halved - plain)[:, 1:].float().square().mean().sqrt()
+    return tensors if None not in stored and error <= TOLERANCE * added else {}
 
 
-def _head_takes_any_magnitude(decoder: StreamedDecoder, states: Activations) -> bool:
+def _head_ignores_magnitude(decoder: StreamedDecoder, states: Activations) -> bool:
     state = states[0][:1]
     with decoder.head() as logits_of:
         plain, halved = logits_of(state).float(), logits_of(state / 2).float()

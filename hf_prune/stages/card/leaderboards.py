@@ -1,7 +1,7 @@
-"""Which data sets of the Hub the tasks of lm-evaluation-harness ask their questions from.
+"""The data sets and leaderboards of the Hub for the tasks of lm-evaluation-harness.
 
-Taken from the task files of lm-evaluation-harness 0.4.13. A task that is not here is on the card and in the
-record, but the Hub is not told of it: a data set's name that is not certain is worse than none.
+They come from the task files of lm-evaluation-harness 0.4.13. The metadata leave out every other task,
+because an uncertain name of a data set is worse than none. The card and the record have them all.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from hf_prune.records import TaskScore
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """A data set of the Hub, and the part of it that a task asks."""
+    """A data set of the Hub, and the part of it that a task asks about."""
 
     dataset: str
     config: str | None
@@ -20,13 +20,13 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A leaderboard of the Hub, which a file in `.eval_results/` puts a model on."""
+    """A leaderboard of the Hub. A file in `.eval_results/` puts a model on it."""
 
     dataset: str  # has the tag "benchmark" and an eval.yaml
     task: str  # of its leaderboard
-    metric: str  # of the harness, that it ranks by
+    metric: str  # that it ranks by, as the harness names it
     answer_filter: str
-    num_items: int  # of the whole task: less is no result of it
+    num_items: int  # of the whole task; a figure of fewer items does not count
 
 
 QUESTIONS = {
@@ -64,9 +64,7 @@ BENCHMARKS = {
 
 
 def leaderboard_of(score: TaskScore) -> Benchmark | None:
-    """The leaderboard that a figure belongs on: that of a whole task, by the metric that it ranks by."""
-    found = BENCHMARKS.get(score.task)
-    if found is None or score.num_items != found.num_items:
-        return None
-    same = (score.metric, score.answer_filter) == (found.metric, found.answer_filter)
-    return found if same else None
+    """The leaderboard of a figure. None: it has none, or ranks by another metric or by the whole task."""
+    board = BENCHMARKS.get(score.task)
+    figure = (score.metric, score.answer_filter, score.num_items)
+    return board if board and figure == (board.metric, board.answer_filter, board.num_items) else None

@@ -1,7 +1,7 @@
-"""What the published model does worse than its original, and by how much: judged from the figures of a run.
+"""What the published model lost against its original, judged by the figures of a run.
 
-A difference within its standard errors is never called one. Errors of two variants are taken as independent,
-which they are not where both answered the same items: what is called unclear may be a small true difference.
+A difference within its standard errors does not count. The errors of two variants are taken as independent,
+but they are not if both answered the same items. So a small true difference may be called unclear.
 """
 
 import math
@@ -23,7 +23,7 @@ class Rise:
 
     @property
     def times(self) -> float:
-        """How many times the original's it is."""
+        """The perplexity as a multiple of the original's."""
         return self.after.perplexity / self.before.perplexity
 
 
@@ -36,7 +36,7 @@ class Fall:
 
     @property
     def left(self) -> float:
-        """The share of the original's figure that is left; of one that is better low, the inverse."""
+        """The share of the original's figure that is left, or its inverse if lower is better."""
         before, after = self.before.value, self.after.value
         if not self.before.higher_is_better:
             before, after = after, before
@@ -51,29 +51,35 @@ class Fall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """The task that was hit hardest, of several of a kind."""
+    """The task that lost most, of all tasks of a kind."""
 
     worst: Fall
-    num_figures: int
+    num_figures: int  # of all these tasks
     num_clear: int  # that fell by more than their standard errors
 
 
 def verdict(before: Perplexity, after: Perplexity) -> str:
     """Whether a perplexity is "higher", "lower", or "unclear" within a standard error of the loss."""
-    if abs(before.loss - after.loss) <= max(before.loss_stderr, after.loss_stderr):
-        return "unclear"
-    return "lower" if after.loss < before.loss else "higher"
+    judged = effect(before, after)
+    return {"better": "lower", "worse": "higher"}.get(judged or "", "unclear")
 
 
 def effect(before: Perplexity | None, after: Perplexity | None) -> str | None:
-    """Whether a repair helped: "better", "worse", or "unclear" within a standard error."""
+    """Whether a repair helped: "better", "worse", or "unclear" within a standard error of the loss."""
     if before is None or after is None:
         return None
-    return {"lower": "better", "higher": "worse", "unclear": "unclear"}[verdict(before, after)]
+    return effect_of(before.loss - after.loss, before.loss_stderr, after.loss_stderr)
+
+
+def effect_of(improvement: float, *errors: float) -> str:
+    """Whether an improvement is "better", "worse", or "unclear" within the largest of these errors."""
+    if abs(improvement) <= max(errors):
+        return "unclear"
+    return "better" if improvement > 0 else "worse"
 
 
 def rises(perplexities: Sequence[Perplexity], variant: str) -> list[Rise]:
-    """How perplexity rose on each text that both the original and a variant read, in their order."""
+    """The perplexity of a variant and of the original on each text that both read, in their order."""
     after = {each.text.name: each for each in perplexities if each.variant == variant}
     return [
         Rise(before=each, after=after[each.text.name], verdict=verdict(each, after[each.text.name]))
@@ -83,12 +89,9 @@ def rises(perplexities: Sequence[Perplexity], variant: str) -> list[Rise]:
 
 
 def hardest_hit(scores: Iterable[TaskScore], variant: str, *, generates: bool) -> Hit | None:
-    """The figure of a task of which least is left; None where no task of the kind was measured of both.
+    """The task figure of which the smallest share is left. None: no such task was measured for both.
 
-    Args:
-        scores: of all variants.
-        variant: that is compared with the original.
-        generates: of tasks whose answer the model writes; else of those where it chooses among given ones.
+    `generates` selects tasks with a written answer. Otherwise those scored by likelihood are compared.
     """
     of_kind = [score for score in scores if score.generates is generates]
     after = {_figure(score): score for score in of_kind if score.variant == variant}
@@ -108,7 +111,7 @@ def _figure(score: TaskScore) -> tuple[str, str, str]:
 
 
 def repeats(before: Writing, after: Writing) -> str:
-    """Whether a variant repeats itself "more" or "less" than the original, or it is "unclear"."""
+    """Whether a variant repeats itself "more" or "less" than the original, or whether that is "unclear"."""
     error = math.hypot(before.repetition_stderr, after.repetition_stderr)
     if abs(after.repetition - before.repetition) <= error:
         return "unclear"
@@ -116,34 +119,31 @@ def repeats(before: Writing, after: Writing) -> str:
 
 
 def unmeasured(run: Run) -> list[str]:
-    """What a reader may think was measured, and was not."""
-    chosen, written = (
-        any(score.generates is kind for score in run.evaluated.scores.found) for kind in (False, True)
-    )
-    missing = []
+    """What a reader may expect to be measured, and was not."""
+    scores, missing = run.evaluated.scores.found, []
     if not run.evaluated.perplexities_elsewhere:
         missing.append("other kinds of text")
-    if not run.evaluated.scores.found and run.recipe.choices is None:
+    if not scores and run.recipe.choices is None:
         missing.append("task accuracy")
-    elif not chosen and run.recipe.choices is None:
-        missing.append("tasks with answers to choose from")
-    elif not written:
-        missing.append("tasks whose answer is written")
+    elif all(score.generates for score in scores) and run.recipe.choices is None:
+        missing.append("tasks scored by likelihood")
+    elif not any(score.generates for score in scores):
+        missing.append("tasks with a written answer")
     if not run.evaluated.writings.found:
-        missing.append("free writing")
+        missing.append("free text generation")
     return [*missing, "other languages", "safety behaviour", "long contexts"]
 
 
 def damage_section(run: Run) -> dict[str, Any]:
-    """What the section on what was lost tells."""
-    variant = run.result.variant
+    """The values of the section on what was lost."""
+    variant, scores = run.result.variant, run.evaluated.scores.found
     writings = {writing.variant: writing for writing in run.evaluated.writings.found}
     before, after = writings.get("dense"), writings.get(variant)
     return {
         "text_rises": rises((*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere), variant),
         "hits": {
-            "chosen": hardest_hit(run.evaluated.scores.found, variant, generates=False),
-            "written": hardest_hit(run.evaluated.scores.found, variant, generates=True),
+            "chosen": hardest_hit(scores, variant, generates=False),
+            "written": hardest_hit(scores, variant, generates=True),
         },
         "wrote": {"before": before, "after": after} if before and after else None,
         "repeats": repeats(before, after) if before and after else None,

@@ -1,13 +1,11 @@
-"""What the Hub reads of a card: the YAML before its text, figures unrounded."""
+"""The metadata of a card: the YAML before its text, and the files for leaderboards. Figures are unrounded."""
 
-from typing import TYPE_CHECKING
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
 from hf_prune.records import Choices, Perplexity, TaskScore
 from hf_prune.stages.card.leaderboards import QUESTIONS, leaderboard_of
 from hf_prune.stages.run import Run
-
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult, ModelCardData
 
 HARNESS = "https://github.com/EleutherAI/lm-evaluation-harness"
 PIPELINE_TAGS = {
@@ -16,22 +14,14 @@ PIPELINE_TAGS = {
 }
 
 
-def card_metadata(run: Run) -> "ModelCardData":
-    """What the Hub reads: the front matter of the card, figures unrounded."""
+def card_metadata(run: Run) -> ModelCardData:
+    """The metadata of a decoder's card."""
     results = eval_results(run)
     return plain_metadata(run, PIPELINE_TAGS[run.result_anatomy.auto_class], results or None)
 
 
-def plain_metadata(run: Run, pipeline_tag: str, results: "list[EvalResult] | None" = None) -> "ModelCardData":
-    """What the Hub reads of any card.
-
-    Args:
-        run: what the card tells.
-        pipeline_tag: of the Hub, by the task.
-        results: figures that the Hub shows.
-    """
-    from huggingface_hub import ModelCardData
-
+def plain_metadata(run: Run, pipeline_tag: str, results: list[EvalResult] | None = None) -> ModelCardData:
+    """The metadata of any card, with the Hub's name for the model's task and figures that the Hub shows."""
     metadata = ModelCardData(
         base_model=run.source.repo_id,
         datasets=_datasets(run) or None,
@@ -51,10 +41,10 @@ def plain_metadata(run: Run, pipeline_tag: str, results: "list[EvalResult] | Non
     return metadata
 
 
-def eval_results(run: Run) -> "list[EvalResult]":
-    """What was measured of the published variant, unrounded, on data sets that have a name on the Hub.
+def eval_results(run: Run) -> list[EvalResult]:
+    """The figures of the published variant on data sets with a name on the Hub.
 
-    What was measured on a user's own file, or on a task whose data set is not certain, is on the card alone.
+    Figures on your own files, or on tasks with an uncertain data set, are only on the card.
     """
     variant = run.result.variant
     texts = (*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere)
@@ -62,7 +52,7 @@ def eval_results(run: Run) -> "list[EvalResult]":
     results = [result for each in measured for result in perplexity_results(each) or ()]
     dataset = next((each.text.dataset for each in measured), None)
     for choices in run.evaluated.choices:
-        # Items out of a user's file have no name on the Hub; those made from a text have the text's.
+        # Items made from a text have its name on the Hub. Those from your own file have none.
         if choices.variant == variant and dataset is not None and run.recipe.choices is None:
             results.append(_of_choices(choices, dataset))
     results += [
@@ -73,10 +63,8 @@ def eval_results(run: Run) -> "list[EvalResult]":
     return results
 
 
-def perplexity_results(measured: Perplexity) -> "list[EvalResult] | None":
-    """A perplexity as the Hub reads it; None on a text that has no name there."""
-    from huggingface_hub import EvalResult
-
+def perplexity_results(measured: Perplexity) -> list[EvalResult] | None:
+    """A perplexity as the Hub reads it. None: its text has no name on the Hub."""
     if measured.text.dataset is None:
         return None
     return [
@@ -91,9 +79,7 @@ def perplexity_results(measured: Perplexity) -> "list[EvalResult] | None":
     ]
 
 
-def _of_choices(choices: Choices, dataset: str) -> "EvalResult":
-    from huggingface_hub import EvalResult
-
+def _of_choices(choices: Choices, dataset: str) -> EvalResult:
     return EvalResult(
         task_type="text-generation",
         dataset_type=dataset,
@@ -105,12 +91,10 @@ def _of_choices(choices: Choices, dataset: str) -> "EvalResult":
     )
 
 
-def _of_task(score: TaskScore) -> "EvalResult":
+def _of_task(score: TaskScore) -> EvalResult:
     """A figure of a task, as lm-evaluation-harness names it."""
-    from huggingface_hub import EvalResult
-
     asked = QUESTIONS[score.task]
-    # Tasks that ask the same data set share one entry, so each metric says which task it is of.
+    # Tasks on the same data set share one entry, so each metric names its task.
     extracted = "" if score.answer_filter == "none" else f", {score.answer_filter}"
     return EvalResult(
         task_type="text-generation",
@@ -128,17 +112,10 @@ def _of_task(score: TaskScore) -> "EvalResult":
 
 
 def leaderboard_files(run: Run, repo_id: str | None = None) -> dict[str, str]:
-    """What puts the published variant on leaderboards of the Hub: YAML by its path in the repository.
+    """The files that put the published variant on leaderboards of the Hub: YAML by path in the repository.
 
-    Only whole tasks that the Hub ranks models by; in percent, as its leaderboards have it.
-
-    Args:
-        run: with scores.
-        repo_id: where it is published; None before that is known.
+    They have only whole tasks that the Hub ranks models by, in percent. `repo_id` is None if not known.
     """
-    import yaml
-    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-
     files = {}
     for score in run.evaluated.scores.found:
         board = leaderboard_of(score)
@@ -160,7 +137,7 @@ def leaderboard_files(run: Run, repo_id: str | None = None) -> dict[str, str]:
 
 
 def _tags(run: Run) -> list[str]:
-    """By which the Hub finds it."""
+    """The tags by which the Hub finds the model."""
     tags = ["pruned", "layer-pruning", "depth-pruning"] if run.plan.removed else []
     if run.growth is not None:
         tags.append("layer-expansion")
@@ -170,6 +147,6 @@ def _tags(run: Run) -> list[str]:
 
 
 def _datasets(run: Run) -> list[str]:
-    """Data sets of the Hub that the published weights were fitted on or trained on."""
+    """Data sets of the Hub that the published weights were fitted or trained on."""
     texts = [run.similarity.calibration, run.healing.text if run.healing.kept else None]
     return sorted({text.dataset for text in texts if text is not None and text.dataset is not None})

@@ -1,8 +1,7 @@
-"""What a user adds to the card: a template that overrides its blocks, and notes.
+"""The user's own words on the card: a template that overrides its blocks, and notes.
 
-Both are read and checked before the long work begins, and kept whole in the record of the run: the card can
-be rendered again from that record alone, and whoever verifies a card can see that its words are not all the
-tool's own.
+Both are read and checked before the long work begins. The record of the run keeps both, so that the card can
+be rendered again from the record, and so that `hf-prune verify` can tell which words are the user's.
 """
 
 import types
@@ -20,14 +19,10 @@ from hf_prune.stages.run import Run
 
 
 def read_presentation(template: Path | None, notes: Path | None) -> Presentation | None:
-    """What the user adds to the card; None where that is nothing.
-
-    Args:
-        template: a Jinja template that extends model_card.md.j2.
-        notes: a section in Markdown.
+    """Read a Jinja template that extends model_card.md.j2 and a section in Markdown. None: there is neither.
 
     Raises:
-        UnusableTemplate: a file cannot be read, or the template has a fault that shows without a run.
+        UnusableTemplate: a file cannot be read, or the template has an error that shows without a run.
     """
     if template is None and notes is None:
         return None
@@ -47,21 +42,17 @@ def _text_of(path: Path, option: str) -> str:
     except OSError as error:
         raise UnusableTemplate(f"{option} {path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UnusableTemplate(f"{option} {path} is not text in UTF-8: save it so") from error
+        raise UnusableTemplate(f"{option} {path} is not UTF-8 text. Save it as UTF-8") from error
     if not text.strip():
-        raise UnusableTemplate(f"{option} {path} is empty: write something into it, or leave it out")
+        raise UnusableTemplate(f"{option} {path} is empty. Write something into it, or leave out {option}")
     return text
 
 
 def check_template(text: str, name: str) -> None:
-    """Find what is wrong with a template without a run to render.
-
-    Args:
-        text: of the template.
-        name: of its file.
+    """Find the errors of a template that show without a run to render. `name` is that of its file.
 
     Raises:
-        UnusableTemplate: with the line of the first fault.
+        UnusableTemplate: with the line of the first error.
     """
     environment = card_environment()
     try:
@@ -72,14 +63,14 @@ def check_template(text: str, name: str) -> None:
     parents = [node.template for node in tree.find_all(nodes.Extends)]
     if [getattr(parent, "value", None) for parent in parents] != [BASE]:
         raise UnusableTemplate(
-            f'{name} has to begin with {{% extends "{BASE}" %}}, whose blocks it overrides'
+            f'{name} must begin with {{% extends "{BASE}" %}}, because it overrides blocks of that template'
         )
-    for line, fault in sorted(_faults(tree)):
-        raise UnusableTemplate(f"{name}, line {line}: {fault}")
+    for line, message in sorted(_faults(tree)):
+        raise UnusableTemplate(f"{name}, line {line}: {message}")
 
 
 def _faults(tree: nodes.Template) -> Iterator[tuple[int, str]]:
-    """Names that no card has, each with its line."""
+    """Names that no card has, each with its line and a message."""
     blocks, values = _known_blocks(), _known_values()
     for block in tree.find_all(nodes.Block):
         if block.name not in blocks:
@@ -93,7 +84,7 @@ def _faults(tree: nodes.Template) -> Iterator[tuple[int, str]]:
 
 
 def _faults_of_run(attribute: nodes.Getattr) -> Iterator[tuple[int, str]]:
-    """Whether `run.source.licence` names fields that records have."""
+    """Fields such as `run.source.licence` that the record does not have."""
     path: list[str] = []
     node: nodes.Node = attribute
     while isinstance(node, nodes.Getattr):
@@ -116,14 +107,12 @@ def _faults_of_run(attribute: nodes.Getattr) -> Iterator[tuple[int, str]]:
 def _known_blocks() -> list[str]:
     """The names of all blocks, in the order of the card."""
     environment = card_environment()
-    found: dict[str, None] = {}
-    for card in CARDS:
-        found |= dict.fromkeys(block.name for block in environment.parse(_source(card)).find_all(nodes.Block))
-    return list(found)
+    trees = [environment.parse(_source(card)) for card in CARDS]
+    return list(dict.fromkeys(block.name for tree in trees for block in tree.find_all(nodes.Block)))
 
 
 def _known_values() -> set[str]:
-    """Every value that some built-in template asks for."""
+    """Every value that a built-in template uses."""
     environment = card_environment()
     names = environment.list_templates(filter_func=lambda name: name.endswith(".md.j2"))
     return set().union(*(meta.find_undeclared_variables(environment.parse(_source(name))) for name in names))

@@ -1,4 +1,4 @@
-"""The pictures of a card: which a run has figures for, where they lie beside README.md, and their bytes."""
+"""The pictures of a card: which ones a run has figures for, their paths beside README.md, and their bytes."""
 
 from hf_prune.records import Healing
 from hf_prune.stages.card.sections import published_bridge
@@ -17,7 +17,7 @@ REMOVALS = "plots/removals.png"
 
 
 def picture_paths(run: Run) -> dict[str, str | None]:
-    """Where each picture lies beside README.md; None for one that this run has no figures for."""
+    """The path of each picture beside README.md. None: this run has no figures for it."""
     cut, similarity = bool(run.plan.removed), run.similarity
     return {
         "layer_map": LAYER_MAP if has_layer_map(run) else None,
@@ -50,7 +50,7 @@ def render_pictures(run: Run) -> dict[str, bytes]:
 
 
 def _of_cut(run: Run) -> dict[str, bytes]:
-    """Why these layers went."""
+    """The pictures of why these layers were removed."""
     from hf_prune.stages.card import plots
 
     pictures = {
@@ -73,11 +73,11 @@ def has_layer_map(run: Run) -> bool:
 
 
 def has_removals(run: Run) -> bool:
-    """Whether a greedy search took layers out one after the other, and its order was followed."""
+    """Whether the run followed the order of a greedy search of two layers or more."""
     order = run.similarity.removal_order
     return run.plan.method == "greedy" and order is not None and len(order.layers) > 1
 
 
 def has_curve(healing: Healing) -> bool:
-    """Whether the watched loss was looked at often enough for a line."""
+    """Whether the loss on the text set aside was measured often enough for a line."""
     return sum(point.watched_loss is not None for point in healing.curve) > 1

@@ -1,4 +1,4 @@
-"""What single sections of the card tell: on layers that went and came, on depths, on the licence."""
+"""The values of single sections of the card: removed and new layers, depths, the licence, scores."""
 
 import re
 import statistics
@@ -18,12 +18,12 @@ SHOWN_TRIALS = 8
 
 
 def by_variant(perplexities: Iterable[Perplexity]) -> dict[str, Perplexity]:
-    """What was measured, by what it was measured of."""
+    """Perplexities by their variant."""
     return {measured.variant: measured for measured in perplexities}
 
 
 def cut_section(run: Run) -> dict[str, Any]:
-    """Which layers went and why, of a run that removed some."""
+    """The removed layers and why they were chosen. The run removed some."""
     similarity, best_blocks = run.similarity, run.plan.best_blocks
     plotted = [s.criterion for s in similarity.layer_scores if s.criterion in CRITERIA]
     return {
@@ -40,17 +40,15 @@ def cut_section(run: Run) -> dict[str, Any]:
 
 
 def change_section(run: Run) -> dict[str, Any]:
-    """Scores of the version that was published before, beside those of this one."""
-    published = {
-        score.asked: score for score in run.evaluated.scores.found if score.variant == run.result.variant
-    }
-    before = run.before.scores if run.before else ()
-    return {"scores_before": [(old, published[old.asked]) for old in before if old.asked in published]}
+    """The scores of the version that was published before, next to those of this one."""
+    variant, before = run.result.variant, run.before.scores if run.before else ()
+    new = {score.asked: score for score in run.evaluated.scores.found if score.variant == variant}
+    return {"scores_before": [(old, new[old.asked]) for old in before if old.asked in new]}
 
 
 def growth_section(run: Run, growth: Growth) -> dict[str, Any]:
-    """Where new layers are and what was measured there; old ones are numbered as in the original."""
-    kept = run.plan.kept  # what was numbered before growing was numbered after cutting
+    """The new layers and what was measured where they are. Old layers have the original's numbers."""
+    kept = run.plan.kept  # growth numbers the layers of the cut model
     inside = kept[growth.shallow.start : growth.shallow.end]
     first, last = inside[0], inside[-1]
     shallow = range(first, last + 1)
@@ -63,8 +61,8 @@ def growth_section(run: Run, growth: Growth) -> dict[str, Any]:
         "shallow": ranges(shallow),
         "deep": ranges(deep),
         "rises": {
-            layers_of: (_mean(growth.removal_losses, layers), _mean(growth.expansion_losses, layers))
-            for layers_of, layers in (("shallow", shallow), ("deep", deep))
+            name: (_mean(growth.removal_losses, layers), _mean(growth.expansion_losses, layers))
+            for name, layers in (("shallow", shallow), ("deep", deep))
         },
         "same_logits": [check for check in checks if check.name.startswith("logits")],
     }
@@ -75,7 +73,7 @@ def _mean(losses: Sequence[float], layers: Sequence[int]) -> float | None:
 
 
 def depths_section(run: Run) -> dict[str, Any]:
-    """The depths of a sorted model that are shorter than the whole."""
+    """The depths of a sorted model that are shorter than the whole model, and their losses in training."""
     return {
         "shorter": [depth for depth in run.evaluated.depths if depth.layers < run.dense.num_layers],
         "speed_by_depth": any(depth.speed for depth in run.evaluated.depths),
@@ -86,18 +84,18 @@ def depths_section(run: Run) -> dict[str, Any]:
 
 
 def published_bridge(run: Run) -> Bridge:
-    """The bridge that the published checkpoint carries, if it carries one."""
+    """The bridge of the published checkpoint, without any folded tensor if that has no bridge."""
     return run.bridge if carries_bridge(run) else replace(run.bridge, folded=())
 
 
 def carries_bridge(run: Run) -> bool:
-    """Whether the published checkpoint is the bridged one, or was trained from it."""
+    """Whether the published checkpoint is the bridged one or was trained from it."""
     measured = {p.variant for p in run.evaluated.perplexities} | {a.variant for a in run.evaluated.agreements}
     return run.result.variant != "cut" and "bridged" in measured
 
 
 def licence_section(source: Source) -> dict[str, Any]:
-    """Under which terms this model goes, and what they demand of who publishes it."""
+    """The licence of this model and what it requires of you when you publish."""
     terms = terms_of(source.license, source.license_name)
     notice = notice_file(terms, source.legal_files)
     return {
@@ -109,7 +107,7 @@ def licence_section(source: Source) -> dict[str, Any]:
 
 
 def license_url(source: Source) -> str | None:
-    """Where the licence can be read; a path is one in the original's repository."""
+    """The address of the licence. A path belongs to the original's repository."""
     link = source.license_link
     if link is None or re.match(r"https?://", link):
         return link
@@ -118,7 +116,7 @@ def license_url(source: Source) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """One figure of one task, of every variant that it was measured of."""
+    """One figure of one task, for every variant that it was measured for."""
 
     task: str
     metric: str
@@ -129,16 +127,16 @@ class ScoreRow:
 
 
 def score_tables(scores: Iterable[TaskScore]) -> dict[str, list[ScoreRow]]:
-    """The rows of tasks in which a model chooses ("chosen") and of those in which it writes ("written")."""
+    """The rows of the tasks scored by likelihood ("chosen") and with a written answer ("written")."""
     tables: dict[str, dict[tuple[str, ...], list[TaskScore]]] = {"chosen": {}, "written": {}}
     for score in scores:
         rows = tables["written" if score.generates else "chosen"]
         rows.setdefault((score.task, score.metric, score.answer_filter), []).append(score)
-    return {kind: [_row(same) for same in rows.values()] for kind, rows in tables.items()}
+    return {kind: [_row(same_figure) for same_figure in rows.values()] for kind, rows in tables.items()}
 
 
 def first_of_each_task(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
-    """One row for each task: of several metrics the one that is normalised by length, or else the first."""
+    """One row for each task: the metric normalised by length if there is one, or else the first."""
     chosen: dict[str, ScoreRow] = {}
     for row in rows:
         if row.task not in chosen or row.metric == "acc_norm":

@@ -145,8 +145,8 @@ def layer_scores(method: str, similarity: Similarity) -> tuple[float, ...]:
     return scores
 
 
-def probe_passes(needs: str, num_layers: int, count: int, width: int | None = None) -> float:
-    """The cost of what a criterion needs beside the similarity, in forward passes over the probe.
+def measuring_passes(needs: str, num_layers: int, count: int, width: int | None = None) -> float:
+    """The cost of what a criterion needs beside the similarity, in passes over the short calibration text.
 
     A pass with gradients counts as three. Cuts that are tried together share the layers before the first
     that is missing, so each adds half a pass, on average, to that of the whole model. A greedy search

@@ -25,7 +25,7 @@ from hf_prune.records import (
 )
 from hf_prune.records.blocks import all_but, ranges
 from hf_prune.stages.choose import tournament
-from hf_prune.stages.choose.criteria import NEVER_PROPOSED, allowed_layers, probe_passes, propose
+from hf_prune.stages.choose.criteria import NEVER_PROPOSED, allowed_layers, measuring_passes, propose
 from hf_prune.stages.choose.plan import plan_for
 from hf_prune.stages.choose.tournament import Field, Removed
 from hf_prune.stages.measure.measurements import Measurements, with_scores
@@ -74,7 +74,7 @@ class Selection:
                 similarity = self._measured(similarity, {CRITERIA[method].needs}, count)
                 removed = self._propose(method, similarity, count)
                 return Selected(similarity=similarity, plan=plan_for(similarity, removed, method))
-            case LayerCount(count) if self.original.dense.kind != DECODER:
+            case LayerCount(count) if self.original.anatomy.kind != DECODER:
                 return self._nearest(similarity, count)
             case LayerCount(count):
                 return self._tournament(similarity, count)
@@ -87,7 +87,7 @@ class Selection:
     @property
     def protected(self) -> frozenset[int]:
         """The layers that must stay."""
-        return parse_protected(self.recipe.protect, self.original.dense.num_layers)
+        return parse_protected(self.recipe.protect, self.original.anatomy.num_layers)
 
     def _propose(self, method: str, similarity: Similarity, count: int) -> Removed:
         return propose(
@@ -117,17 +117,18 @@ class Selection:
         return similarity
 
     def _greedy_width(self, num_layers: int, count: int) -> int:
-        """A step of width w costs about 1 + w / 2 passes over the probe."""
-        passes = GREEDY_SHARE * self.recipe.budget * self._pass_tokens / self.original.probe.ids.numel()
+        """A step of width w costs about 1 + w / 2 passes over the short calibration text."""
+        tokens = self.original.short_calibration.ids.numel()
+        passes = GREEDY_SHARE * self.recipe.budget * self._pass_tokens / tokens
         return max(1, min(num_layers, int(2 * (passes / count - 1))))
 
     @property
     def _pass_tokens(self) -> int:
-        return self.original.calibration[0].ids.numel()
+        return self.original.calibration.ids.numel()
 
     def _proposals(self, similarity: Similarity, count: int) -> dict[Removed, tuple[str, ...]]:
         """The cuts that the criteria propose, each with its criteria. Of an encoder no loss is measured."""
-        is_decoder = self.original.dense.kind == DECODER
+        is_decoder = self.original.anatomy.kind == DECODER
         proposals: dict[Removed, tuple[str, ...]] = {}
         for method, criterion in CRITERIA.items():
             if method in NEVER_PROPOSED or (method == "greedy" and self.recipe.contiguous):
@@ -189,7 +190,7 @@ class Selection:
             allowed=all_but(self.protected, similarity.num_layers),
             contiguous=self.recipe.contiguous,
             layer_scores=scores,
-            text=self.original.calibration[1].record,
+            text=self.original.selection.record,
             budget=self.recipe.budget,
             pass_tokens=self._pass_tokens,
             bridge_tokens=self.trials.bridge_tokens,
@@ -201,8 +202,8 @@ class Selection:
         """The cost of Taylor, drop-one and greedy scores, in passes over the calibration text."""
         layers, order = similarity.num_layers, similarity.removal_order
         by_loss, width = ("greedy", order.width) if order else ("loss", None)
-        passes = probe_passes("taylor", layers, count) + probe_passes(by_loss, layers, count, width)
-        return passes * self.original.probe.ids.numel() / self._pass_tokens
+        passes = measuring_passes("taylor", layers, count) + measuring_passes(by_loss, layers, count, width)
+        return passes * self.original.short_calibration.ids.numel() / self._pass_tokens
 
     def _deepest(self, similarity: Similarity, max_loss: float) -> Selected:
         """The deepest cut whose loss, with its bridge, stays within `max_loss` of the original's.
@@ -229,7 +230,7 @@ class Selection:
         return deepest
 
     def _losses(self, cuts: Sequence[Removed]) -> list[float]:
-        windows = len(self.original.calibration[1].ids)
+        windows = len(self.original.selection.ids)
         return [result.loss for result in self.trials(cuts, 0, windows)] if cuts else []
 
     def _propose_depths(

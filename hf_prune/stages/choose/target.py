@@ -52,26 +52,26 @@ def _counted(recipe: Recipe, original: Anatomy) -> tuple[str, int]:
     """The option that decides the number of layers, and that number."""
     if (target := recipe.target_params) is not None:
         option, sizes = f"--target-params {target}", sorted(original.parameters_per_layer)
-        left = [original.parameters - sum(sizes[:count]) for count in range(original.num_layers + 1)]
-        return option, _fewest(option, target, left, "parameters")
+        remaining = [original.parameters - sum(sizes[:count]) for count in range(original.num_layers + 1)]
+        return option, _fewest(option, target, remaining, "parameters")
     if (target := recipe.target_memory) is not None:
         option, length = f"--target-memory {target}", recipe.context_length
-        left = [memory_needed(original, count, length) for count in range(original.num_layers + 1)]
-        return option, _fewest(option, target, left, "bytes")
+        remaining = [memory_needed(original, count, length) for count in range(original.num_layers + 1)]
+        return option, _fewest(option, target, remaining, "bytes")
     if recipe.drop_layers is not None:
         return f"--drop-layers {recipe.drop_layers}", recipe.drop_layers
     ratio = DEFAULT_RATIO if recipe.ratio is None else recipe.ratio
     return f"--ratio {ratio:g}", math.floor(ratio * original.num_layers + 0.5)
 
 
-def _fewest(option: str, target: int, left: Sequence[int], unit: str) -> int:
-    """The fewest layers to remove, whichever they are, if `left[n]` is the size without n layers."""
-    for count, size in enumerate(left[:-1]):
+def _fewest(option: str, target: int, remaining: Sequence[int], unit: str) -> int:
+    """The fewest layers to remove, whichever they are, if `remaining[n]` is the size without n layers."""
+    for count, size in enumerate(remaining[:-1]):
         if size <= target:
             return count
     raise RecipeError(
-        f"{option}: without any of its layers the model still comes to {left[-1]} {unit}, and one layer has "
-        f"to stay: choose a larger target"
+        f"{option}: without any of its layers the model still comes to {remaining[-1]} {unit}, and one layer "
+        f"has to stay: choose a larger target"
     )
 
 

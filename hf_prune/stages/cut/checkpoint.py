@@ -1,10 +1,10 @@
-"""The shorter checkpoint, written from the original's files; the model is never built.
+"""The shorter checkpoint, written from the original's files without building the model.
 
-Kept tensors are copied byte for byte under their new numbers, `config.json` is changed in its layer
-fields alone, and everything else (tokenizer, chat template, generation settings, licence) is copied.
+Kept tensors are copied byte for byte under their new numbers, `config.json` changes only in its per-layer
+fields, and everything else (tokenizer, chat template, generation settings, licence) is copied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -30,19 +30,19 @@ def write_checkpoint(
     progress: Progress,
     trust_remote_code: bool = False,
 ) -> Checkpoint:
-    """Write the layers `kept` of the model in `source` as a model of its own into `target`.
+    """Write the layers `kept` of the model in `source` as a model of its own into the empty folder `target`.
 
-    What can fail early does: the configuration is written and the model it describes is checked against
-    the names of the kept tensors before any weight is copied.
+    It fails early where it can: the configuration is written, and the model that it describes is compared
+    with the names of the kept tensors, before any weight is copied.
 
     Args:
         source: the original, in safetensors form.
         target: an empty folder.
-        kept: layers that stay, in order.
-        variant: "cut" or "bridged".
-        replacements: new values by the tensor's name in `source`.
-        progress: shows the tensors going by.
-        trust_remote_code: whether code that the model brings may be run, and is copied along.
+        kept: the layers that stay, in order.
+        variant: "cut", "bridged", or the name of a depth.
+        replacements: new values, by the tensor's name in `source`.
+        progress: shows the tensors as they are copied.
+        trust_remote_code: whether the model's own code may be run. If so, it is copied too.
 
     Raises:
         UnsupportedModel: the configuration cannot describe the shorter model.
@@ -54,18 +54,18 @@ def write_checkpoint(
     weights = write_weights(
         original.index,
         target,
-        names=new_names(original, kept),
+        names=renumbered_names(original, {layer: number for number, layer in enumerate(kept)}),
         replacements=replacements,
         parts=layer_parts(original, target, kept),
         progress=progress,
     )
-    return checkpoint_written(target, variant, weights, trust_remote_code=trust_remote_code)
+    return checkpoint_record(target, variant, weights, trust_remote_code=trust_remote_code)
 
 
 def write_depth(
     folder: Path, target: Path, depth: int, progress: Progress, *, trust_remote_code: bool
 ) -> Checkpoint:
-    """The first layers of the model in `folder`, with its norm and head, written into an empty folder."""
+    """Write the first `depth` layers of the model in `folder`, with its norm and head, into `target`."""
     check_room(target.parent, read_index(folder).size_bytes, f"writing {depth} layers")
     return write_checkpoint(
         folder,
@@ -79,20 +79,17 @@ def write_depth(
 
 
 def depth_name(depth: int) -> str:
-    """What the model of the first so many layers is called: as a variant, a folder and a branch."""
+    """The name of the model of the first `depth` layers: its variant, its folder and its branch."""
     return f"depth-{depth}"
 
 
-def checkpoint_written(
+def checkpoint_record(
     target: Path, variant: str, weights: tuple[WeightFile, ...], *, trust_remote_code: bool
 ) -> Checkpoint:
-    """The record of a checkpoint, every parameter of which has its tensor, of the right shape.
+    """The record of the checkpoint in `target`.
 
-    Args:
-        target: where it was written; it will be called by its variant.
-        variant: "cut", "bridged" or "healed".
-        weights: its files.
-        trust_remote_code: whether code that the model brings may be run.
+    Raises:
+        UnsupportedModel: a parameter lacks its tensor, or the tensor has another shape.
     """
     written = build_skeleton(target, trust_remote_code=trust_remote_code)
     return Checkpoint(
@@ -104,81 +101,69 @@ def checkpoint_written(
     )
 
 
-def new_names(original: Skeleton, kept: tuple[int, ...]) -> dict[str, str]:
-    """By the name of each tensor that stays, its name in the shorter checkpoint."""
-    return names_at(original, {layer: number for number, layer in enumerate(kept)})
+def renumbered_names(original: Skeleton, new_numbers: Mapping[int, int]) -> dict[str, str]:
+    """The new name of each tensor that is kept, by its old name.
 
-
-def names_at(original: Skeleton, position: Mapping[int, int]) -> dict[str, str]:
-    """By the name of each tensor that stays, its name where its layer has another number.
-
-    Args:
-        original: the model.
-        position: by layer, its new number; the others go.
+    `new_numbers` has the number in the new model of each layer that is kept, by its number in the original.
     """
-    heirs = _heirs(original, position)
+    new_layers = _first_sharing(original, new_numbers)
     names: dict[str, str] = {}
     for name in original.index.tensors:
-        place = original.layer_numbers.get(name)
-        if place is None:
+        number = original.layer_numbers.get(name)
+        if number is None:
             names[name] = name
-        elif (layer := heirs.get(name, place.layer)) in position:
-            names[name] = place.renumbered(name, position[layer])
+        elif (layer := new_layers.get(name, number.layer)) in new_numbers:
+            names[name] = number.renumbered(name, new_numbers[layer])
     return names
 
 
-def _heirs(original: Skeleton, position: Mapping[int, int]) -> dict[str, int]:
-    """Tensors that layers share, stored under a layer that goes: by name, the first to keep them."""
-    heirs: dict[str, int] = {}
+def _first_sharing(original: Skeleton, kept: Container[int]) -> dict[str, int]:
+    """For tensors that layers share and that are stored under a removed layer: the first kept layer."""
+    layers: dict[str, int] = {}
     for conversion in original.conversions:
-        places = [original.layer_numbers.get(name) for name in conversion.stored]
-        if places[0] is None or places[0].layer in position:
+        number = original.layer_numbers.get(conversion.stored[0])
+        if number is None or number.layer in kept:
             continue
-        for partner in original.partners.get(conversion.target, ()):
-            if (layer := original.layer_of(partner)) is not None and layer in position:
-                heirs.update(dict.fromkeys(conversion.stored, layer))
-                break
-    return heirs
+        sharing = map(original.layer_of, original.partners.get(conversion.target, ()))
+        first = next((layer for layer in sharing if layer is not None and layer in kept), None)
+        if first is not None:
+            layers.update(dict.fromkeys(conversion.stored, first))
+    return layers
 
 
 def layer_parts(original: Skeleton, target: Path, kept: tuple[int, ...]) -> dict[str, TensorPart]:
     """Tensors outside the layers that hold a part for each layer (Gemma's per-layer embeddings).
 
-    They are those that the shorter model wants narrower, by as much as it has fewer layers.
-
-    Args:
-        original: the skeleton of the original.
-        target: a folder with the configuration of the shorter model.
-        kept: the layers that stay, in order.
+    The shorter model, whose configuration is in `target`, needs them narrower in proportion to its layers.
 
     Raises:
         UnsupportedModel: one of them changes in another way.
     """
     config = read_config(target, trust_remote_code=original.trust_remote_code)
-    wanted = empty_model(type(original.model), config).state_dict()
+    shorter = empty_model(type(original.model), config).state_dict()
     parts: dict[str, TensorPart] = {}
     for name, tensor in original.loading_rules.model_tensors.items():
         if original.layer_of(name) is not None or name not in original.conversion_of:
             continue
-        before, after = tuple(tensor.shape), tuple(wanted[name].shape) if name in wanted else None
+        before, after = tuple(tensor.shape), tuple(shorter[name].shape) if name in shorter else None
         if before == after:
             continue
         stored, axis = original.stored_name(name), _shrinking_axis(before, after, len(kept), original)
         if stored is None or axis is None:
             raise UnsupportedModel(
                 f"{name} is {list(before)} in the original and {list(after) if after else 'absent'} in a "
-                f"model of {len(kept)} layers; which part belongs to which layer cannot be told"
+                f"model of {len(kept)} layers. hf-prune cannot tell which part belongs to which layer"
             )
         width = before[axis] // original.num_layers
-        places = tuple(layer * width + place for layer in kept for place in range(width))
-        parts[stored] = original.index.tensors[stored].part(axis, places)
+        positions = tuple(layer * width + offset for layer in kept for offset in range(width))
+        parts[stored] = original.index.tensors[stored].part(axis, positions)
     return parts
 
 
 def _shrinking_axis(
     before: tuple[int, ...], after: tuple[int, ...] | None, count: int, original: Skeleton
 ) -> int | None:
-    """The one axis along which a shape shrinks with the number of layers."""
+    """The one axis along which a shape shrinks in proportion to the number of layers."""
     if after is None or len(before) != len(after):
         return None
     axes = [axis for axis, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]

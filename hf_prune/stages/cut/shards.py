@@ -1,53 +1,44 @@
-"""The weights of the result divided into files as asked, tensor by tensor from the files that it has."""
+"""Weight files of a limited size, written tensor by tensor from the files that the result has."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from hf_prune.machine.disk import check_room, gigabytes, link, whole_folder
+from hf_prune.machine.disk import check_room, link, whole_folder
 from hf_prune.machine.progress import Progress
 from hf_prune.model.weights import INDEX_FILE, StoredTensor, read_index, weight_files, write_weights
 from hf_prune.records import Checkpoint
+from hf_prune.records.numbers import byte_size
 from hf_prune.stages.work import Work
 
 
 def sharded(work: Work, result: Checkpoint) -> Checkpoint:
-    """The result in files of at most `--max-shard-size`; as it is where that was not asked for.
-
-    Args:
-        work: the run.
-        result: the checkpoint that is to be published.
-    """
-    most = work.recipe.max_shard_size
-    if most is None:
+    """The result in files of at most `--max-shard-size`, or unchanged if the recipe does not set it."""
+    max_bytes = work.recipe.max_shard_size
+    if max_bytes is None:
         return result
     target = work.folder.checkpoints / f"{result.variant}-sharded"
 
     def compute() -> Checkpoint:
-        check_room(target.parent, result.size_bytes, f"writing files of {gigabytes(most)}")
+        check_room(target.parent, result.size_bytes, f"writing files of {byte_size(max_bytes)}")
         with whole_folder(target) as partial:
-            written = reshard(result, work.place(result), partial, most, work.reporter.progress)
+            written = reshard(result, work.folder_of(result), partial, max_bytes, work.reporter.progress)
         return replace(written, folder=target.name)
 
     return work.folder.stage("shards", Checkpoint, work.inputs, compute, lambda _: target)
 
 
 def reshard(
-    checkpoint: Checkpoint, folder: Path, target: Path, most_bytes: int, progress: Progress
+    checkpoint: Checkpoint, folder: Path, target: Path, max_bytes: int, progress: Progress
 ) -> Checkpoint:
-    """Write a model with other weight files; what is beside them stays as it is.
+    """Write the model in `folder` with other weight files into the empty folder `target`.
 
-    Args:
-        checkpoint: the record of the model.
-        folder: where it is.
-        target: an empty folder.
-        most_bytes: of a file, its header left out; a tensor that is larger has a file of its own.
-        progress: shows the tensors going by.
+    A file has at most `max_bytes`, its header not counted. Other files are linked as they are.
     """
     source = read_index(folder)
-    old = {*weight_files(folder), INDEX_FILE}
+    old_files = {*weight_files(folder), INDEX_FILE}
     for path in sorted(folder.iterdir()):
-        if path.name not in old:
+        if path.name not in old_files:
             link(path, target / path.name)
     weights = write_weights(
         source,
@@ -56,22 +47,20 @@ def reshard(
         replacements={},
         parts={},
         progress=progress,
-        files=divided(source.tensors.values(), most_bytes),
+        files=assign_files(source.tensors.values(), max_bytes),
     )
     return replace(checkpoint, weights=weights)
 
 
-def divided(tensors: Iterable[StoredTensor], most_bytes: int) -> dict[str, int]:
-    """By the name of each tensor the number of its file: as many in turn as fit, one at the least.
+def assign_files(tensors: Iterable[StoredTensor], max_bytes: int) -> dict[str, int]:
+    """The number of each tensor's file, by the tensor's name.
 
-    Args:
-        tensors: in the order in which they are written.
-        most_bytes: of a file, its header left out.
+    A file takes tensors in order while they fit. A tensor larger than `max_bytes` has a file of its own.
     """
     number, filled = 0, 0
     numbers: dict[str, int] = {}
     for tensor in tensors:
-        if filled and filled + tensor.size_bytes > most_bytes:
+        if filled and filled + tensor.size_bytes > max_bytes:
             number, filled = number + 1, 0
         numbers[tensor.name] = number
         filled += tensor.size_bytes

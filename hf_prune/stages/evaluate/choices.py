@@ -1,6 +1,6 @@
-"""Which option of several a model finds likeliest, layer by layer, so that any model can be asked.
+"""Multiple choice: which option a model finds likeliest, computed layer by layer for models of any size.
 
-Each option is read with a copy of the prompt of its own: that is simple, and the same for every family.
+The model reads each option after its own copy of the prompt, which works for every family.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,10 @@ Asked = tuple[tuple[int, ...], tuple[int, ...]]  # a prompt and one of its optio
 
 
 def answer(decoder: StreamedDecoder, items: Items, variant: str, progress: Progress) -> tuple[Answer, ...]:
-    """The loss of every option, and whether the likeliest as a whole is the right one.
+    """The losses of each item's options, and whether the likeliest option is the right one.
 
-    That is the `acc` of lm-evaluation-harness: log-probabilities are summed over the tokens of an option,
-    not divided by its length.
-
-    Args:
-        decoder: the model to measure.
-        items: what it is asked.
-        variant: "dense", "cut", "bridged" or "healed".
-        progress: shows the layers going by.
+    As for `acc` in lm-evaluation-harness, log-probabilities are summed over an option's tokens and not
+    divided by its length.
     """
     summed = iter(_summed_losses(decoder, items, variant, progress))
     answers = []
@@ -40,10 +34,10 @@ def answer(decoder: StreamedDecoder, items: Items, variant: str, progress: Progr
 
 
 def _summed_losses(decoder: StreamedDecoder, items: Items, variant: str, progress: Progress) -> list[float]:
-    """Of each option of each item, in nats.
+    """The loss of each option of each item, in nats, summed over its tokens.
 
-    Sequences of a pass have one length, and each pass reads every layer: those that fill at least half of
-    the longest one's length go together.
+    The sequences of one pass are padded to one length, and each pass reads every layer. So sequences share a
+    pass if the shortest has at least half the length of the longest.
     """
     asked: list[Asked] = [(item.prompt, option) for item in items.items for option in item.options]
 
@@ -65,21 +59,21 @@ def _summed_losses(decoder: StreamedDecoder, items: Items, variant: str, progres
 @torch.no_grad()
 def _losses_of_pass(decoder: StreamedDecoder, asked: list[Asked], layers: Iterator[int]) -> list[float]:
     longest = max(len(prompt) + len(option) for prompt, option in asked)
-    # What comes after an option does not reach back to it: repeat its last token to the common length.
+    # A causal model does not look ahead, so the last token can be repeated up to the common length.
     ids = [
         [*prompt, *option, *option[-1:] * (longest - len(prompt) - len(option))] for prompt, option in asked
     ]
     hidden = run_layers(decoder, decoder.enter(torch.tensor(ids)), islice(layers, decoder.num_layers))
-    waiting, losses = iter(asked), []
+    pending, losses = iter(asked), []
     with decoder.head() as logits_of:
         for batch in hidden:
-            part = list(islice(waiting, len(batch)))
+            part = list(islice(pending, len(batch)))
             states = [
                 states[len(prompt) - 1 : len(prompt) - 1 + len(option)]
                 for states, (prompt, option) in zip(batch, part, strict=True)
             ]
             wanted = torch.tensor([token for _, option in part for token in option], device=batch.device)
-            # No more positions at once than a sequence of this pass has: the model may know no more.
+            # At most as many positions as a sequence has: the model may not know more.
             at_once = min(POSITIONS_AT_ONCE, longest)
             found = token_losses(logits_of, torch.cat(states)[None], wanted, at_once)
             losses += [one.sum().item() for one in found.split([len(option) for _, option in part])]

@@ -1,4 +1,4 @@
-"""What the first so many layers of a model are worth, each followed by the model's own norm and head."""
+"""Perplexity of a model's first layers at several depths, each followed by the model's norm and head."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,7 @@ from hf_prune.stages.texts.windows import Windows
 def perplexities_by_depth(
     decoder: StreamedDecoder, windows: Windows, depths: Sequence[int], label: str, progress: Progress
 ) -> list[Perplexity]:
-    """The perplexity of each depth, by layers that are each run once.
-
-    Args:
-        decoder: the model.
-        windows: held-out tokens.
-        depths: how many layers, in rising order.
-        label: whose depths they are.
-        progress: shows the layers going by.
-    """
+    """The perplexity at each depth. Each layer runs once."""
     found, hidden = [], decoder.enter(windows.ids)
     for number in progress(range(depths[-1]), f"perplexity, {label}", depths[-1], "layer"):
         hidden = run_layers(decoder, hidden, [number])

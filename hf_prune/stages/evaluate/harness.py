@@ -1,9 +1,9 @@
-"""Tasks of lm-evaluation-harness, prepared and measured; imported in a process of its own alone.
+"""Tasks of lm-evaluation-harness, prepared and measured in a process of their own.
 
 `python -m hf_prune.stages.evaluate.harness REQUEST` prints one JSON object for each task in the request.
 Without a model in the request it only checks that the harness knows the tasks and can load their items.
-The harness does everything else: it reads the tasks, builds the prompts, runs the model and computes the
-figures, as its own command does with the same settings.
+The harness does everything else, as its own command does with the same settings: it reads the tasks, builds
+the prompts, runs the model and computes the scores.
 """
 
 import difflib
@@ -19,12 +19,12 @@ from typing import Any
 
 from hf_prune.errors import first_line
 
-NEAR = 3  # names that are proposed for one that is not known
-NO_FIGURES = ("name", "alias", "sample_len", "sample_count")  # of what the harness says of a task
+NEAR = 3  # how many similar names are suggested for an unknown one
+NO_FIGURES = ("name", "alias", "sample_len", "sample_count")  # keys of the harness's results
 
 
 def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Of each name, what the harness makes of it; or what is wrong with it.
+    """What the harness knows about each requested name, or what is wrong with it.
 
     Args:
         asked: `tasks`, the names; `tasks_from`, `limit` and `fewshot`, as the recipe has them; `passages`,
@@ -60,7 +60,7 @@ def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _manager(names: list[str], folder: str | None) -> Any:
-    """What knows the tasks: of the folder, and of the harness, whose own take seconds to look through."""
+    """The task manager, without the harness's own tasks if the folder has all: they take seconds to index."""
     from lm_eval.tasks import TaskManager
 
     if folder is not None:
@@ -73,7 +73,7 @@ def _manager(names: list[str], folder: str | None) -> Any:
 def _reason_against(tasks: Any) -> str | None:
     for task in tasks:
         if getattr(task, "UNSAFE_CODE", False):
-            return "it runs code that the model writes, which hf-prune does not"
+            return "it runs code that the model writes, which hf-prune refuses to do"
         if getattr(task, "MULTIMODAL", False):
             return "it shows the model more than text"
     return None
@@ -84,11 +84,11 @@ def _figures_of(name: str, tasks: Mapping[str, Any], groups: Mapping[str, Any]) 
 
 
 def _digest(tasks: Mapping[str, Any], limit: int | None, fewshot: int | None) -> str:
-    """Of what decides the prompts: the tasks' settings, the items that are asked, and those shown before."""
+    """A digest of what decides the prompts: the tasks' settings, their items, and the few-shot examples."""
     digest = hashlib.sha256()
     for name, task in tasks.items():
         own = task.get_config("num_fewshot")
-        shown = own if own == 0 or fewshot is None else fewshot  # a task that says 0 stays at 0
+        shown = own if own == 0 or fewshot is None else fewshot  # a 0-shot task stays 0-shot
         examples = task.fewshot_docs() if shown else ()
         for part in (name, task.dump_config(), *islice(task.eval_docs, limit), *examples):
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
@@ -96,14 +96,14 @@ def _digest(tasks: Mapping[str, Any], limit: int | None, fewshot: int | None) ->
 
 
 def _passages(tasks: Mapping[str, Any], limit: int | None) -> Iterator[str]:
-    """The texts that the items consist of, without what a prompt adds to them."""
+    """The texts in the items, without the words that a prompt adds."""
     for task in tasks.values():
         for document in islice(task.eval_docs, limit):
             yield from (value for value in document.values() if isinstance(value, str))
 
 
 def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Of each name, the figures of one model.
+    """The scores of one model on each requested name.
 
     Args:
         asked: as of `prepared`; and `folder`, `device` and `trust_remote_code`, of the model.
@@ -115,7 +115,7 @@ def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     from hf_prune.model.whole import load_whole
 
     folder, device, trusted = Path(asked["folder"]), asked["device"], asked["trust_remote_code"]
-    # On a GPU as many at once as fit; elsewhere nothing says what fits before the memory is gone.
+    # On a GPU the harness finds the batch size that fits. On a CPU it would run out of memory first.
     batch_size = "auto" if device.startswith("cuda") else 1
     model = HFLM(
         pretrained=load_whole(folder, device, trust_remote_code=trusted),
@@ -137,12 +137,7 @@ def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def figures(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The fields of a `TaskScore` for each figure, without the variant; those that are no number left out.
-
-    Args:
-        name: what was asked for: a task, a group or a tag.
-        found: what the harness's `simple_evaluate` returns.
-    """
+    """The fields of a `TaskScore`, without the variant, for each figure that is a number."""
     subtasks = found["group_subtasks"]
     own = [name] if name in found.get("groups", {}) or name in found["configs"] else list(found["configs"])
     for task in own:
@@ -166,20 +161,20 @@ def figures(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 "answer_filter": answer_filter,
                 "value": float(value),
                 "stderr": float(stderr) if _is_number(stderr) else None,
-                # Where the tasks of a group disagree the harness says nothing; most figures rise.
+                # The harness says nothing if the tasks of a group disagree. Mostly, higher is better.
                 "higher_is_better": found["higher_is_better"].get(task, {}).get(metric) is not False,
             }
 
 
 def _tasks_below(name: str, subtasks: Mapping[str, list[str]]) -> list[str]:
-    """The tasks of a group and of the groups in it, in order; of a task itself that alone."""
+    """The tasks of a group and of the groups inside it, in order; for a task, only itself."""
     if name not in subtasks:
         return [name]
     return [task for part in subtasks[name] for task in _tasks_below(part, subtasks)]
 
 
 def _items_digest(tasks: list[str], samples: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Of items, prompts and targets: of one task what the harness itself writes into `task_hashes`."""
+    """A digest of items, prompts and targets; for one task it equals the harness's own `task_hashes`."""
 
     def digest(parts: list[str]) -> str:
         return hashlib.sha256("".join(parts).encode("utf-8")).hexdigest()

@@ -1,4 +1,4 @@
-"""Multiple-choice items: out of a file, or made from held-out text, which any model and language has."""
+"""Multiple-choice items: from a file, or made from held-out text for any model and language."""
 
 import hashlib
 import json
@@ -46,8 +46,6 @@ def to_items(questions: Questions, tokenizer: PreTrainedTokenizerBase, limit: in
     """Questions as tokens: an option's are those by which prompt, space and option outlast the prompt.
 
     Args:
-        questions: of a file.
-        tokenizer: the model's own.
         limit: tokens that the model reads at most; of a prompt that is too long the end is kept.
 
     Raises:
@@ -78,11 +76,7 @@ def to_items(questions: Questions, tokenizer: PreTrainedTokenizerBase, limit: in
 
 
 def items_from_text(windows: Windows) -> Items:
-    """An item from each window: how does its beginning go on? Wrong options are from later in the window.
-
-    Args:
-        windows: held-out tokens, as the model reads them.
-    """
+    """An item from each window: how does its beginning go on? Wrong options are from later in the window."""
     drawn = random.Random(SEED)
     length = windows.ids.shape[1]
     passage, continuation = item_lengths(length)
@@ -107,8 +101,8 @@ def items_of(original: Original) -> Items:
     """The items that every variant of a model answers: those of the user's file, or of the held-out text."""
     material = original.material
     if material.questions is not None:
-        return to_items(material.questions, original.tokenizer, original.most_tokens)
-    text, length = material.texts[1], min(STRETCH, original.window_length)
+        return to_items(material.questions, original.tokenizer, original.max_positions)
+    text, length = material.heldout, min(STRETCH, original.window_length)
     assert isinstance(text, Text)  # image encoders answer no items
     count = original.recipe.choice_items
     return items_from_text(to_windows(text, original.tokenizer, num_sequences=count, length=length))

@@ -1,4 +1,4 @@
-"""Perplexity on held-out text, layer by layer, so that any model that can be cut can be measured."""
+"""Perplexity on held-out text, computed layer by layer for models of any size."""
 
 import math
 import statistics
@@ -17,14 +17,7 @@ from hf_prune.stages.texts.windows import Windows
 
 
 def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress) -> Perplexity:
-    """The mean loss of predicting every token but the first of each window, and its exponential.
-
-    Args:
-        decoder: the model to measure.
-        windows: held-out tokens.
-        variant: "dense", "cut" or "bridged".
-        progress: shows the layers going by.
-    """
+    """The mean loss of predicting every token but the first of each window, and its exponential."""
     count = decoder.num_layers
     layers = progress(range(count), f"perplexity, {variant}", count, "layer")
     hidden = run_layers(decoder, decoder.enter(windows.ids), layers)

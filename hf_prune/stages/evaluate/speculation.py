@@ -1,11 +1,11 @@
-"""Speculative decoding measured: a model checks, in one pass, what a cheaper draft proposed token by token.
+"""Speculative decoding: a draft proposes tokens one by one, and the model checks several in one pass.
 
-The text is the model's own whatever the draft says (Leviathan et al., 2211.17192; greedy here, as in
-transformers' assisted generation): a bad draft costs time, not quality. The draft is a pruned model with the
-same tokenizer, or the model's own first layers with its norm and head, as in Sorted LLaMA (2309.08968).
+The text is always the model's own (Leviathan et al., 2211.17192; greedy here, as in transformers' assisted
+generation), so a bad draft costs time and not quality. The draft is a pruned model with the same tokenizer,
+or the model's own first layers with its norm and head, as in Sorted LLaMA (2309.08968).
 
 `python -m hf_prune.stages.evaluate.speculation REQUEST` runs in its own process, as `evaluate.speed` does.
-It prints one JSON object per turn. Both models are in that process: only there can one check the other.
+It prints one JSON object per turn. Both models are in that process, because one checks the other.
 """
 
 import json
@@ -22,7 +22,7 @@ from torch import nn
 
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.machine.environment import reason_not_to_load
-from hf_prune.machine.own_process import figures_from
+from hf_prune.machine.own_process import run_module
 from hf_prune.machine.progress import Progress
 from hf_prune.model.whole import load_whole
 from hf_prune.records import Attempt, Speculation
@@ -44,8 +44,7 @@ def beginnings(windows: Windows) -> list[list[int]]:
 
 def measure_speculation(
     parent: Path,
-    draft: Path | None,
-    depth: int | None,
+    draft: Path | int,
     prompts: Sequence[Sequence[int]],
     size_bytes: int,
     device: str,
@@ -53,69 +52,33 @@ def measure_speculation(
     *,
     trust_remote_code: bool = False,
 ) -> Attempt[Speculation]:
-    """Let a model write with a draft and without, turn by turn.
+    """Time a model that writes with a draft and without it, in turns.
 
     Args:
-        parent: the model that writes.
-        draft: the folder of the model that proposes, named after its variant; None: the parent's own first
-            layers do, and the parent's folder is named so.
-        depth: how many of them, fewer than it has; None with a draft.
-        prompts: token ids of what it goes on from, equally many each.
-        size_bytes: the weights of both.
-        device: "cpu", "cuda" or the like.
-        progress: shows the turns going by.
-        trust_remote_code: whether code that the models bring may be run.
+        parent: the folder of the model that writes, named after its variant.
+        draft: the folder of the model that proposes, named after its variant; or how many of the parent's
+            own first layers propose.
+        prompts: token ids to continue, equally many in each.
+        size_bytes: the weights of all models.
     """
     if reason := reason_not_to_load(size_bytes, device):
         return Attempt(reason=reason)
-    asked = {
+    request = {
         "parent": str(parent),
-        "draft": str(draft) if draft else None,
-        "depth": depth,
+        "draft": str(draft) if isinstance(draft, Path) else None,
+        "depth": draft if isinstance(draft, int) else None,
         "prompts": [list(prompt) for prompt in prompts],
         "device": device,
         "trust_remote_code": trust_remote_code,
     }
-    module, words = "hf_prune.stages.evaluate.speculation", [json.dumps(asked)]
-    found, reason = figures_from(module, words, progress, "speculation", 1 + TURNS)
+    module, words = "hf_prune.stages.evaluate.speculation", [json.dumps(request)]
+    printed, reason = run_module(module, words, progress, "speculation", 1 + TURNS)
     if reason is None:
-        reason = found[0].get("reason")
+        reason = printed[0].get("reason")
     if reason is not None:
         return Attempt(reason=reason)
-    speculation = _summary((draft or parent).name, depth, len(prompts[0]), found[0], found[1:])
-    return Attempt(found=(speculation,))
-
-
-def measure_depths(
-    parent: Path,
-    depths: Sequence[int],
-    prompts: Sequence[Sequence[int]],
-    size_bytes: int,
-    device: str,
-    progress: Progress,
-    *,
-    trust_remote_code: bool = False,
-) -> Attempt[Speculation]:
-    """Let a sorted model write from the proposals of each of its depths, until one cannot be measured.
-
-    Args:
-        parent: the model, in a folder named after its variant.
-        depths: how many of its first layers propose.
-        prompts: as of `measure_speculation`, and so are the others.
-        size_bytes: the model's weights.
-        device: "cpu", "cuda" or the like.
-        progress: shows the turns going by.
-        trust_remote_code: whether code that the model brings may be run.
-    """
-    found: list[Speculation] = []
-    for depth in depths:
-        trial = measure_speculation(
-            parent, None, depth, prompts, size_bytes, device, progress, trust_remote_code=trust_remote_code
-        )
-        found += trial.found
-        if trial.reason is not None:
-            return Attempt(found=tuple(found), reason=trial.reason)
-    return Attempt(found=tuple(found))
+    name, depth = (parent.name, draft) if isinstance(draft, int) else (draft.name, None)
+    return Attempt(found=(_summary(name, depth, len(prompts[0]), printed[0], printed[1:]),))
 
 
 def _summary(
@@ -138,19 +101,16 @@ def _summary(
     )
 
 
-def figures(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What there is to print: the counts, or the reason why there are none, then the seconds of each turn.
-
-    Args:
-        asked: as `measure_speculation` writes it.
-    """
-    device = asked["device"]
+def measurements(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The objects to print: the counts, or the reason why there are none, then the seconds of each turn."""
+    device = request["device"]
 
     def load(folder: str) -> Any:
-        return load_whole(Path(folder), device, trust_remote_code=asked["trust_remote_code"])
+        return load_whole(Path(folder), device, trust_remote_code=request["trust_remote_code"])
 
-    parent, draft, depth = load(asked["parent"]), asked["draft"] and load(asked["draft"]), asked["depth"]
-    prompts = [torch.tensor([ids], device=device) for ids in asked["prompts"]]
+    parent, depth = load(request["parent"]), request["depth"]
+    draft = request["draft"] and load(request["draft"])
+    prompts = [torch.tensor([ids], device=device) for ids in request["prompts"]]
 
     def write_alone(prompt: torch.Tensor) -> torch.Tensor:
         return _write(parent, prompt)
@@ -159,21 +119,21 @@ def figures(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return _write(parent, prompt, draft, depth)
 
     try:
-        checked, proposed = _where_passes_show(parent, draft, depth, prompts[0])
+        verifier, proposer = _counted_modules(parent, draft, depth, prompts[0])
         texts_alone = [write_alone(prompt) for prompt in prompts]
-        with _calls(checked) as verifications, _calls(proposed) as proposals:
+        with _calls(verifier) as verifications, _calls(proposer) as proposals:
             texts = [write(prompt) for prompt in prompts]
     except UnsupportedModel as error:
         yield {"reason": str(error)}
         return
     except (ValueError, IndexError, AttributeError, TypeError, RuntimeError, NotImplementedError) as error:
         name = type(parent).__name__
-        yield {"reason": f"transformers cannot let {name} write with a draft: {first_line(error)}"}
+        yield {"reason": f"transformers cannot use a draft with {name}: {first_line(error)}"}
         return
     yield {
-        # The parent's module runs for both where it is its own draft.
+        # If the parent is its own draft, its module also runs for verifications.
         "proposed_tokens": len(proposals) - (len(verifications) if draft is None else 0),
-        # Each verification writes one token that is the parent's own.
+        # Each verification adds one token of the parent's own.
         "accepted_tokens": len(prompts) * NEW_TOKENS - len(verifications),
         "same_text": all(map(torch.equal, texts, texts_alone)),
         "prompts": len(prompts),
@@ -196,13 +156,13 @@ def _write(
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=NEW_TOKENS,
-        min_new_tokens=NEW_TOKENS,  # an end of text among the proposals would spoil the count
+        min_new_tokens=NEW_TOKENS,  # an early end of text would spoil the count
         use_cache=True,
         pad_token_id=0,
         assistant_early_exit=early_exit,
     )
     mask = torch.ones_like(prompt)
-    with _one_threshold():
+    with _fixed_threshold():
         written: torch.Tensor = model.generate(
             prompt, attention_mask=mask, generation_config=settings, assistant_model=assistant
         )
@@ -210,20 +170,20 @@ def _write(
 
 
 @contextmanager
-def _one_threshold() -> Iterator[None]:
-    """Let proposals end where transformers has it by default: at the first token of a chance below 0.4.
+def _fixed_threshold() -> Iterator[None]:
+    """Keep transformers' default threshold: proposals end at the first token below a probability of 0.4.
 
-    It moves that limit while it writes where scikit-learn happens to be installed: the same draft would have
-    other figures there.
+    If scikit-learn is installed, transformers adapts the threshold while it writes, so the same draft would
+    get other figures.
     """
     from transformers.generation import candidate_generator
 
     module: Any = candidate_generator
-    asked, module.is_sklearn_available = module.is_sklearn_available, lambda: False
+    available, module.is_sklearn_available = module.is_sklearn_available, lambda: False
     try:
         yield
     finally:
-        module.is_sklearn_available = asked
+        module.is_sklearn_available = available
 
 
 def _seconds(write: Write, prompts: list[torch.Tensor]) -> float:
@@ -237,7 +197,7 @@ def _seconds(write: Write, prompts: list[torch.Tensor]) -> float:
 
 @contextmanager
 def _calls(module: nn.Module) -> Iterator[list[None]]:
-    """One entry for each time that the module runs meanwhile."""
+    """A list that gets one entry each time the module runs."""
     calls: list[None] = []
     handle = module.register_forward_hook(lambda *_: calls.append(None))
     try:
@@ -246,16 +206,17 @@ def _calls(module: nn.Module) -> Iterator[list[None]]:
         handle.remove()
 
 
-def _where_passes_show(
+def _counted_modules(
     parent: Any, draft: Any, depth: int | None, prompt: torch.Tensor
 ) -> tuple[nn.Module, nn.Module]:
-    """The module that runs once for each verification, and one that runs for each proposal.
+    """The module that runs once per verification, and the module that runs once per proposal.
 
-    In assisted generation every pass of the draft proposes one token and every pass of the parent checks a
-    batch of them. Where the parent is its own draft, its layers behind the depth run in verifications alone.
+    Assisted generation has no counters of its own. Each pass of the draft proposes one token, and each pass
+    of the parent checks several. If the parent is its own draft, only verifications run its layers after
+    the depth.
 
     Raises:
-        UnsupportedModel: it cannot be its own draft, as its forward runs all layers.
+        UnsupportedModel: the model cannot be its own draft, because its forward runs all layers.
     """
     if draft is not None:
         return parent, draft
@@ -269,9 +230,9 @@ def _where_passes_show(
 
 @torch.no_grad()
 def _check_early_exit(parent: Any, layer: nn.Module, depth: int, prompt: torch.Tensor) -> None:
-    """Make sure that the parent stops before the layer where transformers asks for an early exit.
+    """Check that the parent stops before `layer` when transformers asks for an early exit.
 
-    It asks by setting `num_hidden_layers`, which families that loop over all their layers do not heed.
+    transformers sets `num_hidden_layers`, which families that loop over all their layers ignore.
     """
     config = getattr(parent, parent.base_model_prefix).config
     all_layers = config.num_hidden_layers
@@ -283,8 +244,8 @@ def _check_early_exit(parent: Any, layer: nn.Module, depth: int, prompt: torch.T
         config.num_hidden_layers = all_layers
     if calls:
         raise UnsupportedModel(
-            f"{type(parent).__name__} runs all its layers whatever `num_hidden_layers` says, so it cannot "
-            f"propose by its first {depth}"
+            f"{type(parent).__name__} ignores `num_hidden_layers` and runs all its layers, so its first "
+            f"{depth} cannot be the draft"
         )
 
 
@@ -293,7 +254,7 @@ def _main() -> None:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for found in figures(json.loads(sys.argv[1])):
+    for found in measurements(json.loads(sys.argv[1])):
         print(json.dumps(found), flush=True)
 
 

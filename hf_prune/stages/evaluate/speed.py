@@ -1,9 +1,9 @@
 """What models cost to run: time to the first token, tokens per second, and peak memory.
 
-`python -m hf_prune.stages.evaluate.speed REQUEST` imports what is needed once, then forks a process for each
-model, which makes a model's peak memory its own. All of them stay loaded, and each in its turn writes one
-short text: what else the machine does at a time falls on all models, and what is slow or fast for one second
-does not decide. Where they do not fit into memory together, one is measured after the other.
+`python -m hf_prune.stages.evaluate.speed REQUEST` runs in a process of its own. It imports the libraries once
+and forks a process for each model, so each model has its own peak memory. All models stay loaded and take
+turns at writing one short text. Other load on the machine then slows all models alike, and one slow second
+decides nothing. Models that do not fit into memory together are measured one after the other.
 """
 
 import json
@@ -13,8 +13,9 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 
 from hf_prune.errors import first_line
 from hf_prune.machine.environment import reason_not_to_load
-from hf_prune.machine.own_process import figures_from
+from hf_prune.machine.own_process import run_module
 from hf_prune.machine.progress import Progress
 from hf_prune.model.whole import load_whole
 from hf_prune.records import Attempt, Speed, SpeedUp
@@ -36,7 +37,8 @@ ENOUGH_SECONDS = 20  # for either, after which there are no more rounds than tha
 TIMED_TOKENS = (ROUNDS + BATCH_ROUNDS * BATCH) * (PROMPT_TOKENS + NEW_TOKENS)  # of each model
 
 Timed = tuple[float, float]  # seconds to the first token, and from there to the last
-Ask = Callable[[int | str], Any]  # how many texts to write, or "facts", to what is found
+Writer = Callable[[int], Timed | None]  # writes that many texts at once; None: it cannot
+FACTS = "facts"  # asks the process of a model for its memory, dtype and threads
 
 
 def measure_speeds(
@@ -48,32 +50,27 @@ def measure_speeds(
     original: str | None = None,
     trust_remote_code: bool = False,
 ) -> Attempt[Speed]:
-    """Let each model write, turn by turn.
+    """Time all models while they take turns at writing.
 
     Args:
-        folders: the models by variant.
-        largest_bytes: the weights of the largest of them.
-        device: "cpu", "cuda" or the like.
-        progress: shows the rounds going by.
-        original: the variant that the others are compared with, where there is one.
-        trust_remote_code: whether code that the models bring may be run.
+        original: the variant that the others are compared with; None: there is none.
     """
     if reason := reason_not_to_load(largest_bytes, device):
         return Attempt(reason=reason)
     together = reason_not_to_load(largest_bytes * len(folders), device) is None
-    asked = {
+    request = {
         "folders": list(map(str, folders.values())),
         "together": together,
         "device": device,
         "trust_remote_code": trust_remote_code,
     }
     total = (ROUNDS + BATCH_ROUNDS) * (1 if together else len(folders))
-    found, reason = figures_from(
-        "hf_prune.stages.evaluate.speed", [json.dumps(asked)], progress, "speed", total
+    printed, reason = run_module(
+        "hf_prune.stages.evaluate.speed", [json.dumps(request)], progress, "speed", total
     )
     if reason:
         return Attempt(reason=reason)
-    figures = [each for line in found for each in line.get("measured", ())]
+    figures = [each for line in printed for each in line.get("measured", ())]
     measured = dict(zip(folders, figures, strict=True))
     beside = measured[original] if original and together else None
     speeds = tuple(
@@ -107,12 +104,10 @@ def _summary(variant: str, measured: dict[str, Any], beside: dict[str, Any] | No
 
 
 def speed_up(own: Sequence[Timed], original: Sequence[Timed], which: int) -> SpeedUp:
-    """From turns next to each other, so that what slows one down slows down the other.
+    """How many times as fast a model is as the original, from turns in the same rounds.
 
     Args:
-        own: what each turn took.
-        original: what the original's turns took, in the same rounds.
-        which: of the two times.
+        which: 0 for the first token, 1 for all others.
     """
     pairs = zip(own, original, strict=True)
     ratios = [theirs[which] / ours[which] for ours, theirs in pairs]
@@ -120,104 +115,111 @@ def speed_up(own: Sequence[Timed], original: Sequence[Timed], which: int) -> Spe
     return SpeedUp(median=median, quartiles=(lower, upper))
 
 
-def figures(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What there is to print: an empty object a round, and one with what was measured of the models.
-
-    Args:
-        asked: as `measure_speeds` writes it.
-    """
-    folders = asked["folders"]
-    for group in [folders] if asked["together"] else [[folder] for folder in folders]:
+def measurements(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The objects to print: an empty one after each round, and one with each group's figures."""
+    folders = request["folders"]
+    for group in [folders] if request["together"] else [[folder] for folder in folders]:
         with ExitStack() as loaded:
-            models = [loaded.enter_context(_process(folder, asked)) for folder in group]
-            alone = yield from rounds(models, 1, ROUNDS)
-            facts = [ask("facts") for ask in models]  # before a batch takes more memory
-            batch = yield from rounds(models, BATCH, BATCH_ROUNDS)
+            models = [loaded.enter_context(_loaded(folder, request)) for folder in group]
+            writers = [model.write for model in models]
+            alone: list[list[Timed]] = [[] for _ in models]
+            batch: list[list[Timed]] = [[] for _ in models]
+            yield from ({} for _ in rounds(writers, 1, ROUNDS, alone))
+            facts = [model.facts() for model in models]  # before a batch takes more memory
+            yield from ({} for _ in rounds(writers, BATCH, BATCH_ROUNDS, batch))
             parts = zip(alone, batch, facts, strict=True)
             yield {"measured": [{"alone": one, "batch": many, "facts": own} for one, many, own in parts]}
 
 
-def rounds(
-    models: Sequence[Ask], texts: int, most: int
-) -> Generator[dict[str, Any], None, list[list[Timed]]]:
-    """Every model in turn, round after round.
+def rounds(writers: Sequence[Writer], texts: int, most: int, times: list[list[Timed]]) -> Iterator[int]:
+    """Let every model write in turn, and yield the number of each finished round.
 
     Args:
-        models: what asks each of them to write.
-        texts: how many at once.
-        most: rounds; of slow models there are fewer.
-
-    Yields:
-        An empty object a round.
-
-    Returns:
-        The times of each model; none of any where one of them could not.
+        most: how many rounds; slow models get fewer, but at least three that count.
+        times: a list for each model, which gets its times. The first round does not count. All lists
+            are emptied if a model cannot write that many texts.
     """
-    times: list[list[Timed]] = [[] for _ in models]
     began = time.monotonic()
     for number in range(most):
         if number > LEAST_ROUNDS and time.monotonic() - began > ENOUGH_SECONDS:
             break
-        turns = [ask(texts) for ask in models]
+        turns = [write(texts) for write in writers]
         if None in turns:
-            return [[] for _ in models]
-        if number:  # the first round pays for what later ones find ready
+            for each in times:
+                each.clear()
+            return
+        if number:  # the first round warms up
             for each, turn in zip(times, turns, strict=True):
+                assert turn is not None
                 each.append(turn)
-        yield {}
-    return times
+        yield number
 
 
-@contextmanager
-def _process(folder: str, asked: dict[str, Any]) -> Iterator[Ask]:
-    """A process that has a model loaded, and answers what it is asked."""
-    methods = multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_answer, args=(theirs, folder, asked), daemon=True)
-    process.start()
-    theirs.close()  # so that a process that dies ends the wait
+@dataclass(frozen=True)
+class _ModelProcess:
+    """A process that holds a loaded model."""
 
-    def ask(question: int | str) -> Any:
+    name: str
+    connection: Connection
+
+    def write(self, texts: int) -> Timed | None:
+        """Write that many texts at once; None: they do not fit, or the model cannot."""
+        timed: Timed | None = self._answer(texts)
+        return timed
+
+    def facts(self) -> dict[str, Any]:
+        """The process's peak memory, and what it computes with."""
+        facts: dict[str, Any] = self._answer(FACTS)
+        return facts
+
+    def _answer(self, question: int | str) -> Any:
         try:
-            ours.send(question)
-            answer = ours.recv()
+            self.connection.send(question)
+            answer = self.connection.recv()
         except (EOFError, OSError):
-            raise SystemExit(f"the process of {Path(folder).name} died, as one without memory does") from None
+            raise SystemExit(f"the process of {self.name} died, probably for lack of memory") from None
         if isinstance(answer, Exception):
             raise SystemExit(first_line(answer))
         return answer
 
+
+@contextmanager
+def _loaded(folder: str, request: dict[str, Any]) -> Iterator[_ModelProcess]:
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, folder, request), daemon=True)
+    process.start()
+    theirs.close()  # so that a process that dies ends the wait
     try:
-        yield ask
+        yield _ModelProcess(Path(folder).name, ours)
     finally:
         process.terminate()
         process.join()
 
 
-def _answer(connection: Connection, folder: str, asked: dict[str, Any]) -> None:
+def _serve(connection: Connection, folder: str, request: dict[str, Any]) -> None:
+    """Load a model and answer questions about it until nobody asks any more."""
     try:
-        model = load_whole(Path(folder), asked["device"], trust_remote_code=asked["trust_remote_code"])
+        model = load_whole(Path(folder), request["device"], trust_remote_code=request["trust_remote_code"])
         while True:
             question = connection.recv()
-            if question == "facts":
-                connection.send(_facts(model, asked["device"]))
-            elif question == 1:
-                connection.send(_write(model, 1))
+            if question == FACTS:
+                connection.send(_facts(model, request["device"]))
             else:
-                connection.send(_write_batch(model, question))
-    except EOFError:  # nobody asks any more
+                connection.send(_write(model, 1) if question == 1 else _write_batch(model, question))
+    except EOFError:
         return
     except Exception as error:
-        connection.send(RuntimeError(first_line(error)))  # one that can be sent
+        connection.send(RuntimeError(first_line(error)))  # an error that can be pickled
 
 
 def _write_batch(model: Any, texts: int) -> Timed | None:
-    """As `_write`; None where so many do not fit into memory, or the model cannot write so many at once."""
+    """As `_write`; None if that many texts do not fit into memory, or the model cannot write them at once."""
     config = model.config.get_text_config()
     sizes = (getattr(config, name, 0) or 0 for name in ("vocab_size", "hidden_size", "num_hidden_layers"))
     vocabulary, hidden, layers = sizes
-    numbers = vocabulary + hidden * (2 * layers + 16)  # of a token: logits, keys and values, one layer's own
+    numbers = vocabulary + hidden * (2 * layers + 16)  # per token: logits, keys and values, one layer's own
     if reason_not_to_load(4 * texts * (PROMPT_TOKENS + NEW_TOKENS) * numbers, str(model.device)):
         return None
     try:
@@ -227,17 +229,17 @@ def _write_batch(model: Any, texts: int) -> Timed | None:
 
 
 class _Clock:
-    """A streamer, as transformers calls what is told of the prompt and of each token that is written."""
+    """A streamer of transformers: it is called with the prompt, and then with each new token."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def put(self, tokens: Any) -> None:
-        """Note the time."""
+        """Record the time."""
         self.times.append(time.perf_counter())
 
     def end(self) -> None:
-        """Nothing is left to be done."""
+        """Do nothing: `put` had the last token."""
 
 
 def _write(model: Any, texts: int) -> Timed:
@@ -273,13 +275,13 @@ def _facts(model: Any, device: str) -> dict[str, Any]:
 
 
 def _peak_memory(device: str) -> int:
-    """Bytes: on a GPU those of tensors there, else those of the whole process; loading is part of it."""
+    """Bytes of the tensors on a GPU, else of the whole process; loading the model is included."""
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.max_memory_allocated())
     status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss would begin with what the parent process had when it started this one
+    if status.is_file():  # ru_maxrss would start from the parent's memory at the fork
         peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
         if peak:
             return int(peak[1]) * 1024
@@ -289,12 +291,12 @@ def _peak_memory(device: str) -> int:
 def _main() -> None:
     import transformers
 
-    # Imported once, before the forks: it takes seconds. transformers loads a class where it is first named.
+    # Import what takes seconds once, before the forks. transformers loads a class when it is first named.
     _ = transformers.PreTrainedModel, transformers.GenerationMixin
     import_module("hf_prune.model.skeleton")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for found in figures(json.loads(sys.argv[1])):
+    for found in measurements(json.loads(sys.argv[1])):
         print(json.dumps(found), flush=True)
 
 

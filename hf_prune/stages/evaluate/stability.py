@@ -1,14 +1,11 @@
-"""How far a variant's choices are those of the original, item by item: LLM-Streamline's stability.
+"""Stability: how far a variant's choices are the original's, item by item (LLM-Streamline, 2403.19135).
 
-Stability (Chen et al., 2403.19135) is the weight of the items on which both models are right or both are
-wrong; the weights are a softmax, over items, of how far the original's perplexities of an item's options
-spread. The authors' code adds up the first so many weights, as many as there are such items, whichever
-those items are; here the formula is followed.
+Stability is the summed weight of the items on which both models are right or both are wrong. The weights are
+a softmax over items of the spread of the original's losses over an item's options. The authors' released code
+sums the first n weights, where n is the number of such items. This module follows the paper's formula.
 
-What its authors call perplexity is what OpenCompass, which they measured with, calls so: the mean loss of
-an option's tokens in nats, not its exponential. `stability` takes that. True perplexities of wrong options
-go into the hundreds and beyond, so that a softmax of their spreads leaves a single item, and the figure is
-0 or 1: it is given too, as the formula's words have it, with the number of items that each rests on.
+The paper says "perplexity" where OpenCompass, its harness, computes the mean loss of an option in nats. This
+module takes that loss. See docs/notes/evaluation.md for what true perplexities would give.
 """
 
 import math
@@ -26,40 +23,27 @@ def loss_spread(answer: Answer) -> float:
 
 
 def stability(weights: Sequence[float], original: Sequence[Answer], variant: Sequence[Answer]) -> float:
-    """The weight of the items on which two models are both right or both wrong; 1 is the most.
-
-    Args:
-        weights: of the items, from `item_weights`.
-        original: what the original answered.
-        variant: what the variant answered, to the same items in the same order.
-    """
+    """The summed weight, from 0 to 1, of the items on which two models are both right or both wrong."""
     pairs = zip(weights, original, variant, strict=True)
     return math.fsum(weight for weight, one, other in pairs if one.is_right == other.is_right)
 
 
 def item_weights(original: Sequence[Answer]) -> list[float]:
-    """A softmax of the spreads of what the original answered; they sum to 1."""
+    """A softmax of the spread of the original's losses on each item; the weights sum to 1."""
     spreads = [loss_spread(answer) for answer in original]
-    largest = max(spreads)  # subtracted: of what is left nothing overflows
+    largest = max(spreads)  # subtracted, so that no exponential overflows
     powers = [math.exp(each - largest) for each in spreads]
     total = math.fsum(powers)
     return [power / total for power in powers]
 
 
 def effective_number(weights: Sequence[float]) -> float:
-    """How many items of equal weight these amount to: 1 / the sum of their squares (Kish)."""
+    """How many items of equal weight these weights amount to: 1 / the sum of their squares (Kish)."""
     return 1 / math.fsum(weight * weight for weight in weights)
 
 
 def compare(items: Items, variant: str, answers: Sequence[Answer], original: Sequence[Answer]) -> Choices:
-    """A variant's accuracy, and how far it agrees with the original.
-
-    Args:
-        items: what was asked.
-        variant: its name.
-        answers: what it answered; the original itself has no agreement.
-        original: what the original answered.
-    """
+    """A variant's accuracy, and its agreement with the original, which the original itself does not have."""
     count = len(items.items)
     accuracy = sum(answer.is_right for answer in answers) / count
     choices = Choices(

@@ -1,6 +1,6 @@
-"""The evaluate stage: every variant by every measure, each kept once it is made."""
+"""The evaluate stage: every measurement of every variant, each kept in the run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -33,13 +33,13 @@ from hf_prune.stages.evaluate.choices import answer
 from hf_prune.stages.evaluate.depths import perplexities_by_depth
 from hf_prune.stages.evaluate.items import Items, items_of
 from hf_prune.stages.evaluate.perplexity import perplexity
-from hf_prune.stages.evaluate.speculation import beginnings, measure_depths, measure_speculation
+from hf_prune.stages.evaluate.speculation import beginnings, measure_speculation
 from hf_prune.stages.evaluate.speed import measure_speeds
 from hf_prune.stages.evaluate.stability import compare
 from hf_prune.stages.evaluate.tasks import Measured, ask, score
 from hf_prune.stages.evaluate.writing import compare_writings, write
 from hf_prune.stages.measure.agreement import agreement
-from hf_prune.stages.texts.material import Material, fitted_parts, folder_digest
+from hf_prune.stages.texts.material import Material, fitted_parts, task_folder_digest
 from hf_prune.stages.texts.windows import Windows
 from hf_prune.stages.work import RunFolder, Work
 
@@ -49,20 +49,22 @@ DENSE = "dense"  # the variant that is the original
 def evaluate(
     work: Work, variants: Mapping[str, Path], result: Checkpoint | None, depths: tuple[int, ...] = ()
 ) -> Evaluated:
-    """Measure every variant, and what the result costs to run.
+    """Measure every variant of a run, and the speed of the original and the result.
 
     Args:
-        work: the run.
-        variants: the folders, by name, the original's first, what is published last.
-        result: the checkpoint that is published; None: there is none, but a model that is only measured.
-        depths: of a sorted model, those that were trained.
+        variants: the folders by name: the original first, the published one last.
+        result: the published checkpoint; None: nothing is published.
+        depths: the trained depths of a sorted model.
     """
-    decodes = work.dense.kind == DECODER
+    decodes = work.original.anatomy.kind == DECODER
     shorter = [name for name in variants if name != DENSE]
+    original = work.original
     return Evaluated(
-        perplexities=_perplexities(work, variants, "perplexity", work.original.heldout) if decodes else (),
+        perplexities=_perplexities(work, variants, "perplexity", original.heldout) if decodes else (),
         perplexities_elsewhere=(
-            _perplexities(work, variants, "perplexity-elsewhere", work.original.elsewhere) if decodes else ()
+            _perplexities(work, variants, "perplexity-elsewhere", original.heldout_elsewhere)
+            if decodes
+            else ()
         ),
         agreements=tuple(_agreement(work, name, variants[name]) for name in shorter if not decodes),
         choices=_choices(work, variants),
@@ -100,8 +102,8 @@ def _agreement(work: Work, variant: str, folder: Path) -> Agreement:
 
 
 def _choices(work: Work, folders: Mapping[str, Path]) -> tuple[Choices, ...]:
-    """What every variant makes of multiple choice, the original first."""
-    if work.recipe.choice_items == 0 or work.dense.kind != DECODER:
+    """The multiple-choice accuracy of every variant, the original first."""
+    if work.recipe.choice_items == 0 or work.original.anatomy.kind != DECODER:
         return ()
     items = items_of(work.original)
     answers = {variant: _answers(work, items, variant, folder) for variant, folder in folders.items()}
@@ -117,8 +119,8 @@ def _answers(work: Work, items: Items, variant: str, folder: Path) -> tuple[Answ
 
 
 def _writing(work: Work, folders: Mapping[str, Path]) -> Attempt[Writing]:
-    """What every variant writes, the original first; where that cannot be loaded, none is asked."""
-    if work.dense.kind != DECODER:
+    """What every variant writes, the original first. If one cannot be loaded, the rest is skipped."""
+    if work.original.anatomy.kind != DECODER:
         return Attempt()
     written: list[Continuations] = []
     for variant, folder in folders.items():
@@ -138,8 +140,8 @@ def _continuations(work: Work, variant: str, folder: Path) -> Continuations:
 
 
 def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[Depth, ...]:
-    """Each depth of a sorted model: what it is worth, and a checkpoint of its own in `checkpoints`."""
-    folder = work.place(result)
+    """Measure each depth of a sorted model, and write each as a checkpoint of its own."""
+    folder = work.folder_of(result)
     trusted = work.recipe.trust_remote_code
     folders = {depth_name(depth): work.folder.checkpoints / depth_name(depth) for depth in depths[:-1]}
 
@@ -175,15 +177,15 @@ def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[De
 
 
 def _speed(work: Work, folders: dict[str, Path]) -> Attempt[Speed]:
-    if work.dense.kind != DECODER:
-        return Attempt(reason="hf-prune measures that of decoders alone")
+    if work.original.anatomy.kind != DECODER:
+        return Attempt(reason="hf-prune measures them for decoders only")
     return work.folder.stage("speed", Attempt[Speed], work.inputs, lambda: _measured_speeds(work, folders))
 
 
 def _measured_speeds(work: Work, folders: dict[str, Path]) -> Attempt[Speed]:
     return measure_speeds(
         folders,
-        work.dense.size_bytes,
+        work.original.anatomy.size_bytes,
         str(work.original.device),
         work.reporter.progress,
         original=DENSE if DENSE in folders else None,
@@ -194,13 +196,11 @@ def _measured_speeds(work: Work, folders: dict[str, Path]) -> Attempt[Speed]:
 def ask_tasks(
     recipe: Recipe, material: Material | None, folder: RunFolder, reporter: Reporter
 ) -> AskedTasks | None:
-    """The tasks that a recipe asks for, once it is sure that they can be measured; None: there are none.
+    """The tasks of a recipe, after a check that they can be measured; None: it has no tasks.
 
     Args:
-        recipe: what is asked for.
         material: what the model is fitted to; None: nothing is fitted.
         folder: of the run.
-        reporter: is told what happens.
 
     Raises:
         RecipeError: there is no such task or folder.
@@ -209,14 +209,14 @@ def ask_tasks(
     """
     if recipe.tasks == "none":
         return None
-    settings = (recipe.tasks, recipe.limit, recipe.fewshot, recipe.min_score, folder_digest(recipe))
+    settings = (recipe.tasks, recipe.limit, recipe.fewshot, recipe.min_score, task_folder_digest(recipe))
     inputs = fingerprint(*settings, version("lm-eval"), list(material.digests) if material else [])
     fitted = fitted_parts(recipe, material) if material else []
     return folder.stage("tasks", AskedTasks, inputs, lambda: ask(recipe, reporter.progress, fitted))
 
 
 def _tasks(work: Work, folders: Mapping[str, Path]) -> Attempt[TaskScore]:
-    """The scores of every variant, and why some are missing."""
+    """The task scores of every variant, and why some are missing."""
     asked = work.tasks
     if asked is None:
         return Attempt()
@@ -237,22 +237,28 @@ def _scored(work: Work, asked: AskedTasks, variant: str, folder: Path) -> Attemp
 
 
 def _speculation(work: Work, result: Checkpoint | None, depths: tuple[int, ...]) -> Attempt[Speculation]:
-    """The result as the draft of its original, or each depth of a sorted one as the whole model's."""
+    """Speculative decoding: the result as the original's draft, or each depth as a sorted model's draft."""
     if not work.recipe.draft or result is None:
         return Attempt()
-    folder, device, progress = work.place(result), str(work.original.device), work.reporter.progress
+    folder, device, progress = work.folder_of(result), str(work.original.device), work.reporter.progress
     trusted = work.recipe.trust_remote_code
 
     def compute() -> Attempt[Speculation]:
-        prompts = beginnings(work.original.heldout)
-        if depths:
-            size = result.size_bytes
-            return measure_depths(
-                folder, depths[:-1], prompts, size, device, progress, trust_remote_code=trusted
+        drafts: Sequence[Path | int] = depths[:-1]
+        parent, size = folder, result.size_bytes
+        if not depths:
+            parent, drafts = work.original.folder, (folder,)
+            size += work.original.anatomy.size_bytes
+        attempts: list[Attempt[Speculation]] = []
+        for draft in drafts:
+            prompts = beginnings(work.original.heldout)
+            attempt = measure_speculation(
+                parent, draft, prompts, size, device, progress, trust_remote_code=trusted
             )
-        original, size = work.original.folder, work.dense.size_bytes + result.size_bytes
-        return measure_speculation(
-            original, folder, None, prompts, size, device, progress, trust_remote_code=trusted
-        )
+            attempts.append(attempt)
+            if attempt.reason is not None:
+                break
+        found = tuple(speculation for attempt in attempts for speculation in attempt.found)
+        return Attempt(found=found, reason=attempts[-1].reason)
 
     return work.folder.stage("speculation", Attempt[Speculation], work.inputs, compute)

@@ -1,7 +1,7 @@
-"""What models make of tasks of lm-evaluation-harness, each measured once and kept by content.
+"""Scores on tasks of lm-evaluation-harness, each measured once and cached by content.
 
-What is kept depends on the files of the model, the settings and items of the task, the version of the
-harness and of what computes, and nothing else: so the original is measured once for all its cuts.
+The cache key covers the model's files, the task's settings and items, and the versions of the harness and of
+what computes. So the original is measured once for all its cuts.
 """
 
 import json
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from hf_prune.errors import RecipeError, UnusableTask
-from hf_prune.machine.disk import _files_digest, write_whole
+from hf_prune.machine.disk import files_digest, write_whole
 from hf_prune.machine.environment import device_name, reason_not_to_load
-from hf_prune.machine.own_process import figures_from
+from hf_prune.machine.own_process import run_module
 from hf_prune.machine.progress import Progress
 from hf_prune.recipe.gates import parse_gates
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import AskedTask, AskedTasks, Attempt, TaskScore, fingerprint, from_data, to_json
 from hf_prune.stages.source.companions import companion_files
 from hf_prune.stages.texts.overlap import Part, check_questions
-from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.text import Text, TextSource
 
 MODULE = "hf_prune.stages.evaluate.harness"
-COMPUTE = ("hf-prune", "torch", "transformers")  # packages whose versions may change a figure
+COMPUTE = ("hf-prune", "torch", "transformers")  # packages whose versions may change a score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,11 @@ class Measured:
     size_bytes: int  # of its weights
 
 
-def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part] = ()) -> AskedTasks:
-    """Make sure that the tasks of a recipe can be measured, before anything that takes long is done.
+def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part[Text]] = ()) -> AskedTasks:
+    """Check that the tasks of a recipe can be measured, before anything that takes long.
 
     Args:
-        recipe: what is asked for: `tasks` is not "none".
-        progress: shows the tasks going by; their items may have to be downloaded.
-        fitted: the texts that the model is fitted to, in which no item may stand.
+        fitted: the texts that the model is fitted to, which may hold no item.
 
     Raises:
         RecipeError: the harness knows no such task; or a gate is for one that was not asked for.
@@ -51,7 +49,7 @@ def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part] = ()) -> Aske
     """
     request = _request(recipe) | {"passages": bool(fitted)}
     names = request["tasks"]
-    found, reason = figures_from(MODULE, [json.dumps(request)], progress, "tasks", len(names))
+    found, reason = run_module(MODULE, [json.dumps(request)], progress, "tasks", len(names))
     if reason is not None:
         raise UnusableTask(f"lm-evaluation-harness could not be asked about {recipe.tasks}: {reason}")
     for each in found:
@@ -62,7 +60,7 @@ def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part] = ()) -> Aske
                 f"the task {each['name']} cannot be measured here: {each['reason']}; leave it out of --eval, "
                 f"or where its items could not be had, give the same command again with a network"
             )
-        items = Text(name=each["name"], dataset=None, documents=())
+        items = TextSource(name=each["name"], dataset=None)
         check_questions(fitted, each["passages"], Part("items of the task", "--eval", items))
     tasks = tuple(
         AskedTask(name=each["name"], figures_of=tuple(each["figures_of"]), sha256=each["sha256"])
@@ -86,15 +84,10 @@ def _unknown(name: str, near: list[str], folder: str | None) -> str:
 def score(
     model: Measured, asked: AskedTasks, recipe: Recipe, device: str, kept: Path, progress: Progress
 ) -> Attempt[TaskScore]:
-    """What one model makes of the tasks; those it was measured on before are read.
+    """The scores of one model. Tasks that it was measured on before are read from the cache.
 
     Args:
-        model: which.
-        asked: the tasks.
-        recipe: with their settings.
-        device: "cpu", "cuda" or the like.
         kept: the folder of what was measured before; files in it may be deleted at any time.
-        progress: shows the tasks going by.
     """
     keys = _keys(model.folder, asked, recipe, device)
     trials = {task: trial for task, key in keys.items() if (trial := _read(kept / f"{key}.json"))}
@@ -106,7 +99,7 @@ def score(
         request = _request(recipe) | {"tasks": missing, "folder": str(model.folder.resolve())}
         request |= {"device": device, "trust_remote_code": recipe.trust_remote_code}
         label = f"tasks, {model.variant}"
-        found, reason = figures_from(MODULE, [json.dumps(request)], progress, label, len(missing))
+        found, reason = run_module(MODULE, [json.dumps(request)], progress, label, len(missing))
         for each in found:
             scores = tuple(TaskScore(variant=model.variant, **fields) for fields in each["scores"])
             trials[each["name"]] = Attempt(found=scores)
@@ -126,12 +119,12 @@ def _request(recipe: Recipe) -> dict[str, Any]:
 def _together(variant: str, trials: list[Attempt[TaskScore]], reason: str | None) -> Attempt[TaskScore]:
     scores = tuple(replace(each, variant=variant) for trial in trials for each in trial.found)
     if reason is None and not scores:
-        reason = "none of the tasks gave a figure that is a number"
+        reason = "no task gave a valid figure"
     return Attempt(found=scores, reason=reason)
 
 
 def _keys(folder: Path, asked: AskedTasks, recipe: Recipe, device: str) -> dict[str, str]:
-    """By task, what its figures of a model depend on."""
+    """The cache key of each task."""
     computed = [version(package) for package in COMPUTE]
     trusted = recipe.trust_remote_code
     model = (model_digest(folder, code=trusted), trusted)
@@ -140,15 +133,10 @@ def _keys(folder: Path, asked: AskedTasks, recipe: Recipe, device: str) -> dict[
 
 
 def model_digest(folder: Path, *, code: bool) -> str:
-    """Changes when a file that a model is loaded from does: weights, configuration, tokenizer.
-
-    Args:
-        folder: of the model.
-        code: whether Python files are among them.
-    """
+    """A digest of the files that a model is loaded from: weights, configuration and tokenizer."""
     weights = [path for path in folder.iterdir() if path.name.endswith((".safetensors", ".index.json"))]
     paths = {path.name: path for path in (*weights, folder / "config.json")}
-    return _files_digest(paths | {path.name: path for path in companion_files(folder, code=code)})
+    return files_digest(paths | {path.name: path for path in companion_files(folder, code=code)})
 
 
 def _read(path: Path) -> Attempt[TaskScore] | None:

@@ -1,8 +1,8 @@
-"""What a model writes on its own: how soon it parts from the original, and how much it repeats itself.
+"""Free writing: how soon a variant's text differs from the original's, and how much it repeats itself.
 
-Where layers are missing, writing breaks before multiple choice does: a model that still knows the likeliest
-of four options may say the same sentence over and over. Here every variant goes on from the same beginnings
-of held-out texts, always with the likeliest token, so that the same weights write the same.
+When layers are missing, writing breaks before multiple choice does: a model that still picks the right one of
+four options may repeat one sentence over and over. Every variant continues the same beginnings of held-out
+texts and always takes the likeliest token, so the same weights write the same text.
 """
 
 import statistics
@@ -20,7 +20,7 @@ from hf_prune.model.decoder import StreamedDecoder, load_with_info
 from hf_prune.model.stream import FORWARD_ERRORS
 from hf_prune.records import Attempt, Continuations, Writing
 from hf_prune.stages.measure.standard_error import standard_error
-from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.text import TextSource
 from hf_prune.stages.texts.windows import Windows, windows_of
 
 TEXTS = 8
@@ -30,9 +30,9 @@ NGRAM = 4
 
 
 def beginnings_of(windows: Windows) -> Windows:
-    """The first tokens of the first windows; what is written after them fits into a window too."""
+    """The first tokens of the first windows, short enough that the new tokens fit into a window too."""
     length = min(BEGINNING, windows.ids.shape[1] // 2)
-    source = Text(name=windows.record.name, dataset=windows.record.dataset, documents=())
+    source = TextSource(name=windows.record.name, dataset=windows.record.dataset)
     return windows_of(source, windows.ids[:TEXTS, :length])
 
 
@@ -45,15 +45,7 @@ def new_tokens(windows: Windows) -> int:
 def write(
     folder: Path, decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress
 ) -> Continuations:
-    """Let a model go on from all beginnings at once, as its users load it.
-
-    Args:
-        folder: of the model.
-        decoder: the same, which says where and in what it is computed.
-        windows: held-out tokens.
-        variant: "dense", "cut" or the like.
-        progress: shows that something is done.
-    """
+    """Let a model continue all beginnings at once, loaded as its users load it."""
     size = count_parameters(decoder.skeleton) * decoder.dtype.itemsize
     if reason := reason_not_to_load(size, decoder.device.type):
         return Continuations(variant=variant, texts=(), reason=reason)
@@ -62,14 +54,14 @@ def write(
         for model in progress([load_with_info(folder, decoder)[0]], f"writing, {variant}", 1, "model"):
             texts = _written(model, beginnings, new_tokens(windows))
     except FORWARD_ERRORS as error:
-        reason = f"transformers cannot let {variant} write: {first_line(error)}"
+        reason = f"transformers cannot generate text with {variant}: {first_line(error)}"
         return Continuations(variant=variant, texts=(), reason=reason)
     return Continuations(variant=variant, texts=texts, reason=None)
 
 
 @torch.inference_mode()
 def _written(model: Any, beginnings: torch.Tensor, most: int) -> tuple[tuple[int, ...], ...]:
-    """What follows each beginning, to the end of text, which is part of it, or to `most` tokens."""
+    """The tokens after each beginning: up to and with the end of text, at most `most`."""
     from transformers import GenerationConfig
 
     ends = model.generation_config.eos_token_id
@@ -87,13 +79,7 @@ def _written(model: Any, beginnings: torch.Tensor, most: int) -> tuple[tuple[int
 def compare_writings(
     written: Sequence[Continuations], windows: Windows, decode: Callable[[Sequence[int]], str]
 ) -> Attempt[Writing]:
-    """What variants wrote in figures, or the reason why one of them wrote nothing.
-
-    Args:
-        written: of each variant, the original's first.
-        windows: held-out tokens, whose beginnings they went on from.
-        decode: tokens to text.
-    """
+    """What variants wrote in figures, or the reason why one of them wrote nothing."""
     if reason := next((each.reason for each in written if each.reason), None):
         return Attempt(reason=reason)
     original = written[0]

@@ -1,1 +1,1 @@
-"""Other forms of the result: each is written, run under its own runtime, and compared before it counts."""
+"""Other formats of the result: each is written, run under its own runtime, and compared with the model."""

@@ -1,6 +1,6 @@
-"""What must agree between the model in PyTorch and another form of it before that counts.
+"""The checks that a model in another format computes what it computes in PyTorch.
 
-Both are driven through one signature, so that the same prompts, paddings and continuations reach both.
+Both are called through one signature, so that both get the same prompts, padding and continuations.
 """
 
 import inspect
@@ -14,75 +14,74 @@ import torch
 from hf_prune.records import Check
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
 Cache = Sequence[Array]  # the keys and values of each layer in turn, (batch, heads, tokens, head size)
-# The logits of some tokens, and the cache after them: of ids (batch, tokens), a mask over the cached and the
-# new tokens (batch, all tokens), and the cache before them, None where there is none.
+# From ids (batch, tokens), a mask over cached and new tokens (batch, all tokens) and the cache before them,
+# or None: the logits of the new tokens, and the cache after them.
 Runner = Callable[[Array, Array, Cache | None], tuple[Array, Cache]]
 
 SEQUENCES = 2
 LENGTH = 48  # tokens of each
 PADDING = 7  # of the shorter one of a batch
 NEW_TOKENS = 20
-# How far the logits of one position may be apart, as the root mean square over the vocabulary in standard
-# deviations of all logits: as of float32 in `prove`.
+# The largest difference allowed at one position: the root mean square over the vocabulary, in standard
+# deviations of all logits. `prove` allows as much in float32.
 TOLERANCE = 1e-3
 
 
-def load_in_float32(folder: Path, *, trust_remote_code: bool) -> Any:
-    """The model that a form is made from or compared with: its weights, computed in float32 on the CPU."""
+def load_in_float32(folder: Path, *, trust_remote_code: bool, gguf_file: str | None = None) -> Any:
+    """Load the model in a folder, or in a GGUF file there, to compute in float32 on the CPU."""
     from transformers import AutoModelForCausalLM
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, trust_remote_code=trust_remote_code
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=trust_remote_code, gguf_file=gguf_file
     )
-    return loaded.eval()
+    return model.eval()
 
 
 def model_runner(model: Any) -> Runner:
-    """A model in PyTorch, on the CPU."""
+    """Run a model in PyTorch, on the CPU."""
     from transformers import DynamicCache
 
-    taken = inspect.signature(model.forward).parameters
-    numbered = "position_ids" in taken
+    parameters = inspect.signature(model.forward).parameters
+    takes_positions = "position_ids" in parameters
     # Until transformers 5.23, and in code that models bring: past_key_values.
-    cache_argument = "cache" if "cache" in taken else "past_key_values"
+    cache_argument = "cache" if "cache" in parameters else "past_key_values"
 
     @torch.inference_mode()
     def run(ids: Array, mask: Array, cache: Cache | None) -> tuple[Array, Cache]:
-        held: Any = DynamicCache(config=model.config)
+        model_cache: Any = DynamicCache(config=model.config)
         for layer, start in enumerate(range(0, len(cache or ()), 2)):
             keys, values = (torch.from_numpy(each) for each in (cache or ())[start : start + 2])
-            held.update(keys, values, layer)
-        positions = {"position_ids": torch.from_numpy(positions_of(ids, mask))} if numbered else {}
-        found = model(
+            model_cache.update(keys, values, layer)
+        positions = {"position_ids": torch.from_numpy(positions_of(ids, mask))} if takes_positions else {}
+        output = model(
             torch.from_numpy(ids),
             attention_mask=torch.from_numpy(mask),
             use_cache=True,
-            **{cache_argument: held},
+            **{cache_argument: model_cache},
             **positions,
         )
-        after = [each.numpy() for layer in held.layers for each in (layer.keys, layer.values)]
-        return found.logits.numpy(), after
+        after = [each.numpy() for layer in model_cache.layers for each in (layer.keys, layer.values)]
+        return output.logits.numpy(), after
 
     return run
 
 
 def positions_of(ids: Array, mask: Array) -> Array:
-    """The place of each new token in its text, padding not counted."""
+    """The position of each new token in its text, padding not counted."""
     return np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
 
 
 def compare(other: Runner, model: Runner, windows: Array) -> tuple[tuple[Check, ...], float]:
-    """What another form computes, against the model.
+    """Compare what an export computes with what the model computes.
 
     Args:
-        other: the form, under its own runtime or read back.
+        other: the export, under its own runtime or read back.
         model: the published weights in PyTorch.
         windows: held-out ids, (sequences, length).
 
     Returns:
-        The checks, and the mean divergence of the form's predictions from the model's on the prompts.
+        The checks, and the mean divergence of the export's predictions from the model's on the prompts.
     """
     tokens = windows[:SEQUENCES, :LENGTH]
     whole = np.ones_like(tokens)
@@ -98,7 +97,7 @@ def compare(other: Runner, model: Runner, windows: Array) -> tuple[tuple[Check, 
 
 
 def _padded(other: Runner, model: Runner, tokens: Array) -> Check:
-    """A batch whose first text is shorter, and so padded on the left."""
+    """Check a batch whose first text is shorter, and so padded on the left."""
     padding = min(PADDING, tokens.shape[1] // 2)
     ids, mask = tokens.copy(), np.ones_like(tokens)
     ids[0], mask[0, :padding] = np.roll(tokens[0], padding), 0
@@ -108,7 +107,7 @@ def _padded(other: Runner, model: Runner, tokens: Array) -> Check:
 
 
 def _continued(other: Runner, tokens: Array, expected: Array) -> Check:
-    """The second part of a text after the cache of the first, against the text as a whole."""
+    """Check the end of a text, computed from the cache of its beginning, against the whole text."""
     start = tokens.shape[1] * 2 // 3
     whole = np.ones_like(tokens)
     _, cache = other(tokens[:, :start], whole[:, :start], None)
@@ -127,7 +126,7 @@ def _same_tokens(other: Runner, model: Runner, prompt: Array) -> Check:
 
 
 def greedy(run: Runner, prompt: Array) -> tuple[int, ...]:
-    """The likeliest token after a prompt of shape (1, tokens), and so on, with the cache."""
+    """The tokens that greedy decoding writes after a prompt of shape (1, tokens), with the cache."""
     ids, mask, cache, written = prompt, np.ones_like(prompt), None, []
     for _ in range(NEW_TOKENS):
         logits, cache = run(ids, mask, cache)
@@ -137,25 +136,22 @@ def greedy(run: Runner, prompt: Array) -> tuple[int, ...]:
     return tuple(written)
 
 
-def _agreement(what: str, logits: Array, expected: Array) -> Check:
-    apart = np.abs(logits - expected)
-    difference = float(np.sqrt(np.square(apart, dtype=np.float64).mean(axis=-1)).max() / expected.std())
-    found = f"at most {difference:.2g} standard deviations apart at any token, {apart.max():.2g} at any logit"
-    return Check(name=what, passed=difference <= TOLERANCE, detail=found)  # not so where one is no number
+def _agreement(name: str, logits: Array, expected: Array) -> Check:
+    errors = np.abs(logits - expected)
+    difference = float(np.sqrt(np.square(errors, dtype=np.float64).mean(axis=-1)).max() / expected.std())
+    detail = (
+        f"at most {difference:.2g} standard deviations apart at any token, {errors.max():.2g} at any logit"
+    )
+    return Check(name=name, passed=difference <= TOLERANCE, detail=detail)  # False for NaN
 
 
-def mean_divergence(expected: Array, found: Array) -> float:
-    """The mean Kullback-Leibler divergence over tokens, in nats: of `found` from `expected`.
-
-    Args:
-        expected: logits, (..., vocabulary).
-        found: the same of another form.
-    """
-    reference, other = _log_probabilities(expected), _log_probabilities(found)
+def mean_divergence(expected: Array, logits: Array) -> float:
+    """The mean KL(expected || logits) over tokens, in nats; both are logits, (..., vocabulary)."""
+    reference, other = _log_probabilities(expected), _log_probabilities(logits)
     return float((np.exp(reference) * (reference - other)).sum(axis=-1).mean())
 
 
 def _log_probabilities(logits: Array) -> Array:
-    above = logits.astype(np.float64)
-    above -= above.max(axis=-1, keepdims=True)
-    return above - np.log(np.exp(above).sum(axis=-1, keepdims=True))
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -11,17 +11,12 @@ from hf_prune.stages.export.comparison import Array, Runner, mean_divergence
 FILE = "onnx/model_quantized.onnx"  # transformers.js looks for it under dtype "q8"
 BLOCK = 32
 BITS = 8
-MOST_TOKENS = 4096  # held-out ones that the divergence is taken over
-LIMIT = 0.1  # nats; eight bits cost about 0.01, and what is beyond this is broken
+MOST_TOKENS = 4096  # of held-out text, over which the divergence is measured
+LIMIT = 0.1  # nats; eight bits cost about 0.01, and a graph beyond this is broken
 
 
 def write_eight_bit(source: Path, target: Path) -> None:
-    """Write the graph in `source` with its matrix products in eight bits, weights beside it.
-
-    Args:
-        source: a graph in float32.
-        target: the graph to write; its folder exists.
-    """
+    """Write a float32 graph with its matrix products in eight bits, and its weights beside it."""
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -35,11 +30,11 @@ def write_eight_bit(source: Path, target: Path) -> None:
         all_tensors_to_one_file=True,
         location=data.name,
     )
-    data.chmod(target.stat().st_mode)  # onnx lets nobody else read it
+    data.chmod(target.stat().st_mode)  # onnx makes it readable by its owner alone
 
 
 def compare_quantized(quantized: Runner, whole: Runner, windows: Array) -> tuple[Check, float]:
-    """How far the predictions in eight bits are from those in float32, on held-out text.
+    """Check the predictions in eight bits against those in float32.
 
     Args:
         quantized: the graph in eight bits.
@@ -49,16 +44,16 @@ def compare_quantized(quantized: Runner, whole: Runner, windows: Array) -> tuple
     Returns:
         The check, and the mean divergence in nats.
     """
-    count = max(1, math.ceil(MOST_TOKENS / windows.shape[1]))
-    found = []
-    for window in windows[:count]:
+    checked = windows[: max(1, math.ceil(MOST_TOKENS / windows.shape[1]))]
+    divergences = []
+    for window in checked:
         ids = window[None]
         expected, logits = (run(ids, np.ones_like(ids), None)[0] for run in (whole, quantized))
-        found.append(mean_divergence(expected, logits))
-    divergence = float(np.mean(found))
+        divergences.append(mean_divergence(expected, logits))
+    divergence = float(np.mean(divergences))
     check = Check(
         name="predictions near those in float32",
-        passed=divergence <= LIMIT,  # not so where it is no number
-        detail=f"{divergence:.2g} nats of divergence over {len(found) * windows.shape[1]:,} held-out tokens",
+        passed=divergence <= LIMIT,  # False for NaN
+        detail=f"{divergence:.2g} nats of divergence over {checked.size:,} held-out tokens",
     )
     return check, divergence

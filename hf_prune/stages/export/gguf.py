@@ -1,8 +1,7 @@
-"""The result as a GGUF file, which llama.cpp and all that is built on it read.
+"""The result as a GGUF file, for llama.cpp and the programs built on it.
 
-Written with the package `gguf`, tensor by tensor: it knows the names of tensors and settings. What it does
-not know is here, for families of plain decoder layers: how queries and keys are ordered, and which of
-llama.cpp's pre-tokenizers a tokenizer has.
+The package `gguf` knows the names of tensors and settings. This module adds, for families of plain decoder
+layers, how queries and keys are ordered and which of llama.cpp's pre-tokenizers a tokenizer has.
 """
 
 import json
@@ -25,7 +24,7 @@ ARCHITECTURES = {  # by model type, llama.cpp's name
     "qwen2": gguf.MODEL_ARCH.QWEN2,
     "qwen3": gguf.MODEL_ARCH.QWEN3,
 }
-STORED = {  # what a matrix is written as, so that not a bit changes; vectors are written in float32
+STORED = {  # the type of a matrix in the file, so that not a bit changes; vectors become float32
     "BF16": (gguf.GGMLQuantizationType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
     "F16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
     "F32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
@@ -34,18 +33,14 @@ WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-SPLITS = {WORDS % "{1,3}": "llama-bpe", WORDS % "": "qwen2"}  # by the pattern, llama.cpp's name
+SPLITS = {WORDS % "{1,3}": "llama-bpe", WORDS % "": "qwen2"}  # llama.cpp's name by the pattern
 
 
 def write_gguf(folder: Path, path: Path) -> None:
-    """Write a model as one GGUF file; one tensor at a time is in memory.
-
-    Args:
-        folder: of the model, in safetensors form.
-        path: of the file.
+    """Write the model in a folder as one GGUF file, with one tensor at a time in memory.
 
     Raises:
-        UnsupportedModel: it has something that this file would not say, or not rightly.
+        UnsupportedModel: the file could not describe something that the model has.
     """
     from transformers import AutoConfig
 
@@ -59,7 +54,7 @@ def write_gguf(folder: Path, path: Path) -> None:
     for tensor in index.tensors.values():
         name = names.get_name(tensor.name, try_suffixes=(".weight", ".bias"))
         if name is None:
-            raise UnsupportedModel(f"llama.cpp has no place for {tensor.name}")
+            raise UnsupportedModel(f"llama.cpp has no name for {tensor.name}")
         content, kind = _content(tensor, config)
         writer.add_tensor_info(name, content.shape, content.dtype, content.nbytes, raw_dtype=kind)
     writer.write_header_to_file()
@@ -73,12 +68,10 @@ def write_gguf(folder: Path, path: Path) -> None:
 def _add_settings(writer: gguf.GGUFWriter, config: Any, index: WeightIndex) -> None:
     rope = config.rope_parameters or {}
     if rope.get("rope_type", "default") != "default":
-        raise UnsupportedModel(
-            f"its rotary embedding is scaled ({rope['rope_type']}), which is not written yet"
-        )
+        raise UnsupportedModel(f"its rotary embedding is scaled ({rope['rope_type']}), not supported yet")
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if kinds != {"full_attention"} or (config.model_type == "mistral" and config.sliding_window):
-        raise UnsupportedModel("its attention looks back over a window, which is not written yet")
+        raise UnsupportedModel("its attention is limited to a sliding window, not supported yet")
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     dtypes = [tensor.dtype for tensor in index.tensors.values() if len(tensor.shape) > 1]
     if unknown := set(dtypes) - set(STORED):
@@ -99,9 +92,9 @@ def _add_settings(writer: gguf.GGUFWriter, config: Any, index: WeightIndex) -> N
 
 
 def _content(tensor: StoredTensor, config: Any) -> tuple[Array, gguf.GGMLQuantizationType]:
-    """The numbers of one tensor as they go into the file, and what they are."""
+    """One tensor as it goes into the file, and its type there."""
     values = tensor.read()
-    if config.model_type in ("llama", "mistral"):  # llama.cpp turns neighbours, transformers halves
+    if config.model_type in ("llama", "mistral"):  # llama.cpp rotates neighbouring rows, transformers halves
         if ".q_proj." in tensor.name:
             values = _neighbours(values, config.num_attention_heads)
         elif ".k_proj." in tensor.name:
@@ -109,13 +102,13 @@ def _content(tensor: StoredTensor, config: Any) -> tuple[Array, gguf.GGMLQuantiz
     if values.dim() == 1:
         return values.float().numpy(), gguf.GGMLQuantizationType.F32
     kind = STORED[tensor.dtype][0]
-    if kind == gguf.GGMLQuantizationType.BF16:  # numpy has no such numbers: the bytes
+    if kind == gguf.GGMLQuantizationType.BF16:  # which numpy does not know: its bytes
         return values.contiguous().view(torch.uint8).numpy(), kind
     return values.numpy(), kind
 
 
 def _neighbours(values: torch.Tensor, heads: int) -> torch.Tensor:
-    """Rows of each head so that the two that the rotary embedding turns together lie side by side."""
+    """Reorder the rows of each head: the two that the rotary embedding turns together become neighbours."""
     return values.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2).contiguous()
 
 
@@ -124,14 +117,14 @@ def _add_tokenizer(writer: gguf.GGUFWriter, folder: Path, size: int) -> None:
     tokenizer = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     writer.add_tokenizer_model("gpt2")  # byte-level BPE
     writer.add_tokenizer_pre(pre_tokenizer(tokenizer))
-    tokens = [text for text, _ in _tokens(tokenizer, size)]
-    writer.add_token_list(tokens)
-    writer.add_token_types([kind for _, kind in _tokens(tokenizer, size)])
+    tokens = list(_tokens(tokenizer, size))
+    writer.add_token_list([text for text, _ in tokens])
+    writer.add_token_types([kind for _, kind in tokens])
     gguf.SpecialVocab(folder, load_merges=True, n_vocab=size).add_to_gguf(writer, quiet=True)
 
 
 def _tokens(tokenizer: Mapping[str, Any], size: int) -> Iterator[tuple[str, gguf.TokenType]]:
-    """Every token by its id, and what it is to llama.cpp; ids that mean nothing are filled."""
+    """Every token in the order of ids, and its type in llama.cpp; unused ids are filled."""
     known = {number: (text, gguf.TokenType.NORMAL) for text, number in tokenizer["model"]["vocab"].items()}
     for added in tokenizer["added_tokens"]:
         kind = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
@@ -141,13 +134,10 @@ def _tokens(tokenizer: Mapping[str, Any], size: int) -> Iterator[tuple[str, gguf
 
 
 def pre_tokenizer(tokenizer: Mapping[str, Any]) -> str:
-    """Llama.cpp's name for how a tokenizer splits text before it merges bytes.
-
-    Args:
-        tokenizer: what tokenizer.json says.
+    """Llama.cpp's name for how a tokenizer, read from tokenizer.json, splits text before it merges bytes.
 
     Raises:
-        UnsupportedModel: it is none of those that are known here.
+        UnsupportedModel: the way it splits text is not known here.
     """
     kind = (tokenizer.get("model") or {}).get("type")
     split = tokenizer.get("pre_tokenizer") or {}
@@ -163,32 +153,19 @@ def pre_tokenizer(tokenizer: Mapping[str, Any]) -> str:
             if pattern in SPLITS:
                 return SPLITS[pattern]
     raise UnsupportedModel(
-        "its tokenizer splits text in a way that is not known here by llama.cpp's name: "
-        "convert_hf_to_gguf.py of llama.cpp may know it"
+        "its tokenizer splits text in a way that hf-prune cannot name for llama.cpp: "
+        "try llama.cpp's convert_hf_to_gguf.py on the result"
     )
-
-
-def read_back(path: Path) -> Any:
-    """The model in a GGUF file as transformers reads it, computed in float32."""
-    from transformers import AutoModelForCausalLM
-
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32, trust_remote_code=False
-    )
-    return loaded.eval()
 
 
 def check_tokens(path: Path, folder: Path) -> Check:
-    """The tokens in the file against those of the tokenizer, one by one."""
+    """Compare the tokens in the file with those of the tokenizer, one by one."""
     from transformers import AutoConfig, AutoTokenizer
 
     field = gguf.GGUFReader(path).get_field(gguf.Keys.Tokenizer.LIST)
     written = field.contents() if field else []
-    size = AutoConfig.from_pretrained(folder).vocab_size  # a tokenizer may know more, which no model reads
+    size = AutoConfig.from_pretrained(folder).vocab_size  # a tokenizer may know more tokens than the model
     names = {t: n for t, n in AutoTokenizer.from_pretrained(folder).get_vocab().items() if n < size}
     wrong = sum(written[number : number + 1] != [text] for text, number in names.items())
-    return Check(
-        name="tokens of the vocabulary",
-        passed=wrong == 0,
-        detail=f"{wrong} of {len(names):,} differ",
-    )
+    detail = f"{wrong} of {len(names):,} differ"
+    return Check(name="tokens of the vocabulary", passed=wrong == 0, detail=detail)

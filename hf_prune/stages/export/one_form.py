@@ -1,13 +1,12 @@
-"""One form of a model, written and compared in a process of its own.
+"""One format of a model, written and compared in a process of its own.
 
 `python -m hf_prune.stages.export.one_form FORMAT CHECKPOINT TARGET WINDOWS [--trust-remote-code]` prints one
-JSON object. The tracer patches much of torch and transformers and holds the model in float32 several times:
-what it leaves behind, or takes with it where memory runs out, is its own.
+JSON object. The tracer patches much of torch and transformers and holds the model in float32 several times.
+If memory runs out, only this process ends.
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,22 +17,22 @@ from hf_prune.errors import first_line
 from hf_prune.machine.disk import sha256_of
 from hf_prune.recipe.formats import GGUF, ONNX, ONNX_8BIT
 from hf_prune.records import Attempt, Check, Export
-from hf_prune.stages.export.comparison import Array
+from hf_prune.stages.export import eight_bit, onnx
+from hf_prune.stages.export.comparison import Array, compare, load_in_float32, model_runner
 
 TRUST = "--trust-remote-code"
-Written = tuple[
-    str, tuple[Check, ...], float | None, tuple[str, ...]
-]  # main file, checks, divergence, by what
+# The main file, the checks, the divergence, and the packages that wrote and ran it.
+Written = tuple[str, tuple[Check, ...], float | None, tuple[str, ...]]
 
 
 def export_alone(
     form: str, checkpoint: Path, target: Path, windows: Path, *, trust_remote_code: bool
 ) -> None:
-    """Print what came of one form: its record, or the reason why it does not count.
+    """Write and compare one format, and print its record or the reason why there is none.
 
     Args:
         form: "onnx", "onnx-8bit" or "gguf".
-        checkpoint: the model in safetensors form; for "onnx-8bit" the folder of the graph in float32.
+        checkpoint: the model in safetensors format; for "onnx-8bit" the folder of the graph in float32.
         target: an existing folder, to be filled.
         windows: an .npy file of held-out ids, (sequences, length).
         trust_remote_code: whether code that the model brings may be run.
@@ -41,17 +40,17 @@ def export_alone(
     ids = np.load(windows)
     try:
         written = WRITERS[form](checkpoint, target, ids, trust_remote_code)
-        trial = _judged(form, target, written)
+        attempt = _judge(form, target, written)
     except Exception as error:  # the exporter is experimental, and fails on some families in its own words
-        trial = Attempt(reason=f"{type(error).__name__}: {first_line(error)}")
-    print(json.dumps(asdict(trial)), flush=True)
+        attempt = Attempt(reason=f"{type(error).__name__}: {first_line(error)}")
+    print(json.dumps(asdict(attempt)), flush=True)
 
 
-def _judged(form: str, target: Path, written: Written) -> Attempt[Export]:
+def _judge(form: str, target: Path, written: Written) -> Attempt[Export]:
     path, checks, divergence, packages = written
     if failed := [check for check in checks if not check.passed]:
-        told = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-        return Attempt(reason=f"it is not the model ({told})")
+        details = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        return Attempt(reason=f"it does not compute what the model computes ({details})")
     export = Export(
         format=form,
         path=path,
@@ -65,48 +64,37 @@ def _judged(form: str, target: Path, written: Written) -> Attempt[Export]:
 
 
 def _onnx(checkpoint: Path, target: Path, windows: Array, trust_remote_code: bool) -> Written:
-    from hf_prune.stages.export.comparison import compare, load_in_float32, model_runner
-    from hf_prune.stages.export.onnx import FILE, graph_runner, write_onnx
-
-    path = target / FILE
+    path = target / onnx.FILE
     path.parent.mkdir()
-    write_onnx(load_in_float32(checkpoint, trust_remote_code=trust_remote_code), path)
-    # Loaded again: what is compared is what is on the disk, not what the tracer may have left of it.
+    onnx.write_onnx(load_in_float32(checkpoint, trust_remote_code=trust_remote_code), path)
+    # Loaded again, since the tracer may have changed the model in memory.
     model = load_in_float32(checkpoint, trust_remote_code=trust_remote_code)
-    checks, divergence = compare(graph_runner(path), model_runner(model), windows)
-    return FILE, checks, divergence, ("transformers", "torch", "onnxscript", "onnxruntime")
+    checks, divergence = compare(onnx.graph_runner(path), model_runner(model), windows)
+    return onnx.FILE, checks, divergence, ("transformers", "torch", "onnxscript", "onnxruntime")
 
 
 def _eight_bit(graph: Path, target: Path, windows: Array, trust_remote_code: bool) -> Written:
-    from hf_prune.stages.export.eight_bit import FILE, compare_quantized, write_eight_bit
-    from hf_prune.stages.export.onnx import FILE as WHOLE
-    from hf_prune.stages.export.onnx import graph_runner
-
-    path = target / FILE
+    path = target / eight_bit.FILE
     path.parent.mkdir()
-    write_eight_bit(graph / WHOLE, path)
-    check, divergence = compare_quantized(graph_runner(path), graph_runner(graph / WHOLE), windows)
-    return FILE, (check,), divergence, ("onnxruntime",)
+    eight_bit.write_eight_bit(graph / onnx.FILE, path)
+    quantized, whole = onnx.graph_runner(path), onnx.graph_runner(graph / onnx.FILE)
+    check, divergence = eight_bit.compare_quantized(quantized, whole, windows)
+    return eight_bit.FILE, (check,), divergence, ("onnxruntime",)
 
 
 def _gguf(checkpoint: Path, target: Path, windows: Array, trust_remote_code: bool) -> Written:
-    from hf_prune.stages.export.comparison import compare, load_in_float32, model_runner
-    from hf_prune.stages.export.gguf import FILE, check_tokens, read_back, write_gguf
+    from hf_prune.stages.export.gguf import FILE, check_tokens, write_gguf  # gguf is not needed elsewhere
 
     write_gguf(checkpoint, target / FILE)
     model = load_in_float32(checkpoint, trust_remote_code=False)
-    checks, divergence = compare(model_runner(read_back(target / FILE)), model_runner(model), windows)
+    written = load_in_float32(target, trust_remote_code=False, gguf_file=FILE)
+    checks, divergence = compare(model_runner(written), model_runner(model), windows)
     return FILE, (*checks, check_tokens(target / FILE, checkpoint)), divergence, ("gguf", "transformers")
 
 
-WRITERS: Mapping[str, Callable[[Path, Path, Array, bool], Written]] = {
-    ONNX: _onnx,
-    ONNX_8BIT: _eight_bit,
-    GGUF: _gguf,
-}
+WRITERS = {ONNX: _onnx, ONNX_8BIT: _eight_bit, GGUF: _gguf}
 
 
 if __name__ == "__main__":
-    given = [word for word in sys.argv[1:] if word != TRUST]
-    checkpoint, target, windows = map(Path, given[1:])
-    export_alone(given[0], checkpoint, target, windows, trust_remote_code=TRUST in sys.argv)
+    form, *paths = [argument for argument in sys.argv[1:] if argument != TRUST]
+    export_alone(form, *map(Path, paths), trust_remote_code=TRUST in sys.argv)

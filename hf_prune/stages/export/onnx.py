@@ -1,8 +1,8 @@
 """A decoder as one ONNX graph that reads a prompt and goes on from its KV cache.
 
-transformers' own exporter traces the model. What it writes is renamed to what optimum and transformers.js
+transformers' own exporter traces the model. Its names are replaced by those that optimum and transformers.js
 look for: `onnx/model.onnx` with the inputs `past_key_values.N.key` and `.value` and the outputs
-`present.N.key` and `.value`. The weights lie beside it, in `onnx/model.onnx_data`.
+`present.N.key` and `.value`. The weights are beside it, in `onnx/model.onnx_data`.
 """
 
 import re
@@ -25,31 +25,26 @@ CACHED_LENGTH = 2  # of the axes of a cached tensor: (batch, heads, tokens, head
 
 
 def write_onnx(model: Any, path: Path) -> None:
-    """Write a model as a graph, its weights beside it.
-
-    Args:
-        model: a decoder in float32.
-        path: of the graph; its folder exists.
+    """Write a decoder in float32 as a graph, its weights beside it; the folder exists.
 
     Raises:
-        UnsupportedModel: its cache is not one of keys and values alone.
+        UnsupportedModel: its cache holds more than keys and values.
     """
     import onnx_ir
 
     program = _traced(model)
-    names = {
-        value.name: optimum_name(value.name) for value in (*program.graph.inputs, *program.graph.outputs)
-    }
+    values = (*program.graph.inputs, *program.graph.outputs)
+    names = [optimum_name(value.name) for value in values]
     _name_dimensions(program.graph)
-    for value in (*program.graph.inputs, *program.graph.outputs):
-        value.name = names[value.name]
+    for value, name in zip(values, names, strict=True):
+        value.name = name
     program.producer_name, program.producer_version = "hf-prune", None
     onnx_ir.save(program, str(path), external_data=f"{path.name}_data")
 
 
 @torch.no_grad()
 def _traced(model: Any) -> Any:
-    """The graph of several tokens that follow a cache, which may be empty, as a model of `onnx_ir`."""
+    """The graph, as a model of `onnx_ir`, of several tokens after a cache that may be empty."""
     from transformers.exporters.configs import OnnxConfig
     from transformers.exporters.exporter_onnx import OnnxExporter
     from transformers.exporters.utils import decompose_for_generation
@@ -67,10 +62,10 @@ def _traced(model: Any) -> Any:
 
 
 def optimum_name(traced: str) -> str:
-    """What optimum calls an input or output that transformers' exporter has named.
+    """Optimum's name for an input or output, from the name that transformers' exporter gave it.
 
     Raises:
-        UnsupportedModel: it has no name for it.
+        UnsupportedModel: optimum has no name for it.
     """
     if traced in (*OTHER_INPUTS, "logits"):
         return traced
@@ -80,12 +75,12 @@ def optimum_name(traced: str) -> str:
             f"its graph has {traced}, which the ONNX layout of optimum has no name for: its cache holds more "
             f"than keys and values (a window, a recurrent state)"
         )
-    side, layer, what = match.groups()
-    return f"{'past_key_values' if side == 'input' else 'present'}.{layer}.{what}"
+    side, layer, part = match.groups()
+    return f"{'past_key_values' if side == 'input' else 'present'}.{layer}.{part}"
 
 
 def _name_dimensions(graph: Any) -> None:
-    """Give the axes that vary names that say what they are, in place of the tracer's symbols."""
+    """Name the axes that vary by their meaning, in place of the tracer's symbols."""
     import onnx_ir
 
     inputs = {value.name: value for value in graph.inputs}
@@ -98,11 +93,8 @@ def _name_dimensions(graph: Any) -> None:
     for name, value in inputs.items():
         if TRACED_CACHE.fullmatch(name):
             meanings.setdefault(str(value.shape[CACHED_LENGTH]), "past_sequence_length")
-    values = (
-        *graph.inputs,
-        *(output for node in graph.all_nodes() for output in node.outputs),
-    )
-    for value in values:
+    outputs = (output for node in graph.all_nodes() for output in node.outputs)
+    for value in (*graph.inputs, *outputs):
         if value.shape is not None:
             value.shape = onnx_ir.Shape([_named(dimension, meanings) for dimension in value.shape])
 
@@ -111,13 +103,13 @@ def _named(dimension: Any, meanings: Mapping[str, str]) -> int | str | None:
     if isinstance(dimension, int):
         return dimension
     symbols = dimension.value or ""
-    if symbols.isdigit():  # some sizes that never vary come as words
+    if symbols.isdigit():  # the tracer gives some sizes that never vary as strings
         return int(symbols)
-    return re.sub(r"\bs\d+\b", lambda found: meanings.get(found[0], found[0]), symbols) or None
+    return re.sub(r"\bs\d+\b", lambda symbol: meanings.get(symbol[0], symbol[0]), symbols) or None
 
 
 def graph_runner(path: Path) -> Runner:
-    """An ONNX graph in optimum's layout, run by onnxruntime on the CPU."""
+    """Run an ONNX graph in optimum's layout by onnxruntime, on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -126,15 +118,15 @@ def graph_runner(path: Path) -> Runner:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     inputs = {each.name: each for each in session.get_inputs()}
     cached = [name for name in inputs if name.startswith("past_key_values.")]
-    wanted = ["logits", *(name.replace("past_key_values", "present") for name in cached)]
+    outputs = ["logits", *(name.replace("past_key_values", "present") for name in cached)]
 
     def run(ids: Array, mask: Array, cache: Cache | None) -> tuple[Array, Cache]:
         if cache is None:
             heads = [inputs[name].shape for name in cached]
             cache = [np.zeros((len(ids), shape[1], 0, shape[3]), dtype=np.float32) for shape in heads]
-        given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions_of(ids, mask)}
-        feed = {name: value for name, value in given.items() if name in inputs}
-        logits, *after = session.run(wanted, feed | dict(zip(cached, cache, strict=True)))
+        arguments = {"input_ids": ids, "attention_mask": mask, "position_ids": positions_of(ids, mask)}
+        feed = {name: value for name, value in arguments.items() if name in inputs}
+        logits, *after = session.run(outputs, feed | dict(zip(cached, cache, strict=True)))
         return logits, after
 
     return run

@@ -1,4 +1,4 @@
-"""The export stage: each form that is asked for, kept once it is made; what does not hold is left out."""
+"""The export stage: the result in each format that the recipe names, if it computes the same."""
 
 import shutil
 from pathlib import Path
@@ -7,71 +7,66 @@ import numpy as np
 
 from hf_prune.machine.disk import check_room, whole_folder
 from hf_prune.machine.environment import reason_not_to_load
-from hf_prune.machine.own_process import figures_from
+from hf_prune.machine.own_process import run_module
 from hf_prune.recipe.formats import GGUF, ONNX, ONNX_8BIT, parse_formats
 from hf_prune.records import Attempt, Checkpoint, Export, from_data
 from hf_prune.stages.export.one_form import TRUST
 from hf_prune.stages.work import RunFolder, Work
 
-BYTES_PER_PARAMETER = {ONNX: 4, ONNX_8BIT: 4, GGUF: 4}  # at most; embeddings stay in float32
+BYTES_PER_PARAMETER = {ONNX: 4, ONNX_8BIT: 4, GGUF: 4}  # on the disk, at most: embeddings stay in float32
 COPIES_IN_MEMORY = 2  # of the weights in float32, while a graph is written or compared
 
 
 def export(work: Work, result: Checkpoint) -> Attempt[Export]:
-    """Write the result in every form that the recipe names, and compare each with it.
-
-    Args:
-        work: the run.
-        result: the checkpoint that is published.
-    """
-    wanted = parse_formats(work.recipe.formats)
-    trials: dict[str, Attempt[Export]] = {}
-    for form in wanted:
-        if form == ONNX_8BIT and ONNX not in trials:
-            trials[ONNX] = _form(work, result, ONNX)  # it is made from this one
-        if form == ONNX_8BIT and not trials[ONNX].found:
-            reason = f"it is made from the graph in float32, which was left out: {trials[ONNX].reason}"
-            trials[form] = Attempt(reason=reason)
+    """Write the checkpoint that is published in every format that the recipe names, and compare each."""
+    formats = parse_formats(work.recipe.formats)
+    attempts: dict[str, Attempt[Export]] = {}
+    for form in formats:
+        if form == ONNX_8BIT and ONNX not in attempts:
+            attempts[ONNX] = _attempt(work, result, ONNX)  # it is made from this one
+        if form == ONNX_8BIT and not attempts[ONNX].found:
+            reason = f"it is made from the graph in float32, which was left out: {attempts[ONNX].reason}"
+            attempts[form] = Attempt(reason=reason)
         else:
-            trials[form] = _form(work, result, form)
-    missing = [f"{form}: {trials[form].reason}" for form in wanted if not trials[form].found]
+            attempts[form] = _attempt(work, result, form)
+    missing = [f"{form}: {attempts[form].reason}" for form in formats if not attempts[form].found]
     for line in missing:
         work.reporter.tell(f"not exported to {line}")
-    exports = tuple(each for form in wanted for each in trials[form].found)
+    exports = tuple(each for form in formats for each in attempts[form].found)
     return Attempt(found=exports, reason="; ".join(missing) or None)
 
 
 def export_folder(folder: RunFolder, form: str) -> Path:
-    """Where the files of one form are, under the paths that they have in what is published."""
+    """The folder of one format's files, under the paths that they are published by."""
     return folder.checkpoints / f"export-{form}"
 
 
-def _form(work: Work, result: Checkpoint, form: str) -> Attempt[Export]:
+def _attempt(work: Work, result: Checkpoint, form: str) -> Attempt[Export]:
     target = export_folder(work.folder, form)
 
     def compute() -> Attempt[Export]:
         if reason := reason_not_to_load(COPIES_IN_MEMORY * 4 * result.parameters, "cpu"):
             return Attempt(reason=reason)
         check_room(target.parent, BYTES_PER_PARAMETER[form] * result.parameters, f"the export to {form}")
-        source = export_folder(work.folder, ONNX) if form == ONNX_8BIT else work.place(result)
-        return _made(work, form, source, target)
+        source = export_folder(work.folder, ONNX) if form == ONNX_8BIT else work.folder_of(result)
+        return _in_own_process(work, form, source, target)
 
-    def left(trial: Attempt[Export]) -> Path | None:
-        return target if trial.found else None
+    def folder_to_keep(attempt: Attempt[Export]) -> Path | None:
+        return target if attempt.found else None
 
-    return work.folder.stage(f"export-{form}", Attempt[Export], work.inputs, compute, left)
+    return work.folder.stage(f"export-{form}", Attempt[Export], work.inputs, compute, folder_to_keep)
 
 
-def _made(work: Work, form: str, source: Path, target: Path) -> Attempt[Export]:
+def _in_own_process(work: Work, form: str, source: Path, target: Path) -> Attempt[Export]:
     windows = work.folder.checkpoints / "held_out.npy"
     np.save(windows, work.original.heldout.ids.numpy())
     trusted = [TRUST] if work.recipe.trust_remote_code else []
     with whole_folder(target) as partial:
-        words = [form, *map(str, (source, partial, windows)), *trusted]
-        found, reason = figures_from(
-            "hf_prune.stages.export.one_form", words, work.reporter.progress, f"exporting, {form}", 1
+        arguments = [form, *map(str, (source, partial, windows)), *trusted]
+        printed, reason = run_module(
+            "hf_prune.stages.export.one_form", arguments, work.reporter.progress, f"exporting, {form}", 1
         )
-    trial = from_data(Attempt[Export], found[0]) if found else Attempt(reason=reason)
-    if not trial.found:
+    attempt = from_data(Attempt[Export], printed[0]) if printed else Attempt(reason=reason)
+    if not attempt.found:
         shutil.rmtree(target)
-    return trial
+    return attempt

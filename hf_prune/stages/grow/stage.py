@@ -33,7 +33,7 @@ def _grow(work: Work, measurements: Measurements, start: Path, target: Path) -> 
     check_room(target.parent, int(share * skeleton.index.size_bytes), f"writing the {GROWN} checkpoint")
     with whole_folder(target) as partial:
         checkpoint = write_grown(skeleton, partial, after=after, silenced=silenced, progress=progress)
-    tokens = proof_tokens(original.calibration[0].ids)
+    tokens = proof_tokens(original.calibration.ids)
     expected = expected_logits(decoder, tokens, tuple(range(decoder.num_layers)), {})
     removal, expansion = measurements.layer_scores("loss"), measurements.layer_scores("expansion")
     assert removal.text is not None

@@ -13,7 +13,7 @@ from hf_prune.model.layer_config import cut_config
 from hf_prune.model.skeleton import Skeleton
 from hf_prune.model.weights import FLOATING, TORCH_DTYPES, StoredTensor, TensorsOnDemand, write_weights
 from hf_prune.records import Checkpoint
-from hf_prune.stages.cut.checkpoint import checkpoint_written, layer_parts
+from hf_prune.stages.cut.checkpoint import checkpoint_record, layer_parts
 from hf_prune.stages.grow.positions import grown_from, new_layers, number_after
 from hf_prune.stages.source.companions import copy_companions
 
@@ -63,7 +63,7 @@ def write_grown(
         parts=layer_parts(skeleton, target, layers),
         progress=progress,
     )
-    return checkpoint_written(target, GROWN, weights, trust_remote_code=skeleton.trust_remote_code)
+    return checkpoint_record(target, GROWN, weights, trust_remote_code=skeleton.trust_remote_code)
 
 
 def _new_value(skeleton: Skeleton, name: str, constant: float | None) -> Tensor:

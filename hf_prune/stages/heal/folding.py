@@ -1,7 +1,7 @@
-"""What was trained, back into a plain checkpoint: the same tensors, the same architecture.
+"""Trained weights folded back into a plain checkpoint: the same tensors, the same architecture.
 
-Adapters are added to the weights as they are stored, whatever they were trained on: a model that was
-trained in 4 bits is published in the precision of its original.
+Adapters are added to the weights as they are stored: a model that was trained in 4 bits is published in the
+precision of its original.
 """
 
 import json
@@ -20,7 +20,7 @@ from hf_prune.model.projections import is_transposed
 from hf_prune.model.skeleton import Skeleton
 from hf_prune.model.weights import TORCH_DTYPES, StoredTensor, TensorsOnDemand, WeightIndex, write_weights
 from hf_prune.records import Checkpoint
-from hf_prune.stages.cut.checkpoint import checkpoint_written
+from hf_prune.stages.cut.checkpoint import checkpoint_record
 from hf_prune.stages.heal.plan import HEALED
 from hf_prune.stages.heal.student import ADAPTER
 from hf_prune.stages.source.companions import copy_companions
@@ -30,11 +30,10 @@ DOWN, UP = f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
 
 
 def fold(skeleton: Skeleton, trained: Mapping[str, Tensor], scale: float = 1.0) -> Folded:
-    """The new tensors of a checkpoint, by their name on disk and as they are stored.
+    """The new tensors of a checkpoint, by their name on disk and in their stored precision.
 
     Args:
-        skeleton: of the checkpoint that was trained.
-        trained: what was trained, by name in the model; of LoRA (2106.09685) W + scale B A replaces W.
+        trained: parameters by name in the model; LoRA's (2106.09685) turn W into W + scale B A.
         scale: alpha / rank.
     """
     makers: dict[str, Callable[[], Tensor]] = {}
@@ -44,10 +43,8 @@ def fold(skeleton: Skeleton, trained: Mapping[str, Tensor], scale: float = 1.0) 
             stored = skeleton.stored_name(f"{projection}.weight")
             assert stored is not None
             transposed = is_transposed(skeleton.model.get_submodule(projection))
-            added = value, trained[f"{projection}{UP}"]
-            makers[stored] = partial(
-                _merged, skeleton.index.tensors[stored], *added, scale=scale, transposed=transposed
-            )
+            tensor, up = skeleton.index.tensors[stored], trained[f"{projection}{UP}"]
+            makers[stored] = partial(_merged, tensor, value, up, scale=scale, transposed=transposed)
         elif not name.endswith(UP):
             stored = skeleton.stored_name(name) or name
             tensor = skeleton.index.tensors.get(stored) or _embedding_of(skeleton, stored)
@@ -62,13 +59,7 @@ def _merged(stored: StoredTensor, down: Tensor, up: Tensor, *, scale: float, tra
 
 @torch.no_grad()
 def put_in_place(model: Any, skeleton: Skeleton, folded: Folded) -> None:
-    """Give a model that was loaded from a checkpoint its new tensors.
-
-    Args:
-        model: in full precision.
-        skeleton: of the checkpoint.
-        folded: the new tensors; of a head that is tied in the checkpoint, its own.
-    """
+    """Give a model, loaded from the checkpoint, its new tensors; a trained head is untied."""
     for name, parameter in model.named_parameters():
         if (stored := skeleton.stored_name(name)) is not None and stored in folded:
             parameter.copy_(folded[stored])
@@ -79,14 +70,7 @@ def put_in_place(model: Any, skeleton: Skeleton, folded: Folded) -> None:
 
 
 def write_healed(skeleton: Skeleton, target: Path, folded: Folded, progress: Progress) -> Checkpoint:
-    """The checkpoint with its new tensors, all else as it was; a head that was trained apart is untied.
-
-    Args:
-        skeleton: of the checkpoint that was trained.
-        target: an empty folder.
-        folded: the new tensors.
-        progress: shows the tensors going by.
-    """
+    """Write the checkpoint with its new tensors into an empty folder; a head that was trained is untied."""
     source, index = skeleton.index.folder, skeleton.index
     copy_companions(source, target, code=skeleton.trust_remote_code)
     config = (source / "config.json").read_text(encoding="utf-8")
@@ -95,11 +79,11 @@ def write_healed(skeleton: Skeleton, target: Path, folded: Folded, progress: Pro
     (target / "config.json").write_text(config, encoding="utf-8")
     names = {name: name for name in index.tensors}
     weights = write_weights(index, target, names=names, replacements=folded, parts={}, progress=progress)
-    return checkpoint_written(target, HEALED, weights, trust_remote_code=skeleton.trust_remote_code)
+    return checkpoint_record(target, HEALED, weights, trust_remote_code=skeleton.trust_remote_code)
 
 
 def _with_head(skeleton: Skeleton, head: str) -> WeightIndex:
-    """The index with a tensor for the head beside that of the embedding, which it was tied to."""
+    """The index with a tensor for the head after that of the embedding, which it was tied to."""
     embedding = _embedding_of(skeleton, head)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in skeleton.index.tensors.items():
@@ -118,11 +102,10 @@ def _embedding_of(skeleton: Skeleton, head: str) -> StoredTensor:
 
 
 def _untied(config: str, section: tuple[str, ...]) -> str:
-    """The configuration with its embedding and its head said to be apart."""
-    content = json.loads(config)
-    parts = [content]
+    """The configuration with untied embeddings."""
+    content = part = json.loads(config)
+    part["tie_word_embeddings"] = False
     for name in section:
-        parts.append(parts[-1][name])
-    for part in parts:
+        part = part[name]
         part["tie_word_embeddings"] = False
     return written_like(config, content)

@@ -1,14 +1,15 @@
-"""What the original teaches, computed once and stored: its most likely tokens and its states.
+"""What the original teaches, computed once and stored: its most likely tokens and its hidden states.
 
-A file of equal pieces, one for each window of text:
+The file holds one piece of equal size for each window of text:
 
-    int32    (length - 1, top)      the most likely next tokens at each position
-    float16  (length - 1, top)      their log-probabilities in the whole vocabulary
-    bfloat16 (boundaries, length, hidden)   the residual stream at the boundaries asked for
+    int32    (length - 1, top)              the most likely next tokens at each position
+    float16  (length - 1, top)              their log-probabilities in the whole vocabulary
+    bfloat16 (boundaries, length, hidden)   the residual stream at some layer boundaries
 
 It is read and written plainly, never mapped: a full disk is then an error, not the end of the process.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ ALIGNMENT = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lessons:
-    """The layout of such a file."""
+    """Where the file is and how it is laid out."""
 
     path: str
     num_windows: int
@@ -37,54 +38,51 @@ class Lessons:
     hidden_size: int
 
     @property
-    def _sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> tuple[int, int, int]:
+        """Bytes of the ids, log-probabilities and states of one window."""
         predicted = (self.length - 1) * self.top
         return 4 * predicted, 2 * predicted, 2 * len(self.boundaries) * self.length * self.hidden_size
 
     @property
-    def piece_bytes(self) -> int:
-        """What a window takes."""
-        return -(-sum(self._sizes) // ALIGNMENT) * ALIGNMENT
+    def window_bytes(self) -> int:
+        """Bytes of one window's piece."""
+        return -(-sum(self.sizes) // ALIGNMENT) * ALIGNMENT
 
     def read(self, window: int) -> dict[str, Tensor]:
-        """What the original says of one window.
+        """What the original says about one window.
 
         Returns:
-            Of `top_ids` and `top_logprobs`, (length - 1, top), and `states`, (boundaries, length, hidden),
-            those that are stored.
+            Whichever are stored of `top_ids` and `top_logprobs`, (length - 1, top), and `states`,
+            (boundaries, length, hidden).
         """
         with Path(self.path).open("rb") as file:
-            file.seek(window * self.piece_bytes)
-            piece = bytearray(file.read(self.piece_bytes))
-        ids, logprobs, states = self._sizes
-        found: dict[str, Tensor] = {}
-        if self.top:
-            shape = (self.length - 1, self.top)
-            found["top_ids"] = torch.frombuffer(piece, dtype=torch.int32, count=ids // 4).view(shape)
-            found["top_logprobs"] = torch.frombuffer(
-                piece, dtype=torch.float16, count=logprobs // 2, offset=ids
-            ).view(shape)
-        if self.boundaries:
-            found["states"] = torch.frombuffer(
-                piece, dtype=torch.bfloat16, count=states // 2, offset=ids + logprobs
-            ).view(len(self.boundaries), self.length, self.hidden_size)
-        return found
+            file.seek(window * self.window_bytes)
+            piece = bytearray(file.read(self.window_bytes))
+        ids, logprobs, _ = self.sizes
+        predictions = (self.length - 1, self.top)
+        states = (len(self.boundaries), self.length, self.hidden_size)
+        layout = (
+            ("top_ids", torch.int32, 0, predictions),
+            ("top_logprobs", torch.float16, ids, predictions),
+            ("states", torch.bfloat16, ids + logprobs, states),
+        )
+        return {
+            name: torch.frombuffer(piece, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)
+            for name, dtype, offset, shape in layout
+            if math.prod(shape)
+        }
 
 
 @torch.no_grad()
 def write_lessons(decoder: StreamedDecoder, ids: Tensor, lessons: Lessons, progress: Progress) -> None:
     """Run the original over the windows, layer by layer, and store what it says.
 
-    Each of its weights is read once for as many windows as their states fit into memory.
+    Each weight is read once for as many windows as fit into memory. The file appears whole or not at all.
 
-    Args:
-        decoder: the original.
-        ids: (windows, length).
-        lessons: what to store and where; the file appears whole or not at all.
-        progress: shows the layers going by.
+    Args: `ids` is (windows, length); `lessons` says what to store and where.
     """
     path = Path(lessons.path)
-    check_room(path.parent, lessons.num_windows * lessons.piece_bytes, "what the original teaches")
+    check_room(path.parent, lessons.num_windows * lessons.window_bytes, "what the original teaches")
     parts = ids.split(_windows_at_once(decoder, lessons))
     partial = path.with_name(f".{path.name}.partial")
     with plain_disk_errors(path.parent), partial.open("wb") as file:
@@ -93,7 +91,7 @@ def write_lessons(decoder: StreamedDecoder, ids: Tensor, lessons: Lessons, progr
             label = "the original teaches" + (f" {number}/{len(parts)}" if len(parts) > 1 else "")
             _write_part(decoder, part, first, lessons, file.fileno(), progress, label)
             first += len(part)
-        file.truncate(lessons.num_windows * lessons.piece_bytes)
+        file.truncate(lessons.num_windows * lessons.window_bytes)
         os.fsync(file.fileno())
     partial.rename(path)
 
@@ -115,16 +113,16 @@ def _write_part(
     label: str,
 ) -> None:
     hidden = decoder.enter(ids)
-    predicted = sum(lessons._sizes[:2])
+    predictions = sum(lessons.sizes[:2])
     last = decoder.num_layers if lessons.top else max(lessons.boundaries)
     for layer in progress(range(last), label, last, "layer"):
         with decoder.layer(layer) as run:
             hidden = states_after(run, hidden)
         if layer + 1 in lessons.boundaries:
-            place = lessons.boundaries.index(layer + 1)
-            skipped = predicted + 2 * place * lessons.length * lessons.hidden_size
+            boundary = lessons.boundaries.index(layer + 1)
+            offset = predictions + 2 * boundary * lessons.length * lessons.hidden_size
             for window, states in enumerate(_windows(hidden), start=first):
-                _put(file, window * lessons.piece_bytes + skipped, states.to(torch.bfloat16))
+                _write_at(file, window * lessons.window_bytes + offset, states.to(torch.bfloat16))
     if lessons.top:
         _write_predictions(decoder, hidden, first, lessons, file)
 
@@ -137,12 +135,12 @@ def _write_predictions(
             tops = []
             for part in states[None, :-1].split(POSITIONS_AT_ONCE, dim=1):
                 logits = logits_of(part)[0].float()  # (positions, vocabulary)
-                values, which = logits.topk(lessons.top, dim=-1)
-                tops.append((which, values - logits.logsumexp(-1, keepdim=True)))
-            which, logprobs = (torch.cat(parts) for parts in zip(*tops, strict=True))
-            place = window * lessons.piece_bytes
-            _put(file, place, which.to(torch.int32))
-            _put(file, place + lessons._sizes[0], logprobs.to(torch.float16))
+                values, ids = logits.topk(lessons.top, dim=-1)
+                tops.append((ids, values - logits.logsumexp(-1, keepdim=True)))
+            ids, logprobs = (torch.cat(parts) for parts in zip(*tops, strict=True))
+            offset = window * lessons.window_bytes
+            _write_at(file, offset, ids.to(torch.int32))
+            _write_at(file, offset + lessons.sizes[0], logprobs.to(torch.float16))
 
 
 def _windows(hidden: Activations) -> Iterator[Tensor]:
@@ -150,8 +148,8 @@ def _windows(hidden: Activations) -> Iterator[Tensor]:
     return (window for batch in hidden for window in batch)
 
 
-def _put(file: int, place: int, values: Tensor) -> None:
+def _write_at(file: int, offset: int, values: Tensor) -> None:
     content = memoryview(values.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     while content:
-        written = os.pwrite(file, content, place)
-        content, place = content[written:], place + written
+        written = os.pwrite(file, content, offset)
+        content, offset = content[written:], offset + written

@@ -4,34 +4,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LEAST = 1e-6  # of the probability left to the tokens that were not stored
+LEAST = 1e-6  # probability of all tokens that were not stored
 
 
-def text_loss(logits: Tensor, ids: Tensor, wanted: Tensor) -> Tensor:
+def text_loss(logits: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
     """Cross entropy of the next token, in nats, over the positions that count.
 
     Args:
         logits: (windows, length, vocabulary).
         ids: (windows, length).
-        wanted: which tokens are to be predicted, (windows, length); the first of a window never is.
+        loss_mask: which tokens are to be predicted, (windows, length); the first of a window never is.
     """
     losses = functional.cross_entropy(
         logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
     )
-    return _mean(losses.view(ids[:, 1:].shape), wanted[:, 1:])
+    return _mean(losses.view(ids[:, 1:].shape), loss_mask[:, 1:])
 
 
-def prediction_loss(logits: Tensor, top_ids: Tensor, top_logprobs: Tensor, wanted: Tensor) -> Tensor:
-    """KL(original || model) in nats over the original's most likely tokens, all others taken together.
+def prediction_loss(logits: Tensor, top_ids: Tensor, top_logprobs: Tensor, loss_mask: Tensor) -> Tensor:
+    """KL(original || model) in nats over the original's most likely tokens, all others merged into one.
 
-    Merging the tokens that were not stored can only lower a divergence, so this never exceeds the whole
-    vocabulary's, and is zero where that is.
+    Merging tokens can only lower a divergence: this one never exceeds that over the whole vocabulary, and is
+    zero where that is zero.
 
     Args:
         logits: (windows, length, vocabulary).
         top_ids: the original's most likely next tokens, (windows, length - 1, top).
         top_logprobs: their log-probabilities in the whole vocabulary, (windows, length - 1, top).
-        wanted: which tokens are to be predicted, (windows, length).
+        loss_mask: which tokens are to be predicted, (windows, length).
     """
     predicting = logits[:, :-1].float()
     top_logprobs = top_logprobs.float()
@@ -40,25 +40,25 @@ def prediction_loss(logits: Tensor, top_ids: Tensor, top_logprobs: Tensor, wante
     rest = (1 - shares.sum(-1)).clamp_min(LEAST)
     own_rest = (1 - own.exp().sum(-1)).clamp_min(LEAST)
     divergence = (shares * (top_logprobs - own)).sum(-1) + rest * (rest.log() - own_rest.log())
-    return _mean(divergence, wanted[:, 1:])
+    return _mean(divergence, loss_mask[:, 1:])
 
 
 def state_loss(reached: Tensor, states: Tensor) -> Tensor:
     """|reached - state|^2 / |state|^2, the mean over tokens.
 
-    LLM-Streamline (2403.19135) takes the mean squared error as it is. There the attention sink of position
-    0, whose states are a hundred times as large, would be most of the loss.
+    LLM-Streamline (2403.19135) takes the plain mean squared error. The attention sink at position 0, whose
+    states are a hundred times as large, would then be most of the loss.
 
     Args:
         reached: the model's states after a gap, (windows, length, hidden).
         states: the original's at the same boundary.
     """
     states = states.float()
-    apart = (reached.float() - states).square().sum(-1)
-    return (apart / states.square().sum(-1).clamp_min(torch.finfo(torch.float32).tiny)).mean()
+    distances = (reached.float() - states).square().sum(-1)
+    return (distances / states.square().sum(-1).clamp_min(torch.finfo(torch.float32).tiny)).mean()
 
 
-def _mean(values: Tensor, wanted: Tensor) -> Tensor:
-    """Over the positions that count; zero, and not a division by it, where none does."""
-    counted = wanted.to(values.dtype)
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean over the positions that count; zero where none does."""
+    counted = mask.to(values.dtype)
     return (values * counted).sum() / counted.sum().clamp_min(1)

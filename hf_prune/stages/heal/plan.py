@@ -1,35 +1,33 @@
-"""What is trained, and how: from what was asked for and what this machine has, before anything is."""
+"""What is trained, and how: decided before anything is, from the recipe and what this machine has."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hf_prune.errors import RecipeError
-from hf_prune.machine.disk import gigabytes
 from hf_prune.machine.environment import Machine
 from hf_prune.recipe.faults import UNHEALED
 from hf_prune.recipe.parse import parse_depths
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import DECODER, Anatomy, HealingPlan
+from hf_prune.records.numbers import byte_size, rough_duration
 from hf_prune.stages.heal.cost import (
-    ELEMENT_BYTES,
     SHARE_OF_RATE,
     STATE_BYTES,
     TOP_BYTES,
-    trained_numbers,
+    trained_parameters,
     training_memory,
     training_operations,
 )
 from hf_prune.stages.texts.text import Text
 
 HEALED = "healed"  # the variant that a training leaves
-MOST_TOKENS = 10_000_000  # that are trained on where nobody says how many
+MOST_TOKENS = 10_000_000  # trained on where the user names no number
 TOP_TOKENS = 64  # of the original's predictions at each position; LinearPatch (2505.24680) keeps 50 to 100
 FREE_SHARE = 0.85  # of the free memory, for training
 DISK_SHARE = 0.5  # of the free disk, for the original's predictions
-STEPS_WANTED = 128  # a short text is learnt in small steps rather than in few
+FEWEST_STEPS = 128  # a short text is learnt in small steps rather than in few
 LARGEST_BATCH = 16  # windows: Gromov et al. (2403.17887), appendix
 WIDE = 8192  # hidden size from which models want a tenth of the learning rate: Gromov et al., their 70B
-LONGEST_AUTO = 6 * 3600.0  # seconds that `auto` may spend unasked
+LONGEST_AUTO = 6 * 3600.0  # seconds that `auto` may train without being asked
 LEARNING_RATES = {
     "lora": 1e-3,
     "qlora": 1e-3,
@@ -41,218 +39,180 @@ LEARNING_RATES = {
 RANK = 64  # of LoRA
 WHY_ON_A_GPU = {  # what `auto` tries, in this order
     "lora": "LoRA on the model as it is fits into this GPU",
-    "qlora": "only with its weights in 4 bits does training fit into this GPU",
+    "qlora": "training fits into this GPU only with the model's weights in 4 bits",
 }
 
 
 def plan_healing(
     recipe: Recipe,
-    dense: Anatomy,
-    left: Anatomy,
+    original: Anatomy,
+    shorter: Anatomy,
     gaps: int,
     text_tokens: int,
     machine: Machine,
     new_layers: int = 0,
 ) -> HealingPlan:
-    """What to train.
+    """Decide what to train.
 
     Args:
-        recipe: what is asked for.
-        dense: the original.
-        left: the shorter model.
+        shorter: the model that would be trained.
         gaps: how many of its gaps have a layer before them.
         text_tokens: how many tokens there are to train on.
-        machine: what there is.
-        new_layers: how many of the shorter model's layers are new.
+        new_layers: how many of its layers are new.
 
     Raises:
         RecipeError: the method cannot heal this cut.
     """
     if recipe.heal == "none":
         return HealingPlan(method="none", reason=None)
-    if dense.kind != DECODER:
+    if original.kind != DECODER:
         return HealingPlan(method="none", reason=UNHEALED)
     if recipe.heal == "replace" and not gaps:
         raise RecipeError(
             "--heal replace trains the layer before a gap, and nothing comes before layer 0: --heal lora"
         )
-
-    def planned(method: str) -> HealingPlan:
-        return _planned(recipe, method, dense, left, gaps, text_tokens, machine, new_layers)
-
-    if (method := _asked_for(recipe)) != "auto":
-        return planned(method)
-    if not may_train(recipe, machine.device):
-        reason = (
-            f"nothing was trained: on a CPU that is done only when asked for; --heal lora would take about "
-            f"{_told(planned('lora').seconds)}"
-        )
-        return HealingPlan(method="none", reason=reason)
-    if (plan := _fitting(planned, machine)) is None:
-        reason = (
-            f"nothing was trained: it would need {gigabytes(planned('lora').memory_bytes)}, and "
-            f"{gigabytes(machine.free_memory)} are free; several GPUs may do it (docs/healing.md)"
-        )
-        return HealingPlan(method="none", reason=reason)
-    if plan.seconds > LONGEST_AUTO:
-        reason = (
-            f"nothing was trained: it would take about {_told(plan.seconds)}; --heal {plan.method} does it, "
-            f"or fewer --heal-tokens"
-        )
-        return HealingPlan(method="none", reason=reason)
-    return plan
+    planner = _Planner(recipe, original, shorter, gaps, text_tokens, machine, new_layers)
+    if (method := _method(recipe)) != "auto":
+        return planner.plan(method)
+    return planner.plan_auto()
 
 
 def may_train(recipe: Recipe, device: str) -> bool:
-    """Whether anything may be trained on a device of this type: on a CPU only what was asked for by name."""
-    return recipe.heal != "none" and (_asked_for(recipe) != "auto" or device == "cuda")
+    """Whether a device of this type may train: a CPU does so only where the recipe names a method."""
+    return recipe.heal != "none" and (_method(recipe) != "auto" or device == "cuda")
 
 
-def _asked_for(recipe: Recipe) -> str:
-    """What is to be trained, by name: growing and sorting train what they are about."""
+def _method(recipe: Recipe) -> str:
+    """The method that a recipe names, or "auto": growing and sorting have methods of their own."""
     if recipe.heal == "auto" and recipe.grow is not None:
         return "grown"
     return "sorted" if recipe.depths is not None else recipe.heal
 
 
 def approximate_tokens(text: Text | None) -> int:
-    """Of a text that nobody has a tokenizer for yet: four characters of English are about one."""
+    """The tokens of a text before there is a tokenizer: one for four characters, as in English."""
     return 0 if text is None else sum(map(len, text.documents)) // 4
 
 
-def lessons_bytes(objective: str, boundary_loss: float, left: Anatomy, gaps: int, tokens: int) -> int:
-    """What the file takes that holds what the original says.
-
-    Args:
-        objective: "predictions", "text" or "states".
-        boundary_loss: weight of the distance to the original's states after each gap.
-        left: the shorter model.
-        gaps: how many of its gaps have a layer before them.
-        tokens: that it says something of.
-    """
+def lessons_bytes(objective: str, boundary_loss: float, shorter: Anatomy, gaps: int, tokens: int) -> int:
+    """Bytes of the original's predictions and, after each gap, hidden states for a number of tokens."""
     predictions = TOP_TOKENS * TOP_BYTES if objective == "predictions" else 0
-    states = gaps * STATE_BYTES * left.hidden_size if boundary_loss else 0
+    states = gaps * STATE_BYTES * shorter.hidden_size if boundary_loss else 0
     return tokens * (predictions + states)
 
 
-def _fitting(planned: Callable[[str], HealingPlan], machine: Machine) -> HealingPlan | None:
-    """LoRA on the model as it is where that fits, else on the model in 4 bits; None where neither does."""
-    for method, reason in WHY_ON_A_GPU.items():
-        plan = planned(method)
-        if plan.memory_bytes <= FREE_SHARE * machine.free_memory:
-            return replace(plan, reason=reason)
-    return None
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """The arguments of `plan_healing`, from which the plan of any method follows."""
 
+    recipe: Recipe
+    original: Anatomy
+    shorter: Anatomy
+    gaps: int
+    text_tokens: int
+    machine: Machine
+    new_layers: int
 
-def _planned(
-    recipe: Recipe,
-    method: str,
-    dense: Anatomy,
-    left: Anatomy,
-    gaps: int,
-    text_tokens: int,
-    machine: Machine,
-    new_layers: int,
-) -> HealingPlan:
-    length = recipe.sequence_length
-    tokens = recipe.heal_tokens or min(text_tokens, MOST_TOKENS)
-    windows = max(tokens // length, 1)
-    short = _power_below(max(1, min(LARGEST_BATCH, windows // STEPS_WANTED)))
-    batch = min(recipe.heal_batch or short, windows)
-    objective, why = _objective(recipe, method, left, gaps, min(tokens, text_tokens), machine)
-    rank = (recipe.rank or RANK) if method in ("lora", "qlora") else 0
-    last_layers = min(recipe.last_layers, left.num_layers) if method == "partial" else 0
-    head = recipe.train_head if recipe.train_head is not None else not left.tied_embeddings
-    plan = HealingPlan(
-        method=method,
-        reason=None,
-        objective=objective,
-        objective_reason=why,
-        boundary_loss=1.0 if objective == "states" else recipe.boundary_loss,
-        targets=recipe.heal_targets if method in ("lora", "qlora") else "",
-        rank=rank,
-        alpha=(recipe.lora_alpha or rank) if rank else 0,
-        last_layers=last_layers,
-        train_head=head and method == "partial",
-        depths=parse_depths(recipe.depths, left.num_layers) if recipe.depths else (),
-        sample_depths=recipe.sample_depths,
-        learning_rate=recipe.lr or LEARNING_RATES[method] * (0.1 if left.hidden_size >= WIDE else 1.0),
-        num_tokens=windows * length,
-        sequence_length=length,
-        batch=batch,
-    )
-    return _sized(plan, dense, left, machine, new_layers)
+    def plan_auto(self) -> HealingPlan:
+        """LoRA, in 4 bits if need be; nothing where that does not fit or takes too long."""
+        lora = self.plan("lora")
+        if not may_train(self.recipe, self.machine.device):
+            return _untrained(
+                f"on a CPU hf-prune trains only on request; --heal lora would take about "
+                f"{rough_duration(lora.seconds)}"
+            )
+        free = self.machine.free_memory
+        plans = (replace(self.plan(method), reason=reason) for method, reason in WHY_ON_A_GPU.items())
+        fitting = next((plan for plan in plans if plan.memory_bytes <= FREE_SHARE * free), None)
+        if fitting is None:
+            return _untrained(
+                f"it would need {byte_size(lora.memory_bytes)}, and {byte_size(free)} are free; several GPUs "
+                f"may do it (docs/distributed.md)"
+            )
+        if fitting.seconds > LONGEST_AUTO:
+            return _untrained(
+                f"it would take about {rough_duration(fitting.seconds)}; ask for it with "
+                f"--heal {fitting.method}, or give fewer --heal-tokens"
+            )
+        return fitting
 
-
-def _sized(
-    plan: HealingPlan, dense: Anatomy, left: Anatomy, machine: Machine, new_layers: int
-) -> HealingPlan:
-    """The plan with as many windows at once as the memory takes, in whole steps, and what that costs."""
-    element = ELEMENT_BYTES.get(left.dtype, 2)
-    trained = trained_numbers(
-        plan.method,
-        left,
-        rank=plan.rank,
-        last_layers=plan.last_layers,
-        train_head=plan.train_head,
-        new_layers=new_layers,
-    )
-    checkpointing = machine.device == "cuda" and plan.method in ("lora", "qlora")
-
-    def memory(windows: int) -> int:
-        tokens = windows * plan.sequence_length
-        heads = 1 if plan.sample_depths else max(1, len(plan.depths))
-        return training_memory(
-            plan.method, left, trained, tokens, element, checkpointing=checkpointing, heads=heads
+    def plan(self, method: str) -> HealingPlan:
+        """The plan of one method."""
+        recipe, shorter = self.recipe, self.shorter
+        length = recipe.sequence_length
+        tokens = recipe.heal_tokens or min(self.text_tokens, MOST_TOKENS)
+        windows = max(tokens // length, 1)
+        small = _power_below(max(1, min(LARGEST_BATCH, windows // FEWEST_STEPS)))
+        objective, why = self._objective(method, min(tokens, self.text_tokens))
+        adapts, partial = method in ("lora", "qlora"), method == "partial"
+        rank = (recipe.rank or RANK) if adapts else 0
+        head = recipe.train_head if recipe.train_head is not None else not shorter.tied_embeddings
+        plan = HealingPlan(
+            method=method,
+            reason=None,
+            objective=objective,
+            objective_reason=why,
+            boundary_loss=1.0 if objective == "states" else recipe.boundary_loss,
+            targets=recipe.heal_targets if adapts else "",
+            rank=rank,
+            alpha=(recipe.lora_alpha or rank) if adapts else 0,
+            last_layers=min(recipe.last_layers, shorter.num_layers) if partial else 0,
+            train_head=head and partial,
+            depths=parse_depths(recipe.depths, shorter.num_layers) if recipe.depths else (),
+            sample_depths=recipe.sample_depths,
+            learning_rate=recipe.lr or LEARNING_RATES[method] * (0.1 if shorter.hidden_size >= WIDE else 1.0),
+            num_tokens=windows * length,
+            sequence_length=length,
+            batch=min(recipe.heal_batch or small, windows),
+            gradient_checkpointing=self.machine.device == "cuda" and adapts,
         )
+        return self._sized(plan)
 
-    each = max(1, plan.batch // machine.processes)
-    room = FREE_SHARE * machine.free_memory
-    fitting = [windows for windows in range(1, each + 1) if each % windows == 0 and memory(windows) <= room]
-    micro, batch = max(fitting, default=1), each * machine.processes
-    num_tokens = batch * plan.sequence_length * max(1, plan.num_tokens // plan.sequence_length // batch)
-    operations = training_operations(
-        plan.method,
-        dense,
-        left,
-        num_tokens,
-        distilled=plan.objective == "predictions",
-        checkpointing=checkpointing,
-        depths=plan.depths,
-    )
-    return replace(
-        plan,
-        num_tokens=num_tokens,
-        batch=batch,
-        micro_batch=micro,
-        gradient_checkpointing=checkpointing,
-        memory_bytes=memory(micro),
-        seconds=operations / (SHARE_OF_RATE * machine.operations_per_second * machine.processes),
-    )
+    def _objective(self, method: str, tokens: int) -> tuple[str, str | None]:
+        """What is learnt, and why it is the text where the original's predictions were not declined."""
+        recipe, machine = self.recipe, self.machine
+        injects = method == "grown" and recipe.drop_layers == 0  # new knowledge, which the original lacks
+        if recipe.distill is False or (recipe.distill is None and (injects or method == "sorted")):
+            return "text", None
+        if method == "replace" and recipe.distill is None:
+            return "states", None  # LLM-Streamline (2403.19135), its first form
+        needed = lessons_bytes("predictions", recipe.boundary_loss, self.shorter, self.gaps, tokens)
+        if recipe.distill is None and needed > DISK_SHARE * machine.free_disk:
+            return "text", (
+                f"the original's predictions would take {byte_size(needed)} of disk, and "
+                f"{byte_size(machine.free_disk)} are free"
+            )
+        return "predictions", None
 
+    def _sized(self, plan: HealingPlan) -> HealingPlan:
+        """The plan in whole steps, with as many windows at once as the memory takes, and its cost."""
+        machine = self.machine
+        trained = trained_parameters(plan, self.shorter, self.new_layers)
 
-def _objective(
-    recipe: Recipe, method: str, left: Anatomy, gaps: int, tokens: int, machine: Machine
-) -> tuple[str, str | None]:
-    """What is learnt, and why it is not the original's predictions where those were not asked to go."""
-    injects = method == "grown" and recipe.drop_layers == 0  # new knowledge, which the original lacks
-    if recipe.distill is False or (recipe.distill is None and (injects or method == "sorted")):
-        return "text", None
-    if method == "replace" and recipe.distill is None:
-        return "states", None  # LLM-Streamline (2403.19135), its first form
-    needed = lessons_bytes("predictions", recipe.boundary_loss, left, gaps, tokens)
-    if recipe.distill is None and needed > DISK_SHARE * machine.free_disk:
-        return "text", (
-            f"the original's predictions would take {gigabytes(needed)} of disk, and "
-            f"{gigabytes(machine.free_disk)} are free"
+        def memory(windows: int) -> int:
+            return training_memory(plan, self.shorter, trained, windows)
+
+        share = max(1, plan.batch // machine.processes)
+        room = FREE_SHARE * machine.free_memory
+        fitting = [n for n in range(1, share + 1) if share % n == 0 and memory(n) <= room]
+        micro, batch = max(fitting, default=1), share * machine.processes
+        steps = max(1, plan.num_tokens // plan.sequence_length // batch)
+        sized = replace(
+            plan,
+            num_tokens=batch * plan.sequence_length * steps,
+            batch=batch,
+            micro_batch=micro,
+            memory_bytes=memory(micro),
         )
-    return "predictions", None
+        operations = training_operations(sized, self.original, self.shorter)
+        rate = SHARE_OF_RATE * machine.operations_per_second * machine.processes
+        return replace(sized, seconds=operations / rate)
+
+
+def _untrained(reason: str) -> HealingPlan:
+    return HealingPlan(method="none", reason=f"nothing was trained: {reason}")
 
 
 def _power_below(number: int) -> int:
     """The largest power of two that is not above a number."""
     return 1 << (number.bit_length() - 1)
-
-
-def _told(seconds: float) -> str:
-    return f"{max(1, round(seconds / 60))} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,7 +1,7 @@
-"""What the original model answers to prompts, as a text to heal on.
+"""Answers of the original model to prompts, as a text to heal on.
 
-Self-Data Distillation (2410.09982) heals instruct models better with answers of the model itself than with
-answers of people: what is learnt then moves nothing but what the cut has broken.
+Self-Data Distillation (2410.09982) heals instruct models better with the model's own answers than with
+answers of people: training then repairs what the cut broke and changes little else.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,14 +45,7 @@ def answer(
     seed: int,
     progress: Progress,
 ) -> Iterator[tuple[list[int], list[bool]]]:
-    """Conversations of one prompt and the model's own answer, drawn from what it predicts.
-
-    Args:
-        decoder: the original; it is loaded whole.
-        tokenizer: the original's, with a chat template.
-        prompts: what the user says.
-        seed: of the draws.
-        progress: shows the batches going by.
+    """Conversations of one prompt and the answer that the original samples; it is loaded whole.
 
     Yields:
         The token ids of a conversation, and whether each belongs to the answer.
@@ -62,30 +55,28 @@ def answer(
     """
     if tokenizer.chat_template is None:
         raise RecipeError(
-            "--heal-data self is for models that answer: this one has no chat template; give a text instead"
+            "--heal-data self needs a model that answers, but this one has no chat template: give a text"
         )
     if reason := reason_not_to_load(decoder.skeleton.index.size_bytes, decoder.device.type):
-        raise RecipeError(f"--heal-data self has the original write, which is loaded whole: {reason}")
+        raise RecipeError(f"--heal-data self has to load the whole original to let it write: {reason}")
     model, _ = load_with_info(decoder.skeleton.index.folder, decoder)
     torch.manual_seed(seed)
-    batches = list(_batches(prompts))
+    batches = [prompts[first : first + AT_ONCE] for first in range(0, len(prompts), AT_ONCE)]
     for batch in progress(batches, "the original answers", len(batches), "batch"):
         yield from _answer_batch(model, tokenizer, batch)
-
-
-def _batches(prompts: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (prompts[first : first + AT_ONCE] for first in range(0, len(prompts), AT_ONCE))
 
 
 @torch.inference_mode()
 def _answer_batch(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
 ) -> Iterator[tuple[list[int], list[bool]]]:
-    asked = [_conversation(tokenizer, prompt) for prompt in prompts]
-    longest = max(map(len, asked))
+    questions = [_conversation(tokenizer, prompt) for prompt in prompts]
+    longest = max(map(len, questions))
     ends = _end_tokens(model, tokenizer)
-    padded = torch.tensor([[ends[0]] * (longest - len(ids)) + ids for ids in asked], device=model.device)
-    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in asked], device=model.device)
+    padded = torch.tensor([[ends[0]] * (longest - len(ids)) + ids for ids in questions], device=model.device)
+    mask = torch.tensor(
+        [[0] * (longest - len(ids)) + [1] * len(ids) for ids in questions], device=model.device
+    )
     settings = GenerationConfig(
         do_sample=True,
         temperature=1.0,
@@ -96,8 +87,8 @@ def _answer_batch(
         pad_token_id=ends[0],
     )
     written = model.generate(padded, attention_mask=mask, generation_config=settings)[:, longest:]
-    for ids, answer_ids in zip(asked, written.tolist(), strict=True):
-        stop = next((place + 1 for place, token in enumerate(answer_ids) if token in ends), len(answer_ids))
+    for ids, answer_ids in zip(questions, written.tolist(), strict=True):
+        stop = next((n for n, token in enumerate(answer_ids, start=1) if token in ends), len(answer_ids))
         kept = answer_ids[:stop]
         yield ids + kept, [False] * len(ids) + [True] * len(kept)
 
@@ -109,7 +100,7 @@ def _conversation(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
 
 
 def _end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end an answer; of models that name none, the tokenizer's, or none that occurs."""
+    """The tokens that end an answer: the model's, else the tokenizer's, else token 0."""
     ends = model.generation_config.eos_token_id
     if ends is None:
         ends = tokenizer.eos_token_id

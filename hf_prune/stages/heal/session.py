@@ -21,20 +21,20 @@ from hf_prune.stages.heal.lessons import Lessons
 from hf_prune.stages.heal.material import TEXT_FILE
 from hf_prune.stages.heal.objective import text_loss
 from hf_prune.stages.heal.student import load_student
-from hf_prune.stages.heal.text import HealingText, part_to_watch, read_text
+from hf_prune.stages.heal.text import HealingText, read_text, split_watched
 from hf_prune.stages.heal.training import Trained, train
 
-Logits = Callable[[Tensor, int], Iterator[Tensor]]  # of token ids and of so many first layers
+Logits = Callable[[Tensor, int], Iterator[Tensor]]  # of token ids, by the first so many layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Everything that a process needs to know to take part."""
+    """Everything that a process needs to take part in a training."""
 
     plan: HealingPlan
     checkpoint: str  # the folder of the shorter model
     carriers: tuple[int, ...]  # the layers before the gaps, numbered as in the shorter model
-    new_layers: tuple[int, ...]  # that growing added, likewise
+    new_layers: tuple[int, ...]  # the layers that growing added, numbered likewise
     folder: str  # of the text, and of the states that are saved on the way
     lessons: Lessons | None
     device: str  # its type
@@ -46,25 +46,25 @@ class Session:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was trained, beside what was there before; both with all weights in full precision."""
+    """The trained weights compared with those before, both as they are published."""
 
-    depths: tuple[DepthLoss, ...]  # on the watched text; of a model that is not sorted, of the whole alone
+    depths: tuple[DepthLoss, ...]  # on the watched text; for a model that is not sorted, its full depth
     logits: Tensor  # of the trained model on some tokens, float32
     folded: Folded
 
     @property
     def loss_before(self) -> float | None:
-        """The mean over depths, nats per token; None: no number."""
+        """The mean over depths, nats per token; None: not finite."""
         return _mean([depth.before for depth in self.depths])
 
     @property
     def loss_after(self) -> float | None:
-        """The same after the training."""
+        """The mean over depths after the training."""
         return _mean([depth.after for depth in self.depths])
 
     @property
     def better(self) -> bool:
-        """Whether what was trained is to be kept."""
+        """Whether the trained weights are to be kept."""
         before, after = self.loss_before, self.loss_after
         return before is not None and after is not None and after < before
 
@@ -78,7 +78,7 @@ def train_together(session: Session, progress: Progress) -> None:
     torch.manual_seed(session.seed)  # adapters begin at random
     student = load_student(skeleton, session.plan, session.carriers, device, session.new_layers)
     folder = Path(session.folder)
-    learnt, watched = part_to_watch(read_text(folder / TEXT_FILE))
+    learnt, watched = split_watched(read_text(folder / TEXT_FILE))
     train(
         student,
         learnt,
@@ -100,19 +100,15 @@ def train_together(session: Session, progress: Progress) -> None:
 def judge(
     session: Session, trained: Trained, watched: HealingText, tokens: Tensor, decoder: StreamedDecoder
 ) -> Verdict:
-    """Compare what was trained with the beginning, on weights as they are published.
+    """Compare the trained weights with those before, in the precision in which they are published.
 
-    That is never in 4 bits, whatever was trained beside them, and with what storing them rounds off. The
-    layers are run one by one, so that this fits where the training did; `partial` and `sorted` change what
-    is outside them too, and their model is loaded whole, as it was to be trained. The loss of a sorted model
-    is the mean over its depths.
+    The layers are run one by one, so this fits wherever the training did. `partial` and `sorted` also change
+    what is outside the layers: their model is loaded whole, as for the training.
 
     Args:
-        session: what was trained.
-        trained: what came of it.
         watched: text that was not trained on.
-        tokens: to compute logits of, (sequences, length).
-        decoder: of the checkpoint that was trained.
+        tokens: for the verdict's logits, (sequences, length).
+        decoder: of the checkpoint before the training.
     """
     folded = fold(decoder.skeleton, trained.weights, session.plan.adapter_scale)
     depths = session.plan.depths or (decoder.num_layers,)
@@ -128,15 +124,11 @@ def judge(
         DepthLoss(layers=depth, before=_loss(before, watched, depth), after=_loss(after, watched, depth))
         for depth in depths
     )
-    return Verdict(
-        depths=losses,
-        logits=torch.cat(list(after(tokens, decoder.num_layers))),
-        folded=folded,
-    )
+    return Verdict(depths=losses, logits=torch.cat(list(after(tokens, decoder.num_layers))), folded=folded)
 
 
 def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Logits:
-    """The same by the whole model with its new tensors."""
+    """Load the whole model with its new tensors, to compute logits window by window."""
     model, _ = load_with_info(decoder.skeleton.index.folder, decoder)
     put_in_place(model, decoder.skeleton, folded)
     depths = Depths(model.get_submodule(decoder.skeleton.layer_path))
@@ -151,17 +143,16 @@ def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Logits:
 
 
 def _loss(logits: Logits, watched: HealingText, depth: int) -> float | None:
-    """Nats per token, the mean over windows; None where that is no number."""
+    """Nats per token, the mean over windows; None where that is not finite."""
+    windows = zip(logits(watched.ids, depth), watched.ids, watched.loss_mask, strict=True)
     return _mean(
         [
-            text_loss(window, ids[None].to(window.device), wanted[None].to(window.device)).item()
-            for window, ids, wanted in zip(
-                logits(watched.ids, depth), watched.ids, watched.wanted, strict=True
-            )
+            text_loss(window, ids[None].to(window.device), loss_mask[None].to(window.device)).item()
+            for window, ids, loss_mask in windows
         ]
     )
 
 
 def _mean(losses: Sequence[float | None]) -> float | None:
-    numbers = [loss for loss in losses if loss is not None and math.isfinite(loss)]
-    return statistics.fmean(numbers) if len(numbers) == len(losses) else None
+    finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    return statistics.fmean(finite) if len(finite) == len(losses) else None

@@ -1,6 +1,6 @@
-"""The heal stage: what is decided, made, trained, judged and written, each kept once it is finished.
+"""The heal stage: it plans, trains, judges and writes, and keeps each step once it is finished.
 
-A run that was killed goes on from there; the training itself goes on from the last state it saved.
+A run that was killed resumes after the last of these, and a training from the last state that it saved.
 """
 
 import time
@@ -20,30 +20,30 @@ from hf_prune.model.decoder import StreamedDecoder
 from hf_prune.model.proof import proof_tokens, prove
 from hf_prune.records import DECODER, Block, Healing, HealingPlan, Plan, ProvedHealing
 from hf_prune.stages.grow.positions import new_layers, number_after
-from hf_prune.stages.heal.material import healing_text, lessons_for, record_of
+from hf_prune.stages.heal.material import healing_text, lessons_for, text_record
 from hf_prune.stages.heal.plan import HEALED, approximate_tokens, may_train, plan_healing
-from hf_prune.stages.heal.text import part_to_watch
+from hf_prune.stages.heal.text import HealingText, split_watched
 from hf_prune.stages.work import Work
 
 if TYPE_CHECKING:
-    from hf_prune.stages.heal.session import Verdict
+    from hf_prune.stages.heal.session import Session, Verdict
     from hf_prune.stages.heal.training import Trained
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealStage:
-    """What the steps of the stage share."""
+    """What the steps of the heal stage share."""
 
     work: Work
     plan: Plan
-    start: Path  # the folder of the checkpoint that is trained: the original's, cut, bridged or grown
+    start: Path  # the folder of the checkpoint to train: the original's, cut, bridged or grown
     after: tuple[int, ...]  # the layers of the shorter model that a new one follows
     report_to: str  # an experiment tracker that transformers knows, or "none"
-    name: str  # of the result
+    name: str  # of the result, for the tracker
 
     @property
     def folder(self) -> Path:
-        """Of what is kept between a kill and the next start."""
+        """The folder of what a killed run resumes from."""
         return self.work.folder.checkpoints / f"healing-{self.work.inputs}"
 
     @property
@@ -53,28 +53,28 @@ class HealStage:
 
     @cached_property
     def decoder(self) -> StreamedDecoder:
-        """The checkpoint that is trained, ready to be run layer by layer."""
+        """The checkpoint to train, ready to be run layer by layer."""
         return self.work.original.open(self.start)
 
     @cached_property
     def tokens(self) -> Tensor:
-        """What the healed checkpoint is proved on."""
-        return proof_tokens(self.work.original.calibration[0].ids)
+        """The tokens that the healed checkpoint is proved on."""
+        return proof_tokens(self.work.original.calibration.ids)
 
     @property
-    def carried(self) -> list[Block]:
-        """The gaps that have a layer before them."""
+    def gaps(self) -> list[Block]:
+        """The removed blocks that have a layer before them."""
         return [block for block in self.plan.blocks if block.start > 0]
 
     @property
     def carriers(self) -> tuple[int, ...]:
-        """Those layers, numbered as in the checkpoint that is trained."""
-        before = (self.plan.kept.index(block.start - 1) for block in self.carried)
+        """The layers before the gaps, numbered as in the checkpoint to train."""
+        before = (self.plan.kept.index(block.start - 1) for block in self.gaps)
         return tuple(number_after(layer, self.after) for layer in before)
 
 
 def heal(stage: HealStage) -> ProvedHealing:
-    """Train the shorter model, if that is asked for or fits, and keep what is better than before."""
+    """Train the shorter model, if the recipe asks for it or it fits, and keep it if it is better."""
     work = stage.work
     plan = work.folder.stage("healing-plan", HealingPlan, work.inputs, lambda: _decide(stage))
     if plan.reason:
@@ -82,66 +82,55 @@ def heal(stage: HealStage) -> ProvedHealing:
     if plan.method == "none":
         return ProvedHealing(healing=Healing(plan=plan), checkpoint=None, proof=None)
 
-    def left(record: ProvedHealing) -> Path | None:
+    def checkpoint_folder(record: ProvedHealing) -> Path | None:
         return stage.target if record.checkpoint else None
 
-    finished = work.folder.stage("heal", ProvedHealing, work.inputs, lambda: _heal(stage, plan), left)
-    if finished.healing.reason:
-        work.reporter.tell(f"healing: {finished.healing.reason}")
-    return finished
+    healed = work.folder.stage(
+        "heal", ProvedHealing, work.inputs, lambda: _heal(stage, plan), checkpoint_folder
+    )
+    if healed.healing.reason:
+        work.reporter.tell(f"healing: {healed.healing.reason}")
+    return healed
 
 
 def follow(ranks: Ranks) -> None:
-    """Take part in what the first process trains, until it has nothing more to do."""
-    while (session := ranks.tell(None)) is not None:
+    """Take part in every training that the first process begins, until it sends None."""
+    while (session := ranks.broadcast(None)) is not None:
         from hf_prune.stages.heal.session import train_together
 
         train_together(session, silent)
 
 
 def _decide(stage: HealStage) -> HealingPlan:
-    """What to train; the text is only made where something will be."""
+    """Decide what to train; the text is only prepared if something may be."""
     work, original = stage.work, stage.work.original
-    recipe, device, dense = original.recipe, original.device, original.dense
+    recipe, device, anatomy = original.recipe, original.device, original.anatomy
     machine = this_machine(
-        device, torch_dtype(dense.dtype, device), dense.hidden_size, work.folder.path, work.ranks.count
+        device, torch_dtype(anatomy.dtype, device), anatomy.hidden_size, work.folder.path, work.ranks.count
     )
-    if dense.kind == DECODER and may_train(recipe, device.type):
-        tokens = part_to_watch(healing_text(original, stage.folder, work.reporter.progress))[0].ids.numel()
+    if anatomy.kind == DECODER and may_train(recipe, device.type):
+        tokens = split_watched(healing_text(original, stage.folder, work.reporter.progress))[0].ids.numel()
     else:
         tokens = approximate_tokens(original.material.healing_text)
     fitted = replace(recipe, sequence_length=original.window_length)
-    left, gaps = describe(stage.decoder.skeleton), len(stage.carried)
-    return plan_healing(fitted, dense, left, gaps, tokens, machine, len(stage.after))
+    shorter = describe(stage.decoder.skeleton)
+    return plan_healing(fitted, anatomy, shorter, len(stage.gaps), tokens, machine, len(stage.after))
 
 
 def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
-    from hf_prune.stages.heal.session import Session, judge, train_together  # peft takes seconds to import
-    from hf_prune.stages.heal.training import what_was_trained
+    from hf_prune.stages.heal.session import judge, train_together  # peft takes seconds to import
+    from hf_prune.stages.heal.training import load_trained
 
     began, original, progress = time.monotonic(), stage.work.original, stage.work.reporter.progress
-    learnt, watched = part_to_watch(healing_text(original, stage.folder, progress))
-    boundaries = tuple(block.end for block in stage.carried)
-    session = Session(
-        plan=plan,
-        checkpoint=str(stage.start),
-        carriers=stage.carriers,
-        new_layers=new_layers(stage.after),
-        folder=str(stage.folder),
-        lessons=lessons_for(original, plan, learnt, boundaries, stage.folder, progress),
-        device=original.device.type,
-        seed=original.recipe.seed,
-        trust_remote_code=original.recipe.trust_remote_code,
-        report_to=stage.report_to,
-        name=stage.name,
-    )
-    train_together(stage.work.ranks.tell(session), progress)
-    trained = what_was_trained(stage.folder)
+    text, watched = split_watched(healing_text(original, stage.folder, progress))
+    session = _session(stage, plan, text)
+    train_together(stage.work.ranks.broadcast(session), progress)
+    trained = load_trained(stage.folder)
     verdict = judge(session, trained, watched, stage.tokens, stage.decoder)
     healing = Healing(
         plan=plan,
-        text=record_of(learnt, original),
-        watched=record_of(watched, original),
+        text=text_record(text, original),
+        watched=text_record(watched, original),
         trained_parameters=sum(value.numel() for value in trained.weights.values()),
         tensors=len(verdict.folded),
         curve=trained.curve,
@@ -150,15 +139,35 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
         loss_after=verdict.loss_after,
         best_step=trained.best_step,
         kept=verdict.better,
-        reason=_told_outcome(trained, verdict),
+        reason=_problem(trained, verdict),
         seconds=round(time.monotonic() - began, 1),
     )
     if not verdict.better:
         return ProvedHealing(healing=healing, checkpoint=None, proof=None)
-    return _written(stage, healing, verdict)
+    return _write(stage, healing, verdict)
 
 
-def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHealing:
+def _session(stage: HealStage, plan: HealingPlan, text: HealingText) -> "Session":
+    from hf_prune.stages.heal.session import Session
+
+    original, progress = stage.work.original, stage.work.reporter.progress
+    boundaries = tuple(block.end for block in stage.gaps)
+    return Session(
+        plan=plan,
+        checkpoint=str(stage.start),
+        carriers=stage.carriers,
+        new_layers=new_layers(stage.after),
+        folder=str(stage.folder),
+        lessons=lessons_for(original, plan, text, boundaries, stage.folder, progress),
+        device=original.device.type,
+        seed=original.recipe.seed,
+        trust_remote_code=original.recipe.trust_remote_code,
+        report_to=stage.report_to,
+        name=stage.name,
+    )
+
+
+def _write(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHealing:
     from hf_prune.stages.heal.folding import write_healed
 
     skeleton, progress = stage.decoder.skeleton, stage.work.reporter.progress
@@ -171,19 +180,15 @@ def _written(stage: HealStage, healing: Healing, verdict: "Verdict") -> ProvedHe
     return ProvedHealing(healing=healing, checkpoint=checkpoint, proof=proof)
 
 
-def _told_outcome(trained: "Trained", verdict: "Verdict") -> str | None:
+def _problem(trained: "Trained", verdict: "Verdict") -> str | None:
     """What went wrong; None where nothing did."""
     diverged = None
     if trained.diverged_at is not None:
-        diverged = f"the training diverged: its loss was no number after step {trained.diverged_at}"
+        diverged = f"the training diverged: its loss was not finite after step {trained.diverged_at}"
     if verdict.better:
-        return diverged and f"{diverged}; what is kept is step {trained.best_step}"
-    why = diverged or f"the loss on the watched text was {_told_losses(verdict)}"
-    return f"what was trained was left out, and the model is as before: {why}"
-
-
-def _told_losses(verdict: "Verdict") -> str:
+        return diverged and f"{diverged}; the weights of step {trained.best_step} were kept"
     before, after = (
-        "no number" if loss is None else f"{loss:.4f}" for loss in (verdict.loss_before, verdict.loss_after)
+        "not finite" if loss is None else f"{loss:.4f}" for loss in (verdict.loss_before, verdict.loss_after)
     )
-    return f"{before} before and is {after} after"
+    why = diverged or f"the loss on the watched text was {before} before and {after} after"
+    return f"the trained weights were not kept, so the model is as before: {why}"

@@ -1,4 +1,4 @@
-"""What is trained on: windows packed without padding, and which of their tokens are to be predicted."""
+"""The text to train on: windows packed without padding, and which of their tokens count in the loss."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,19 +12,15 @@ from hf_prune.errors import UnusableText
 from hf_prune.machine.disk import write_whole
 from hf_prune.stages.texts.windows import Windows
 
-WATCHED_WINDOWS = 16  # set aside to watch the training by
+WATCHED_WINDOWS = 16  # set aside to watch the training by, at most
 
 
 @dataclass(frozen=True)
 class HealingText:
-    """Windows of equal length; of those that hold questions and answers, the answers alone count."""
+    """Windows of equal length; in conversations only the answers count."""
 
     ids: Tensor  # (windows, length), int64
-    wanted: Tensor  # (windows, length), bool: whether a token is to be predicted
-
-    def part(self, first: int, end: int) -> "HealingText":
-        """The windows from `first` to `end`."""
-        return HealingText(self.ids[first:end], self.wanted[first:end])
+    loss_mask: Tensor  # (windows, length), bool: whether a token is to be predicted
 
 
 def of_windows(windows: Windows) -> HealingText:
@@ -33,54 +29,53 @@ def of_windows(windows: Windows) -> HealingText:
 
 
 def pack(sequences: Iterable[tuple[list[int], list[bool]]], length: int, name: str) -> HealingText:
-    """Sequences of any length, one after another, cut into windows.
+    """Put sequences of any length one after another and cut them into windows.
 
     Args:
         sequences: token ids, and whether each is to be predicted.
-        length: of a window.
-        name: of where they come from.
+        length: tokens of a window.
+        name: of the text, for the error message.
 
     Raises:
-        UnusableText: not even one window fills.
+        UnusableText: the sequences do not fill one window.
     """
     ids: list[int] = []
-    wanted: list[bool] = []
+    mask: list[bool] = []
     for tokens, counted in sequences:
         ids += tokens
-        wanted += counted
-    whole = len(ids) // length
-    if whole == 0:
+        mask += counted
+    windows = len(ids) // length
+    if windows == 0:
         raise UnusableText(
             f"{name} has {len(ids)} tokens, which does not fill one window of {length}: give more text or a "
             f"smaller --seq-len"
         )
-    shape = (whole, length)
-    windows = torch.tensor(ids[: whole * length]).view(shape)
-    counting = torch.tensor(wanted[: whole * length]).view(shape)
-    return HealingText(windows, counting)
+    packed, counting = (torch.tensor(each[: windows * length]).view(windows, length) for each in (ids, mask))
+    return HealingText(packed, counting)
 
 
-def watched_beside(windows: int) -> int:
-    """How many windows have to be set aside beside so many that are trained on."""
+def watched_windows(windows: int) -> int:
+    """How many windows to set aside in addition to this number to train on."""
     return max(1, min(WATCHED_WINDOWS, windows // 9))
 
 
-def part_to_watch(text: HealingText) -> tuple[HealingText, HealingText]:
-    """Part the last windows, at most a tenth, from those that are trained on."""
+def split_watched(text: HealingText) -> tuple[HealingText, HealingText]:
+    """The windows to train on, and the last ones, at most a tenth, to watch the training by."""
     total = len(text.ids)
     if total < 2:
         raise UnusableText(
-            "one window to train on leaves none to watch the training by: give a longer --heal-data"
+            "one window of text cannot both train the model and watch the training: give a longer --heal-data"
         )
-    aside = max(1, min(WATCHED_WINDOWS, total // 10))
-    return text.part(0, total - aside), text.part(total - aside, total)
+    first = total - max(1, min(WATCHED_WINDOWS, total // 10))
+    watched = HealingText(text.ids[first:], text.loss_mask[first:])
+    return HealingText(text.ids[:first], text.loss_mask[:first]), watched
 
 
 def save_text(text: HealingText, path: Path) -> None:
-    """Write it where every process that trains can read it."""
-    write_whole(path, save({"ids": text.ids.contiguous(), "wanted": text.wanted.contiguous()}))
+    """Write a text where every process that trains can read it."""
+    write_whole(path, save({"ids": text.ids.contiguous(), "loss_mask": text.loss_mask.contiguous()}))
 
 
 def read_text(path: Path) -> HealingText:
-    """What `save_text` wrote."""
+    """Read what `save_text` wrote."""
     return HealingText(**load_file(path))

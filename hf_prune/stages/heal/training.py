@@ -1,4 +1,4 @@
-"""The training itself, by transformers' Trainer; one that was killed goes on where it was."""
+"""The training itself, by transformers' Trainer; one that was killed resumes from its last state."""
 
 import math
 import os
@@ -24,19 +24,32 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from hf_prune.machine.progress import Progress
 from hf_prune.records import HealingPlan, HealingStep
 from hf_prune.stages.heal.lessons import Lessons
-from hf_prune.stages.heal.student import Student, is_shared_out
+from hf_prune.stages.heal.student import Student, is_sharded
 from hf_prune.stages.heal.text import HealingText
 
-LOOKS = 10  # how often the watched text is looked at, and the state saved
-LEAST_SHARE = {"replace": 0.25}  # of the learning rate, at the end: LLM-Streamline's 2e-4 to 5e-5
-WARM_UP = {"replace": 0.01}  # of the steps; elsewhere a twentieth, at most Gromov's hundred
-MOST_WARM_UP = 100
+EVALUATIONS = 10  # how often the loss on the watched text is measured, and the state saved
+FINAL_RATE = {"replace": 0.25}  # share of the learning rate at the end: LLM-Streamline's 2e-4 to 5e-5
+WARM_UP = {"replace": 0.01}  # share of the steps; elsewhere a twentieth, at most Gromov's hundred
+MOST_WARM_UP = 100  # steps
 CLIP = {"replace": 5.0}
 WEIGHT_DECAY = {"replace": 1e-3}
+ARGUMENTS: dict[str, Any] = {  # of the Trainer, the same for every plan
+    "logging_nan_inf_filter": False,  # a loss that is not finite has to be seen
+    "eval_strategy": "steps",
+    "save_strategy": "steps",
+    "save_total_limit": 2,  # the best and the last
+    "metric_for_best_model": "eval_loss",
+    "greater_is_better": False,
+    "remove_unused_columns": False,
+    "label_names": ["loss_mask"],
+    "prediction_loss_only": True,
+    "dataloader_pin_memory": False,
+    "disable_tqdm": True,
+}
 
 
-class _Lesson(Dataset[dict[str, Tensor]]):
-    """Windows of text with what the original says of them."""
+class _TaughtWindows(Dataset[dict[str, Tensor]]):
+    """Windows of text, each with what the original says about it."""
 
     def __init__(self, text: HealingText, lessons: Lessons | None) -> None:
         self._text = text
@@ -46,33 +59,24 @@ class _Lesson(Dataset[dict[str, Tensor]]):
         return len(self._text.ids)
 
     def __getitem__(self, window: int) -> dict[str, Tensor]:
-        said = self._lessons.read(window) if self._lessons else {}
-        return {"ids": self._text.ids[window], "wanted": self._text.wanted[window], **said}
+        lesson = self._lessons.read(window) if self._lessons else {}
+        return {"ids": self._text.ids[window], "loss_mask": self._text.loss_mask[window], **lesson}
 
 
 class _Watch(TrainerCallback):
-    """Moves the progress along, and ends a training whose loss is no number any more."""
+    """Shows the progress, and ends a training whose loss is no longer finite."""
 
     def __init__(self, steps: Iterator[int]) -> None:
         self._steps = steps
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """One step more; the one that a training ends with is saved, wherever it stands."""
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+        """Show one more step; the step that a training ends with is always saved."""
         next(self._steps, None)
         control.should_save |= control.should_training_stop
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Stop where a loss is not finite."""
-        if _diverged(logs or {}):
+    def on_log(self, args: Any, state: Any, control: TrainerControl, **passed: Any) -> None:
+        """Stop if a loss is not finite."""
+        if _diverged(passed["logs"]):
             control.should_training_stop = True
 
 
@@ -80,10 +84,10 @@ class _Watch(TrainerCallback):
 class Trained:
     """What a training leaves behind."""
 
-    weights: dict[str, Tensor]  # what was trained, at its best step, by name in the model; float32, CPU
+    weights: dict[str, Tensor]  # the trained parameters at the best step, by name; float32, CPU
     curve: tuple[HealingStep, ...]
     best_step: int | None
-    diverged_at: int | None  # the step after which a loss was no number
+    diverged_at: int | None  # the step after which a loss was not finite
 
 
 def train(
@@ -99,23 +103,18 @@ def train(
     name: str,
     progress: Progress,
 ) -> None:
-    """Train what is trainable in a student; what comes of it is left in the folder.
+    """Train what is trainable in a student, and leave it in the folder for `load_trained`.
 
     Args:
-        student: the model.
-        text: to train on.
-        watched: to judge by.
-        lessons: what the original says of the windows of `text`; None where the text alone is learnt.
-        folder: for the states that are saved on the way; a training that was killed goes on from them.
-        seed: of the order of the windows.
-        bf16: whether to compute in bfloat16 (what is trained is kept in float32).
+        watched: windows whose loss decides which step is the best.
+        lessons: what the original says about the windows of `text`; None where the text alone is learnt.
+        folder: for the states saved on the way, from which a killed training resumes.
+        bf16: whether to compute in bfloat16; trained parameters stay in float32.
         report_to: an experiment tracker that transformers knows: "trackio", "tensorboard", ...; "none".
-        name: of the run, for the tracker.
-        progress: shows the steps going by.
     """
     resumed = _last_whole_state(folder)
     settings = _settings(student.plan, len(text.ids))
-    done, steps = (resumed.step if resumed else 0), settings["max_steps"]
+    done, steps = (resumed.trainer.global_step if resumed else 0), settings["max_steps"]
     if resumed and (done >= steps or resumed.diverged_at is not None):
         return  # the Trainer would take one step more
     watch = _Watch(progress(range(done, steps), "healing", steps - done, "step"))
@@ -123,21 +122,21 @@ def train(
         output_dir=str(folder),
         **settings,
         bf16=bf16,
-        use_cpu=next(student.parameters()).device.type == "cpu" and not is_shared_out(),
+        use_cpu=next(student.parameters()).device.type == "cpu" and not is_sharded(),
         eval_on_start=resumed is None,
         seed=seed,
         data_seed=seed,
         report_to=report_to,
         run_name=name,
-        **MANNER,
+        **ARGUMENTS,
     )
     if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # of several GPUs one process would make a slow use: docs/distributed.md
+        arguments._n_gpu = 1  # one process uses several GPUs slowly: docs/distributed.md
     trainer = Trainer(
         model=student,
         args=arguments,
-        train_dataset=_Lesson(text, lessons),
-        eval_dataset=_Lesson(watched, None),
+        train_dataset=_TaughtWindows(text, lessons),
+        eval_dataset=_TaughtWindows(watched, None),
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)  # stdout is for the result alone
@@ -145,68 +144,50 @@ def train(
 
 
 def _settings(plan: HealingPlan, num_windows: int) -> dict[str, Any]:
-    """What the Trainer is told of a plan."""
+    """The Trainer's arguments that depend on the plan."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    share = max(1, plan.batch // processes)  # of each, also where they are not as many as were planned for
+    share = max(1, plan.batch // processes)  # a resumed run may have more or fewer processes than planned
     at_once = math.gcd(share, plan.micro_batch)
     steps = max(1, plan.num_tokens // plan.sequence_length // (share * processes))
     warm_up = min(MOST_WARM_UP, steps * WARM_UP.get(plan.method, 0.05))
-    least = LEAST_SHARE.get(plan.method)
-    look_every = max(1, steps // LOOKS)
+    final_rate = FINAL_RATE.get(plan.method)
+    interval = max(1, steps // EVALUATIONS)
     return {
         "max_steps": steps,
         "per_device_train_batch_size": min(at_once, num_windows),
         "per_device_eval_batch_size": 1,  # so that a window counts once, however many processes share them
         "gradient_accumulation_steps": share // at_once,
         "learning_rate": plan.learning_rate,
-        "lr_scheduler_type": "cosine_with_min_lr" if least else "cosine",
-        "lr_scheduler_kwargs": {"min_lr_rate": least} if least else {},
+        "lr_scheduler_type": "cosine_with_min_lr" if final_rate else "cosine",
+        "lr_scheduler_kwargs": {"min_lr_rate": final_rate} if final_rate else {},
         "warmup_steps": math.ceil(warm_up),
         "weight_decay": WEIGHT_DECAY.get(plan.method, 0.0),
         "ddp_find_unused_parameters": plan.sample_depths,  # layers behind the depth that was drawn
         "max_grad_norm": CLIP.get(plan.method, 1.0),
-        "logging_steps": look_every,
-        "eval_steps": look_every,
-        "save_steps": look_every,
+        "logging_steps": interval,
+        "eval_steps": interval,
+        "save_steps": interval,
     }
-
-
-MANNER: dict[str, Any] = {
-    "logging_nan_inf_filter": False,  # a loss that is no number has to be seen
-    "eval_strategy": "steps",
-    "save_strategy": "steps",
-    "save_total_limit": 2,  # the best and the last
-    "metric_for_best_model": "eval_loss",
-    "greater_is_better": False,
-    "remove_unused_columns": False,
-    "label_names": ["wanted"],
-    "prediction_loss_only": True,
-    "dataloader_pin_memory": False,
-    "disable_tqdm": True,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What the Trainer saved after a step."""
+    """A state that the Trainer saved after a step."""
 
     folder: Path
     trainer: TrainerState
 
     @property
-    def step(self) -> int:
-        return int(self.trainer.global_step)
-
-    @property
     def diverged_at(self) -> int | None:
-        """The step after which a loss was no number."""
+        """The step after which a loss was not finite."""
         steps = (int(entry["step"]) for entry in self.trainer.log_history if _diverged(entry))
         return next(steps, None)
 
 
 def _last_whole_state(folder: Path) -> _State | None:
-    """The newest state that was written to its end: the Trainer writes this file last."""
-    for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
+    """The newest complete state; the Trainer writes the file that is read here last."""
+    folders = folder.glob("checkpoint-*")
+    for path in sorted(folders, key=lambda state: int(state.name.rpartition("-")[2]), reverse=True):
         try:
             return _State(path, TrainerState.load_from_json(str(path / TRAINER_STATE_NAME)))
         except (OSError, ValueError):
@@ -214,23 +195,17 @@ def _last_whole_state(folder: Path) -> _State | None:
     return None
 
 
-def _step_of(state: Path) -> int:
-    return int(state.name.rpartition("-")[2])
-
-
 def _diverged(logs: dict[str, float]) -> bool:
     return not all(math.isfinite(logs[name]) for name in ("loss", "eval_loss") if name in logs)
 
 
-def what_was_trained(folder: Path) -> Trained:
-    """What a training that has come to its end left in its folder."""
+def load_trained(folder: Path) -> Trained:
+    """Read what a finished training left in its folder."""
     last = _last_whole_state(folder)
     assert last is not None
     points: dict[int, dict[str, float]] = {}
     for entry in last.trainer.log_history:
-        points.setdefault(int(entry["step"]), {}).update(
-            (name, value) for name, value in entry.items() if name in ("loss", "eval_loss")
-        )
+        points.setdefault(int(entry["step"]), {}).update(entry)
     curve = tuple(
         HealingStep(step=step, loss=_finite(point.get("loss")), watched_loss=_finite(point.get("eval_loss")))
         for step, point in sorted(points.items())

@@ -33,7 +33,7 @@ class Measurements:
 
     def similarity(self) -> Similarity:
         """The comparison of all layer boundaries, which all processes make together."""
-        windows = self.original.calibration[0]
+        windows = self.original.calibration
         key = self._key("similarity", windows.record.sha256)
         if self.ranks.agree(self._load(key, Similarity) is not None):
             self.reporter.tell("measured before on the same text: no pass needed")
@@ -46,7 +46,7 @@ class Measurements:
 
     def layer_scores(self, criterion: str, *, permutations: int = 0) -> LayerScores:
         """The scores of a criterion with passes of its own: "taylor", "loss", "expansion" or "shapley"."""
-        windows, progress = self.original.probe, self.reporter.progress
+        windows, progress = self.original.short_calibration, self.reporter.progress
         decoder, seed = self.original.decoder, self.original.recipe.seed
         compute: dict[str, Callable[[], LayerScores]] = {
             "taylor": lambda: taylor(decoder, windows, progress),
@@ -66,7 +66,7 @@ class Measurements:
         A search that tries every candidate (`width` is None) continues an earlier one that removed fewer
         layers. The similarity must have the scores of "loss", which decide what is tried first.
         """
-        windows, scores = self.original.probe, similarity.scores("loss")
+        windows, scores = self.original.short_calibration, similarity.scores("loss")
         assert scores is not None
         if width is not None and width >= len(candidates):
             width = None
@@ -121,4 +121,4 @@ def measure_together(original: Original, cache: Path, ranks: Ranks, reporter: Re
     if ranks.leads:
         measurements.similarity()
     elif not ranks.agree(False):
-        measure(original.decoder, original.calibration[0], reporter.progress, ranks)
+        measure(original.decoder, original.calibration, reporter.progress, ranks)

@@ -1,4 +1,4 @@
-"""What is on its way to a branch: the weights ahead, where nobody sees them, then one commit with all."""
+"""How files reach a branch: first the weights, where nobody sees them, then one commit with everything."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,74 +6,72 @@ from pathlib import Path
 
 from hf_prune import hub
 from hf_prune.errors import RepositoryChanged
-from hf_prune.machine.disk import gigabytes
 from hf_prune.machine.progress import Reporter
+from hf_prune.records.numbers import byte_size
 from hf_prune.stages.publish.folder import CARD
 from hf_prune.stages.run import MARKER
-
-PULL_REQUEST = "refs/pr/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """What became of a branch."""
+    """The state of a branch or pull request after a push."""
 
     commit: str
-    pull_request: int | None  # that holds it in place of the branch
+    pull_request: int | None  # its number; None: the branch itself holds the files
     unchanged: bool
 
 
 def deliver(
-    look: Callable[[], hub.Held],
-    change: Callable[[hub.Held], hub.Change],
+    look: Callable[[], hub.Snapshot],
+    plan: Callable[[hub.Snapshot], hub.Change],
     reporter: Reporter,
     wait: hub.Wait,
 ) -> Delivered:
-    """Make a revision hold what it should: first the weights, unseen, then one commit with everything.
+    """Upload the weights unseen, then commit everything at once.
 
     Args:
-        look: at what the revision holds now; stops where that may not be overwritten.
-        change: that has to be made to it.
-        reporter: is told where it goes.
-        wait: sleeps for so many seconds.
+        look: looks at the revision; raises if it may not be overwritten.
+        plan: the change that a revision needs. It is planned anew if somebody commits during the upload.
+        reporter: says what is published where.
+        wait: sleeps for a number of seconds.
     """
-    held = look()
+    snapshot = look()
     while True:
-        made = change(held)
-        proposed = held.revision.startswith(PULL_REQUEST)
-        number = int(held.revision.removeprefix(PULL_REQUEST)) if proposed else None
-        if not made.added and not made.deleted:
-            where = hub.address_of(held.repo_id, held.revision, number)
-            reporter.tell(f"{where} holds all of this already: nothing is published")
-            return Delivered(commit=held.commit, pull_request=number, unchanged=True)
-        size = sum(file.upload_info.size for file in made.added)
-        reporter.tell(f"publishing {gigabytes(size)} to {held.repo_id}")
-        hub.send_large_files(made, (CARD, MARKER))
-        now = look()  # sending may have taken hours
-        if now.commit == held.commit:
-            committed = hub.commit(made, wait)
+        change = plan(snapshot)
+        proposed = snapshot.revision.startswith(hub.PULL_REQUEST)
+        number = int(snapshot.revision.removeprefix(hub.PULL_REQUEST)) if proposed else None
+        if not change.added and not change.deleted:
+            address = hub.address_of(snapshot.repo_id, snapshot.revision, number)
+            reporter.tell(f"{address} holds all of this already: nothing is published")
+            return Delivered(commit=snapshot.commit, pull_request=number, unchanged=True)
+        size = sum(file.upload_info.size for file in change.added)
+        reporter.tell(f"publishing {byte_size(size)} to {snapshot.repo_id}")
+        hub.send_large_files(change, (CARD, MARKER))
+        latest = look()  # the upload may have taken hours
+        if latest.commit == snapshot.commit:
+            committed = hub.commit(change, wait)
             number = committed.pull_request or number
             return Delivered(commit=committed.commit, pull_request=number, unchanged=False)
-        held = now
+        snapshot = latest
 
 
-def look_at_branch(repo_id: str, branch: str, wait: hub.Wait) -> hub.Held:
-    """What a branch holds that is there.
+def look_at_branch(repo_id: str, branch: str, wait: hub.Wait) -> hub.Snapshot:
+    """What a branch holds that was there a moment ago.
 
     Raises:
         RepositoryChanged: it is there no more.
     """
-    held = hub.look_at(repo_id, branch, wait)
-    if held is None:
+    snapshot = hub.snapshot_of(repo_id, branch, wait)
+    if snapshot is None:
         raise RepositoryChanged(
             f"{repo_id} or its branch {branch} was there a moment ago and is gone: give the same command "
             f"again"
         )
-    return held
+    return snapshot
 
 
-def telling(reporter: Reporter, sleep: hub.Wait) -> hub.Wait:
-    """Waiting that the user is told of."""
+def announced(sleep: hub.Wait, reporter: Reporter) -> hub.Wait:
+    """A sleep that says first why it waits."""
 
     def wait(seconds: float) -> None:
         reporter.tell(f"the Hub does not answer as it should: trying again in {seconds:.0f} s")
@@ -82,8 +80,8 @@ def telling(reporter: Reporter, sleep: hub.Wait) -> hub.Wait:
     return wait
 
 
-def files_of(folder: Path) -> dict[str, Path | bytes]:
-    """Everything below a folder, by its path there; no write that was cut short."""
+def files_in(folder: Path) -> dict[str, Path | bytes]:
+    """The files below a folder by their relative paths, without those that were not written to the end."""
     return {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))

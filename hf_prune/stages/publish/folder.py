@@ -1,4 +1,4 @@
-"""What is published: the folder that a run leaves."""
+"""The folder that is published: the last checkpoint of a run with its card, pictures and record."""
 
 from pathlib import Path
 
@@ -17,111 +17,104 @@ from hf_prune.stages.source.licence import notice_file, terms_of
 from hf_prune.stages.work import RunFolder
 
 CARD = "README.md"
-RECIPE = "hf_prune_recipe.yaml"  # in a published repository: what makes the same of another model
+RECIPE = "hf_prune_recipe.yaml"  # in a published repository, to prune another model the same way
 
 
 def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
-    """Make the folder that is published: the last checkpoint, its card, its pictures, its record.
+    """Make the folder that is published, and one for each smaller depth of a sorted model.
 
     Args:
-        run: what the card tells.
-        folder: of the run, with its checkpoints.
-        repo_id: where it is to be published; None: nowhere.
+        run: the finished run.
+        folder: the run's, with its checkpoints.
+        repo_id: the card names this repository; None: it is not published.
     """
-    checkpoint = folder.checkpoints / run.result.folder
     record = to_json(run)
     with whole_folder(folder.model) as partial:
-        for path in sorted(checkpoint.iterdir()):
-            link(path, partial / path.name)
-        write_notice(run.source, partial)
+        _copy_checkpoint(folder.checkpoints / run.result.folder, partial, run.source)
         for export in run.exports.found:
-            _add(export_folder(folder, export.format), partial)
+            _copy_export(export_folder(folder, export.format), partial)
         for name, picture in render_pictures(run).items():
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(picture)
         (partial / MARKER).write_text(record, encoding="utf-8")
-        write_card(run, partial, repo_id, folder.model)
-        made = f"{run.source.repo_id or run.source.folder}: {run.command}"
-        (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, made), encoding="utf-8")
+        _write_card(run, partial, repo_id, previous=folder.model / CARD)
+        origin = f"{run.source.repo_id or run.source.folder}: {run.command}"
+        (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, origin), encoding="utf-8")
     for depth in run.evaluated.depths[:-1]:
         name = depth_name(depth.layers)
         with whole_folder(folder.depths / name) as partial:
-            for path in sorted((folder.checkpoints / name).iterdir()):
-                link(path, partial / path.name)
-            write_notice(run.source, partial)
+            _copy_checkpoint(folder.checkpoints / name, partial, run.source)
             card = render_depth_card(run, depth.layers, repo_id)
             card = with_sections_of(folder.depths / name / CARD, card)
             (partial / CARD).write_text(card, encoding="utf-8")
     write_whole(folder.path / "run.json", record)
 
 
-def present(run: Run, model: Path, folder: RunFolder | None, repo_id: str | None) -> None:
-    """Write the card and the record anew into a folder that was assembled: only what they say has changed.
+def _copy_checkpoint(checkpoint: Path, target: Path, source: Source) -> None:
+    for path in sorted(checkpoint.iterdir()):
+        link(path, target / path.name)
+    write_notice(source, target)
+
+
+def _copy_export(exported: Path, target: Path) -> None:
+    for path in sorted(exported.rglob("*")):
+        if path.is_file():
+            copy = target / path.relative_to(exported)
+            copy.parent.mkdir(exist_ok=True)
+            link(path, copy)
+
+
+def write_card_and_record(run: Run, model: Path, folder: RunFolder | None, repo_id: str | None) -> None:
+    """Write the card and the record anew into a folder that was assembled before.
 
     Args:
-        run: what the card tells.
         model: the folder that is, or was, published.
-        folder: of the run; None: what was published is all there is.
-        repo_id: where it is to be published; None: nowhere.
+        folder: the run's; None: there is only a copy of what was published.
+        repo_id: the card names this repository; None: it is not published.
     """
-    write_card(run, model, repo_id)
+    _write_card(run, model, repo_id, previous=model / CARD)
     write_whole(model / MARKER, to_json(run))
     if folder is not None:
         write_whole(folder.path / "run.json", to_json(run))
 
 
-def write_card(run: Run, place: Path, repo_id: str | None, before: Path | None = None) -> None:
-    """Write the card into a folder, and what puts its figures on leaderboards of the Hub.
-
-    Args:
-        run: what the card tells.
-        place: the folder.
-        repo_id: where it is to be published; None: nowhere.
-        before: the folder whose card this takes the place of, with its user's own sections; None: `place`.
-    """
-    write_whole(place / CARD, with_sections_of((before or place) / CARD, card_of(run, repo_id)))
+def _write_card(run: Run, model: Path, repo_id: str | None, *, previous: Path) -> None:
+    """Write the card and the files for the Hub's leaderboards. The previous card may have own sections."""
+    write_whole(model / CARD, with_sections_of(previous, card_of(run, repo_id)))
     for name, text in leaderboard_files(run, repo_id).items():
-        write_whole(place / name, text)
+        write_whole(model / name, text)
 
 
-def with_sections_of(before: Path, card: str) -> str:
-    """A card that was made anew, with its user's own sections of the file before it, where there is one.
+def with_sections_of(previous: Path, card: str) -> str:
+    """A new card with its user's own sections of the previous card, if there is one.
 
     Raises:
-        BrokenSection: it cannot be told which text is the user's.
+        BrokenSection: the marks do not say which text is the user's.
     """
-    if not before.is_file():
+    if not previous.is_file():
         return card
-    return with_own(card, own_sections(before.read_text(encoding="utf-8"), str(before)))
-
-
-def _add(exported: Path, target: Path) -> None:
-    """What an export left, under the same paths in what is published."""
-    for path in sorted(exported.rglob("*")):
-        if path.is_file():
-            place = target / path.relative_to(exported)
-            place.parent.mkdir(exist_ok=True)
-            link(path, place)
+    return with_own(card, own_sections(previous.read_text(encoding="utf-8"), str(previous)))
 
 
 def card_of(run: Run, repo_id: str | None) -> str:
-    """The text of README.md, of a decoder or an encoder."""
+    """The text of README.md, for a decoder or an encoder."""
     return (render_card if run.dense.kind == DECODER else render_encoder_card)(run, repo_id)
 
 
 def write_notice(source: Source, folder: Path) -> None:
-    """Put into a folder the line that the original's licence wants in its "Notice" file, if it is not there.
+    """Put the line that the original's licence demands into the "Notice" file of a folder.
 
     Args:
         source: the original.
-        folder: with what was copied from it; a notice that is there is kept, and the line put below.
+        folder: with files copied from it. A notice that is there stays, and the line goes below it.
     """
     terms = terms_of(source.license, source.license_name)
     name = notice_file(terms, source.legal_files)
     if terms.notice is None or name is None:
         return
-    there = (folder / name).read_bytes() if (folder / name).is_file() else b""
-    if " ".join(terms.notice.split()) in " ".join(there.decode(errors="replace").split()):
+    notice = (folder / name).read_bytes() if (folder / name).is_file() else b""
+    if " ".join(terms.notice.split()) in " ".join(notice.decode(errors="replace").split()):
         return
     changed = "The files of this model differ from those of the original: README.md says how.\n"
-    write_whole(folder / name, b"\n".join(filter(None, (there, f"{terms.notice}\n\n{changed}".encode()))))
+    added = f"{terms.notice}\n\n{changed}".encode()
+    write_whole(folder / name, notice + b"\n" + added if notice else added)

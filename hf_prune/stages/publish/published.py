@@ -1,4 +1,4 @@
-"""What is published already in the place that a run would publish to."""
+"""The runs that are published already where a new run would go."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,36 +10,35 @@ from hf_prune.stages.run import MARKER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class PublishedRevision:
     """A revision that holds the record of a run."""
 
-    held: hub.Held
+    snapshot: hub.Snapshot
     published: Published
 
 
-def standing(repo_id: str, publication: Publication) -> Iterator[Standing]:
-    """What is on the branch that would be published to; where it would be proposed, what was proposed, too.
+def published_revisions(repo_id: str, publication: Publication) -> Iterator[PublishedRevision]:
+    """The branch to publish to, and with `create_pr` this user's open pull requests, the newest first.
 
-    The branch first, then this user's open pull requests, the newest first. Those of others do not count:
-    anyone may propose anything to a public repository.
+    Pull requests of others do not count: anyone may open one in a public repository.
 
     Args:
-        repo_id: the repository; it need not be there.
-        publication: which branch, or whether by a pull request.
+        repo_id: the repository; it need not exist.
+        publication: the branch, and whether to open a pull request.
     """
     branch = publication.branch or hub.MAIN
-    places: list[tuple[str, int | None]] = [(branch, None)]
+    revisions: list[tuple[str, int | None]] = [(branch, None)]
     if publication.create_pr and hub.exists(repo_id):
-        places += [(f"refs/pr/{number}", number) for number in hub.open_pull_requests(repo_id)]
-    for revision, number in places:
-        held = hub.look_at(repo_id, revision)
-        if held is not None and MARKER in held.files:
+        revisions += [(f"{hub.PULL_REQUEST}{number}", number) for number in hub.open_pull_requests(repo_id)]
+    for revision, number in revisions:
+        snapshot = hub.snapshot_of(repo_id, revision)
+        if snapshot is not None and MARKER in snapshot.files:
             published = Published(
                 repo_id=repo_id,
                 url=hub.address_of(repo_id, branch),
-                commit=held.commit,
-                private=held.private,
+                commit=snapshot.commit,
+                private=snapshot.private,
                 pull_request=None if number is None else hub.address_of(repo_id, pull_request=number),
                 unchanged=True,
             )
-            yield Standing(held=held, published=published)
+            yield PublishedRevision(snapshot=snapshot, published=published)

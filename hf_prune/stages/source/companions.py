@@ -7,7 +7,7 @@ from pathlib import Path
 
 LICENCES = ("licen[cs]e*", "copying*")
 LEGAL = (*LICENCES, "notice*", "*use_policy*")
-COMPANIONS = (  # files beside the weights that a user of the model needs, in any case, copied byte for byte
+COMPANIONS = (  # files that a user of the model needs, in upper or lower case
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
@@ -29,26 +29,20 @@ COMPANIONS = (  # files beside the weights that a user of the model needs, in an
     "audio*.json",
     *LEGAL,
 )
-WEIGHTS = (  # however such a file is called, it holds the layers that go
+WEIGHTS = (  # never copied, because they hold the removed layers
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
     *(".h5", ".msgpack", ".tflite", ".ot", ".mlmodel", ".index.json"),
 )
 
 
 def copy_companions(source: Path, target: Path, *, code: bool = False) -> None:
-    """Copy them from a model's folder into another, byte for byte.
-
-    Args:
-        source: of the model.
-        target: a folder that exists.
-        code: whether Python files go along.
-    """
+    """Copy the companion files of a model into an existing folder. `code`: its Python files too."""
     for path in companion_files(source, code=code):
         shutil.copyfile(path, target / path.name)
 
 
 def has_chat_template(folder: Path) -> bool:
-    """Whether the tokenizer of a model knows how a conversation is written."""
+    """Whether a model's tokenizer has a chat template."""
     settings = folder / "tokenizer_config.json"
     if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
         return True
@@ -56,23 +50,18 @@ def has_chat_template(folder: Path) -> bool:
 
 
 def companion_files(folder: Path, *, code: bool = False) -> list[Path]:
-    """The files of a local model that are copied along, in order of their names.
-
-    Args:
-        folder: of the model.
-        code: whether Python files are among them.
-    """
+    """The companion files in a model's folder, sorted by name. `code`: Python files too."""
     files = (path for path in sorted(folder.iterdir()) if path.is_file())
     return [path for path in files if is_companion(path.name, code=code)]
 
 
 def legal_files(folder: Path) -> tuple[str, ...]:
-    """The licences, notices and rules of use among the files that are copied along."""
+    """The names of the licences, notices and use policies in a model's folder."""
     return tuple(path.name for path in companion_files(folder) if is_legal(path.name))
 
 
 def is_legal(name: str) -> bool:
-    """Whether a file of this name is a licence, a notice or rules of use."""
+    """Whether a file of this name is a licence, a notice or a use policy."""
     return is_companion(name, code=False) and _matches(name.lower(), LEGAL)
 
 
@@ -82,7 +71,7 @@ def is_licence(name: str) -> bool:
 
 
 def is_companion(name: str, *, code: bool) -> bool:
-    """Whether a file of this name is copied along; Python files are where `code` says so."""
+    """Whether a file of this name is a companion. Python files are companions only with `code`."""
     if "/" in name or name.endswith(".py"):
         return code and "/" not in name
     lower = name.lower()

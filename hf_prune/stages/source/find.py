@@ -1,11 +1,10 @@
-"""Where the model comes from: the Hub or a local folder; safetensors, a GGUF file, or pickled weights.
+"""The model's source: the Hub or a local folder, with safetensors, a GGUF file or pickled weights.
 
-Only the files that are needed are fetched, the small ones first, so that a request that cannot be met is
-refused before the weights are on their way.
+hf-prune fetches only the files that it needs. It fetches the small ones first, to refuse what cannot be done
+before the weights are downloaded.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,69 +14,63 @@ import torch
 
 from hf_prune import hub
 from hf_prune.errors import ModelNotFound, NoSafetensors
-from hf_prune.machine.disk import gigabytes
 from hf_prune.model.anatomy import describe
 from hf_prune.model.remote_code import code_files, refuse_own_tokenizer
 from hf_prune.model.skeleton import read_config, skeleton_of, tied_names
 from hf_prune.model.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
 from hf_prune.records import Anatomy, Source, fingerprint
+from hf_prune.records.numbers import byte_size
 from hf_prune.stages.source.companions import companion_files, is_companion, is_legal, legal_files
 from hf_prune.stages.source.gguf import convert_gguf, read_gguf_config
 from hf_prune.stages.source.licence import Terms, terms_of
-from hf_prune.stages.source.pickles import PICKLED_FILE, PICKLED_INDEX, convert_pickle, pickled_files
+from hf_prune.stages.source.pickles import PICKLED_FILE, PICKLED_INDEX, convert_pickle, weight_files
 
-CARD = "README.md"  # fetched for the cache: with HF_HUB_OFFLINE it alone tells the licence
+CARD = "README.md"  # kept in the cache, because with HF_HUB_OFFLINE only the card has the licence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A model that was located and not yet fetched; `repository` is None for a local folder."""
+class LocatedModel:
+    """A model before its weights are fetched."""
 
-    model: str
-    repository: hub.Repository | None
-    folder: Path | None
+    argument: str  # the Hub id or folder that the user gave
+    repository: hub.Repository | None  # None for a local folder
+    folder: Path  # of a local model
     gguf_file: str | None
-    pickled: bool  # its weights are in pytorch_model.bin, and may be read from there
-    trust_remote_code: bool  # code that it brings may be run
-    notice: str | None
+    pickled: bool  # its weights are only in pytorch_model.bin, which the user allowed to read
+    trust_remote_code: bool  # the user allowed its own code to run
+    notice: str | None  # to show to the user
 
     @property
     def name(self) -> str:
         """The model's own name, without its owner."""
         if self.repository is not None:
             return self.repository.repo_id.split("/")[-1]
-        assert self.folder is not None
         return self.folder.resolve().name
 
     @property
     def base_model(self) -> str | None:
-        """The model that its card says it was made from."""
+        """The model that it was made from, according to its card."""
         if self.repository is not None:
             return self.repository.base_model
-        assert self.folder is not None
         return hub.only_base(_own_card(self.folder))
 
     @property
     def terms(self) -> Terms:
-        """What its licence demands of whoever publishes a model made from it."""
+        """What its licence demands of derivatives."""
         if self.repository is not None:
             return terms_of(self.repository.license, self.repository.license_name)
-        assert self.folder is not None
         return terms_of(*hub.stated_license(_own_card(self.folder)))
 
     @property
     def identity(self) -> str:
-        """Changes when the model does: the commit, or the files' names, sizes and times; and its code."""
-        return f"{self._files} with its code" if self.trust_remote_code else self._files
-
-    @property
-    def _files(self) -> str:
+        """Changes when the model does: its commit, or the names, sizes and times of its files."""
         if self.repository is not None:
-            return self.repository.commit
-        assert self.folder is not None
-        files = sorted(path for path in self.folder.iterdir() if path.is_file())
-        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
+            files = self.repository.commit
+        else:
+            paths = sorted(path for path in self.folder.iterdir() if path.is_file())
+            facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+            files = hashlib.sha256(repr(facts).encode()).hexdigest()
+        return f"{files} with its code" if self.trust_remote_code else files
 
 
 def find(
@@ -87,21 +80,21 @@ def find(
     *,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
-) -> Found:
-    """Locate a model and make sure that it has weights in a form that can be cut.
+) -> LocatedModel:
+    """Locate a model and check that hf-prune can cut its weights.
 
-    A repository in Meta's original format stands for its sibling `MODEL-hf`, where there is one.
+    For a repository in Meta's original format it takes the sibling `MODEL-hf`, if there is one.
 
     Args:
         model: a Hub id or a folder.
         revision: branch, tag or commit on the Hub.
-        gguf_file: take this file of it.
-        allow_pickle: whether pickled weights may be read.
-        trust_remote_code: whether code that the model brings may be fetched and run.
+        gguf_file: the name of a GGUF file to read the weights from.
+        allow_pickle: accept pickled weights.
+        trust_remote_code: fetch and run the model's own code.
 
     Raises:
-        ModelNotFound: neither a folder nor a model on the Hub.
-        NoSafetensors: its weights are in another form; the message says how to convert them.
+        ModelNotFound: there is neither such a folder nor such a model on the Hub.
+        NoSafetensors: its weights are in another form. The message says how to convert them.
     """
     folder, repository, notice = Path(model).expanduser(), None, None
     if folder.is_dir():
@@ -114,10 +107,10 @@ def find(
             repository, notice = _sibling(repository)
         name, names = repository.repo_id, set(repository.files)
     _check_form(name, names, gguf_file, allow_pickle)
-    return Found(
-        model=model,
+    return LocatedModel(
+        argument=model,
         repository=repository,
-        folder=None if repository else folder,
+        folder=folder,
         gguf_file=gguf_file,
         pickled=gguf_file is None and not _has_weights(names),
         trust_remote_code=trust_remote_code,
@@ -126,7 +119,7 @@ def find(
 
 
 def _sibling(repository: hub.Repository) -> tuple[hub.Repository, str]:
-    """The same model in transformers' format, and what is said of it."""
+    """The same model in transformers' format, and a notice for the user."""
     sibling = f"{repository.repo_id}-hf"
     if not hub.exists(sibling):
         raise NoSafetensors(_conversion(repository.repo_id, set(repository.files)))
@@ -156,7 +149,7 @@ def _in_original_format(names: set[str], allow_pickle: bool) -> bool:
 
 def _conversion(repo_id: str, names: set[str]) -> str:
     shards = sum(fnmatch(name, "*consolidated.*.pth") for name in names)
-    # transformers 5 has no converter any more; 4.44 is the last that was tried and has it.
+    # transformers 5 has no converter any more. 4.44 is the last version that was tried with it.
     return (
         f"{repo_id} is in Meta's original format and has no sibling {repo_id}-hf: convert it with `hf "
         f"download {repo_id} --local-dir original && uv run --no-project --python 3.11 --with "
@@ -191,177 +184,153 @@ def _check_form(model: str, names: set[str], gguf_file: str | None, allow_pickle
 
 
 def _only_pickled(model: str, pickled: str, names: set[str]) -> str:
-    readable = _has_pickled_weights(names)
+    problem = f"{model} has only pickled weights ({pickled}), which can run code when they are read"
+    conversion = "convert them to safetensors first, with https://huggingface.co/spaces/safetensors/convert"
+    if _has_pickled_weights(names):
+        return (
+            f"{problem}: add --allow-pickle, which takes tensors from them and refuses code, or {conversion}"
+        )
+    return f"{problem}: {conversion}; --allow-pickle reads {PICKLED_FILE} only beside config.json"
+
+
+def announce(model: LocatedModel) -> str:
+    """One line about the download: size, licence, gating."""
+    if (repository := model.repository) is None:
+        return f"{model.argument}: local folder"
+    count = sum(_is_weight(name, model) for name in repository.files)
+    license_name = repository.license_name or repository.license or "not stated"
+    gated = ", gated" if repository.gated else ""
+    kind = "pickled weight file" if model.pickled else "weight file"
     return (
-        f"{model} has only pickled weights ({pickled}), which can run code when they are read: "
-        + ("add --allow-pickle, which takes tensors from them and refuses code, or " if readable else "")
-        + "convert them to safetensors first, with https://huggingface.co/spaces/safetensors/convert"
-        + ("" if readable else f"; --allow-pickle reads {PICKLED_FILE} beside config.json alone")
+        f"{repository.repo_id}: {byte_size(download_size(model))} in {count} {kind}"
+        f"{'s' if count > 1 else ''}, licence {license_name}{gated}"
     )
 
 
-def announce(found: Found) -> str:
-    """One line on what is about to be fetched: size, licence, gating."""
-    if found.repository is None:
-        return f"{found.model}: local folder"
-    names = [name for name in found.repository.files if _is_weight(name, found)]
-    license_name = found.repository.license_name or found.repository.license or "not stated"
-    gated = ", gated" if found.repository.gated else ""
-    kind = "pickled weight file" if found.pickled else "weight file"
-    return (
-        f"{found.repository.repo_id}: {gigabytes(download_size(found))} in {len(names)} {kind}"
-        f"{'s' if len(names) > 1 else ''}, licence {license_name}{gated}"
-    )
+def download_size(model: LocatedModel) -> int:
+    """Bytes of the weight files on the Hub, 0 for a local folder."""
+    files = model.repository.files if model.repository else {}
+    return sum(size for name, size in files.items() if _is_weight(name, model))
 
 
-def download_size(found: Found) -> int:
-    """Bytes of the weight files that the Hub would send; nothing for a local folder."""
-    if found.repository is None:
-        return 0
-    return sum(size for name, size in found.repository.files.items() if _is_weight(name, found))
-
-
-def _is_weight(name: str, found: Found) -> bool:
-    if found.gguf_file is not None:
-        return name == found.gguf_file
-    assert found.repository is not None
-    if found.pickled:
-        sharded = PICKLED_INDEX in found.repository.files
+def _is_weight(name: str, model: LocatedModel) -> bool:
+    if model.gguf_file is not None:
+        return name == model.gguf_file
+    assert model.repository is not None
+    if model.pickled:
+        sharded = PICKLED_INDEX in model.repository.files
         return fnmatch(name, "pytorch_model[-_]*-of-*.bin") if sharded else name == PICKLED_FILE
-    if INDEX_FILE in found.repository.files:
+    if INDEX_FILE in model.repository.files:
         return fnmatch(name, "model-*-of-*.safetensors")
     return name == SINGLE_FILE
 
 
-def fetch_anatomy(found: Found, *, exact: bool) -> Anatomy:
-    """Bring what says how large the model is, and say it; no weights in safetensors form.
+def fetch_anatomy(model: LocatedModel, *, exact: bool) -> Anatomy:
+    """Fetch the small files of a model, or its GGUF file, and describe its layers and sizes.
 
-    Args:
-        found: which model.
-        exact: read the headers of the weight files, too, rather than presume what the configuration says;
-            a GGUF file and pickled weights have none, so there it is always presumed.
+    With `exact`, the sizes are read from the headers of safetensors files. Otherwise, and for a GGUF file or
+    pickled weights, they follow from the configuration.
 
     Raises:
         UnsupportedModel: the architecture is not known, or cannot be cut.
     """
-    if found.gguf_file is not None:
-        config = read_gguf_config(_folder_with_gguf(found), found.gguf_file)
-        config.dtype = torch.bfloat16  # what the file is converted to
+    if model.gguf_file is not None:
+        config = read_gguf_config(_folder_with_gguf(model), model.gguf_file)
+        config.dtype = torch.bfloat16  # to which the file is converted
         return describe(skeleton_of(config, None))
-    folder = _described(found)
-    config = read_config(folder, trust_remote_code=found.trust_remote_code, base_model=found.base_model)
-    if not found.trust_remote_code:
+    folder = _fetch_small_files(model)
+    config = read_config(folder, trust_remote_code=model.trust_remote_code, base_model=model.base_model)
+    if not model.trust_remote_code:
         refuse_own_tokenizer(folder)
-    index = None if found.pickled else _headers(found, exact=exact)
-    return describe(skeleton_of(config, index, trust_remote_code=found.trust_remote_code))
+    index = None if model.pickled else _headers(model, exact=exact)
+    return describe(skeleton_of(config, index, trust_remote_code=model.trust_remote_code))
 
 
-def _described(found: Found) -> Path:
+def _fetch_small_files(model: LocatedModel) -> Path:
     """The folder with the small files of a model."""
-    if found.repository is not None:
-        return hub.download(found.repository, _small(found))
-    assert found.folder is not None
-    return found.folder
+    return hub.download(model.repository, _small(model)) if model.repository else model.folder
 
 
-def _headers(found: Found, *, exact: bool) -> WeightIndex | None:
-    if found.repository is not None:
-        return hub.weight_headers(found.repository) if exact else None
-    assert found.folder is not None
-    return read_index(found.folder)
+def _headers(model: LocatedModel, *, exact: bool) -> WeightIndex | None:
+    if model.repository is not None:
+        return hub.weight_headers(model.repository) if exact else None
+    return read_index(model.folder)
 
 
-def fetch_weights(found: Found, workspace: Path) -> Source:
-    """Bring the whole model onto this disk.
-
-    Args:
-        found: which model.
-        workspace: where a GGUF file is converted, and pickled weights are.
-    """
-    converted = workspace / f"original-{fingerprint(found.identity, found.gguf_file)[:12]}"
-    if found.gguf_file is not None:
-        folder = convert_gguf(_folder_with_gguf(found), found.gguf_file, converted)
-    elif found.pickled:
-        folder = _convert_pickle(found, converted)
+def fetch_weights(model: LocatedModel, workspace: Path) -> Source:
+    """Fetch the whole model. A GGUF file or pickled weights are converted in `workspace`."""
+    converted = workspace / f"original-{fingerprint(model.identity, model.gguf_file)[:12]}"
+    if model.gguf_file is not None:
+        folder = convert_gguf(_folder_with_gguf(model), model.gguf_file, converted)
     else:
-        folder = _described(found)
-        if found.repository is not None:
-            hub.download(found.repository, (*_small(found), *_weight_names(folder)))
-    return _provenance(found, folder)
+        folder = _fetch_small_files(model)
+        if model.repository is not None:
+            names = weight_files(folder, pickled=model.pickled)
+            hub.download(model.repository, (*_small(model), *names))
+        if model.pickled:
+            folder = _convert_pickle(folder, converted, trusted=model.trust_remote_code)
+    return _provenance(model, folder)
 
 
-def _small(found: Found) -> tuple[str, ...]:
-    assert found.repository is not None
-    names = found.repository.files
-    small = [name for name in names if is_companion(name, code=found.trust_remote_code)]
-    index = PICKLED_INDEX if found.pickled else INDEX_FILE
+def _small(model: LocatedModel) -> tuple[str, ...]:
+    assert model.repository is not None
+    names = model.repository.files
+    small = [name for name in names if is_companion(name, code=model.trust_remote_code)]
+    index = PICKLED_INDEX if model.pickled else INDEX_FILE
     return (*small, *(name for name in ("config.json", index, CARD) if name in names))
 
 
-def _folder_with_gguf(found: Found) -> Path:
-    assert found.gguf_file is not None
-    if found.repository is not None:
-        names = [name for name in found.repository.files if is_legal(name) or name == CARD]
-        return hub.download(found.repository, (found.gguf_file, *names))
-    assert found.folder is not None
-    return found.folder
+def _folder_with_gguf(model: LocatedModel) -> Path:
+    assert model.gguf_file is not None
+    if model.repository is not None:
+        names = [name for name in model.repository.files if is_legal(name) or name == CARD]
+        return hub.download(model.repository, (model.gguf_file, *names))
+    return model.folder
 
 
-def _convert_pickle(found: Found, target: Path) -> Path:
-    folder, trusted = _described(found), found.trust_remote_code
-    if found.repository is not None:
-        hub.download(found.repository, (*_small(found), *pickled_files(folder)))
+def _convert_pickle(folder: Path, target: Path, *, trusted: bool) -> Path:
     skeleton = skeleton_of(read_config(folder, trust_remote_code=trusted), None, trust_remote_code=trusted)
     beside = (folder / "config.json", *companion_files(folder, code=trusted))
     return convert_pickle(folder, target, beside=beside, tied=tied_names(skeleton.model))
 
 
-def _weight_names(folder: Path) -> tuple[str, ...]:
-    if (folder / INDEX_FILE).is_file():
-        weight_map = json.loads((folder / INDEX_FILE).read_text())["weight_map"]
-        return tuple(sorted(set(weight_map.values())))
-    return (SINGLE_FILE,)
-
-
-def _provenance(found: Found, folder: Path) -> Source:
+def _provenance(model: LocatedModel, folder: Path) -> Source:
     source = Source(
-        model=found.model,
+        model=model.argument,
         repo_id=None,
         revision=None,
         commit=None,
         folder=str(folder),
-        gguf_file=found.gguf_file,
-        pickled=found.pickled,
-        own_code=code_files(folder) if found.trust_remote_code else (),
+        gguf_file=model.gguf_file,
+        pickled=model.pickled,
+        own_code=code_files(folder) if model.trust_remote_code else (),
         legal_files=legal_files(folder),
-        notice=found.notice,
+        notice=model.notice,
     )
-    repository = found.repository
-    if repository is not None:
-        return replace(
-            source,
-            repo_id=repository.repo_id,
-            revision=repository.revision,
-            commit=repository.commit,
-            license=repository.license,
-            license_name=repository.license_name,
-            license_link=repository.license_link,
-            gated=repository.gated,
-            gate=repository.gate,
-            languages=repository.languages,
-        )
-    assert found.folder is not None
-    return _from_own_card(source, found.folder)
+    if (repository := model.repository) is None:
+        return _with_own_card(source, model.folder)
+    return replace(
+        source,
+        repo_id=repository.repo_id,
+        revision=repository.revision,
+        commit=repository.commit,
+        license=repository.license,
+        license_name=repository.license_name,
+        license_link=repository.license_link,
+        gated=repository.gated,
+        gate=repository.gate,
+        languages=repository.languages,
+    )
 
 
 def _own_card(folder: Path) -> dict[str, Any]:
-    """What a local folder's own card says in its metadata."""
+    """The metadata of a local folder's card."""
     card = folder / CARD
     return hub.card_data(card) if card.is_file() else {}
 
 
-def _from_own_card(source: Source, folder: Path) -> Source:
-    """A local folder's licence, language and base model, where its own card states them."""
+def _with_own_card(source: Source, folder: Path) -> Source:
+    """Add the licence, languages and base model that a local folder's card states."""
     data = _own_card(folder)
     languages = data.get("language") or ()
     license_id, license_name = hub.stated_license(data)

@@ -1,4 +1,4 @@
-"""A GGUF file as a model in transformers' form, which is what layers are cut from."""
+"""A GGUF file, converted to a model in transformers' format, from which hf-prune cuts layers."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from hf_prune.stages.source.companions import legal_files
 
 
 def read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
-    """The configuration that the header of a GGUF file amounts to.
+    """The configuration in the header of a GGUF file.
 
     Raises:
         UnsupportedModel: transformers cannot read this file.
@@ -30,10 +30,10 @@ def _unreadable(gguf_file: str, error: Exception) -> UnsupportedModel:
 
 
 def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
-    """Write a GGUF file as a model in transformers' form, in bfloat16.
+    """Write a GGUF file as a model in transformers' format, in bfloat16.
 
-    transformers reads a GGUF file whole, so this step alone needs memory for the whole model. The model
-    is saved and read again rather than cast, which would round the rotary frequencies too.
+    transformers reads the whole file, so only this step needs memory for the whole model. It loads the model
+    in bfloat16 rather than casting it, because a cast would also round the rotary frequencies.
 
     Raises:
         UnsupportedModel: transformers cannot read this file.
@@ -43,9 +43,9 @@ def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
     size = (folder / gguf_file).stat().st_size
     check_room(target.parent, 4 * size, f"converting {gguf_file}")
     try:
-        told: dict[str, Any] = {"gguf_file": gguf_file, "trust_remote_code": False}
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **told)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **told)
+        options: dict[str, Any] = {"gguf_file": gguf_file, "trust_remote_code": False}
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
         raise _unreadable(gguf_file, error) from error
     for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
@@ -63,13 +63,13 @@ def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
 
 
 def _make_portable(folder: Path) -> None:
-    """What transformers 5 writes, in words that transformers 4 reads too.
+    """Rewrite the files of transformers 5 so that transformers 4 reads them too.
 
-    Version 4 takes no notice of `rope_parameters` and would compute with a base of 10000 instead, without a
-    word; and it knows no tokenizer class "TokenizersBackend".
+    Version 4 silently ignores `rope_parameters` and computes with a base of 10000. It has no tokenizer class
+    "TokenizersBackend".
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    for name in ("_name_or_path", "_model_name_or_path"):  # of whoever made the GGUF file
+    for name in ("_name_or_path", "_model_name_or_path"):  # of the GGUF file's author
         config.pop(name, None)
     rope = dict(config.get("rope_parameters") or {})
     if "rope_theta" in rope:

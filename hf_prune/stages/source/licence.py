@@ -1,10 +1,9 @@
-"""What the licence of the original demands of whoever publishes a model made from it.
+"""The terms of the original's licence for derivatives.
 
-A model with layers removed is a derivative of its original, whatever the licence calls that: it goes under
-the same licence, and these terms go with it. Each entry of the table says where in the text of the licence
-its terms stand; a licence that is not in the table is not guessed at, but named as one to be read. This is no
-legal advice, and decides two things alone: a derivative that may not be shared is not published, and a name
-that breaks the licence is not given.
+A model with layers removed is a derivative, whatever its licence calls that: it keeps the licence, and these
+terms apply. Each entry of the table names the section with its terms. hf-prune does not guess the terms of
+other licences, but tells you to read them. This is no legal advice. It decides only two things: hf-prune does
+not publish a derivative that may not be shared, and gives no name that breaks the licence.
 """
 
 import re
@@ -16,22 +15,22 @@ from hf_prune.errors import LicenceForbids
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What one licence demands, as far as it concerns a derivative that is published."""
+    """The terms of one licence for derivatives that are published."""
 
     name: str  # of the licence, in full
-    place: str | None = None  # where in its text it says what goes for a derivative
+    place: str | None = None  # the section with the terms for derivatives
     known: bool = True
     forbidden: str | None = None  # why a derivative may not be published
-    begins_with: str | None = None  # what the derivative's name begins with
-    shown: str | None = None  # words that the card shows
+    begins_with: str | None = None  # how the derivative's name must begin
+    shown: str | None = None  # words that the card must show
     notice: str | None = None  # the line of a "Notice" file
-    copy: bool = False  # whether a copy of the licence goes with the weights
-    duties: tuple[str, ...] = ()  # whatever else, in a sentence each
-    links: tuple[tuple[str, str], ...] = ()  # title and address of what else applies
+    copy: bool = False  # a copy of the licence must be beside the weights
+    duties: tuple[str, ...] = ()  # other terms, one sentence each
+    links: tuple[tuple[str, str], ...] = ()  # title and address of further rules
 
 
 def _llama(version: str, policy: str) -> Terms:
-    """Of the Llama Community License Agreements from 3.1 on, which agree in these terms."""
+    """The terms of the Llama Community License Agreements from 3.1 on."""
     return Terms(
         name=f"Llama {version} Community License Agreement",
         place="section 1.b",
@@ -51,13 +50,13 @@ _RAIL = Terms(
     place="the section on distribution",  # paragraph 4 of CreativeML's and BigScience's
     copy=True,
     duties=(
-        "Its use-based restrictions bind every user of this model, and whoever passes it on has to pass them "
-        "on as an enforceable provision.",
-        "Files that were changed have to say so, and notices of copyright and attribution stay.",
+        "Its use-based restrictions bind you as a user of this model. If you pass the model on, you must "
+        "pass them on as an enforceable provision.",
+        "You must mark changed files and keep all copyright and attribution notices.",
     ),
 )
 
-# By the Hub's word for them; the texts are those that the Hub and their authors show.
+# Keys are the Hub's identifiers. The terms are from the texts on the Hub and on their authors' sites.
 TERMS: dict[str, Terms] = {
     "llama2": Terms(
         name="Llama 2 Community License Agreement",
@@ -93,9 +92,9 @@ TERMS: dict[str, Terms] = {
         ),
         copy=True,
         duties=(
-            "Its use restrictions (section 3.2) bind every user of this model, and whoever passes it on has "
-            "to pass them on as an enforceable provision.",
-            "Files that were changed have to say so.",
+            "Its use restrictions (section 3.2) bind you as a user of this model. If you pass the model on, "
+            "you must pass them on as an enforceable provision.",
+            "You must mark changed files.",
         ),
         links=(
             ("Terms", "https://ai.google.dev/gemma/terms"),
@@ -109,7 +108,7 @@ TERMS: dict[str, Terms] = {
     "bigscience-bloom-rail-1.0": replace(_RAIL, name="BigScience RAIL License v1.0"),
     "bigcode-openrail-m": replace(_RAIL, name="BigCode OpenRAIL-M v1"),
 }
-PERMISSIVE = re.compile(  # what they demand is met by the files that are copied along, and by the card
+PERMISSIVE = re.compile(  # the copied licence files and the card meet their terms
     r"apache-2\.0|mit|isc|zlib|unlicense|wtfpl|pddl|ncsa|postgresql|bsl-1\.0|afl-3\.0|artistic-2\.0|ecl-2\.0"
     r"|ms-pl|bsd(-[23]-clause(-clear)?)?|cc0-1\.0|cdla-permissive-[12]\.0|etalab-2\.0|odc-by"
 )
@@ -118,89 +117,75 @@ COPYLEFT = re.compile(
 )
 CREATIVE_COMMONS = re.compile(r"cc-by(?P<terms>(-nc)?(-nd|-sa)?)-(?P<version>\d\.\d)")
 UNSTATED = ("", "unknown")
-# Meta's first name of its own models, before what their derivatives have to begin with.
-BEFORE_THE_NAME = re.compile(r"^Meta-(?=Llama)")
+SAME_LICENCE = "If you share a model made from this one, you must use the same licence."
+META_PREFIX = re.compile(r"^Meta-(?=Llama)")  # of Meta's own models; derivatives begin with "Llama"
 
 
 def terms_of(license_id: str | None, license_name: str | None = None) -> Terms:
-    """What a licence demands.
+    """The terms of a licence.
 
     Args:
-        license_id: the Hub's word for it, or "other", or None where the original states none.
-        license_name: its name, where the Hub has no word for it; older cards name the Hub's words of today.
+        license_id: the Hub's identifier, or "other". None: the original states no licence.
+        license_name: its name if `license_id` is "other". Older cards have today's identifiers here.
     """
     stated = (license_name if license_id == "other" and license_name else license_id) or ""
-    word = stated.strip().lower()
-    if word in TERMS:
-        return TERMS[word]
-    if creative := CREATIVE_COMMONS.fullmatch(word):
-        return _creative_commons(word, creative["terms"], creative["version"])
-    if PERMISSIVE.fullmatch(word):
-        return Terms(name=word)
-    if COPYLEFT.fullmatch(word):
-        return Terms(name=word, duties=("What is made from this model and shared stays under this licence.",))
-    return Terms(name=stated if word not in UNSTATED else "", known=False)
+    identifier = stated.strip().lower()
+    if identifier in TERMS:
+        return TERMS[identifier]
+    if creative := CREATIVE_COMMONS.fullmatch(identifier):
+        return _creative_commons(identifier, creative["terms"], creative["version"])
+    if PERMISSIVE.fullmatch(identifier):
+        return Terms(name=identifier)
+    if COPYLEFT.fullmatch(identifier):
+        return Terms(name=identifier, duties=(SAME_LICENCE,))
+    return Terms(name=stated if identifier not in UNSTATED else "", known=False)
 
 
-def _creative_commons(word: str, terms: str, version: str) -> Terms:
-    """Of version 4.0: sections 2(a)(1)(B), 3(a), 3(b); earlier versions agree in these terms."""
-    name = f"CC {word.removeprefix('cc-').removesuffix('-' + version).upper()} {version}"
+def _creative_commons(identifier: str, terms: str, version: str) -> Terms:
+    """The terms of version 4.0, sections 2(a)(1)(B), 3(a) and 3(b). Earlier versions agree in them."""
+    name = f"CC {identifier.removeprefix('cc-').removesuffix('-' + version).upper()} {version}"
     forbidden = "lets nobody share a changed version (NoDerivatives)" if "-nd" in terms else None
     duties = []
     if not forbidden:
         duties.append(
-            "Whoever passes this model on names the authors of the original and says that it was changed."
+            "If you pass this model on, you must name the original's authors and say that it was changed."
         )
     if "-nc" in terms:
-        duties.append("This model may not be used commercially, nor may anything made from it.")
+        duties.append("You may not use this model, or anything made from it, commercially.")
     if "-sa" in terms:
-        duties.append("What is made from this model and shared stays under this licence.")
+        duties.append(SAME_LICENCE)
     place = "sections 2(a)(1) and 3" if version == "4.0" else None
     return Terms(name=name, place=place, duties=tuple(duties), forbidden=forbidden)
 
 
 def fitting_name(terms: Terms, name: str) -> str:
-    """The name of a derivative as its licence has it: "SuperChat-8B-24L" under Llama's begins with "Llama-".
-
-    Args:
-        terms: of the licence.
-        name: without an owner.
-    """
+    """The name that the licence requires, without an owner: for Llama, "Llama-X" instead of "X"."""
     if terms.begins_with is None or _begins_with(name, terms.begins_with):
         return name
-    name = BEFORE_THE_NAME.sub("", name)
+    name = META_PREFIX.sub("", name)
     if _begins_with(name, terms.begins_with):
         return name
     return f"{terms.begins_with.replace(' ', '-')}-{name}"
 
 
 def _begins_with(name: str, beginning: str) -> bool:
-    """Whether a name begins so; on the Hub, where names have no spaces, Llama-3 and Llama3 stand for it."""
+    """Whether a name begins so. Names on the Hub have no spaces, so Llama-3 and Llama3 match "Llama 3"."""
     expression = "[-_. ]?".join(re.escape(word) for word in beginning.split())
-    more = r"(?!\d)" if beginning[-1].isdigit() else ""  # Llama-30B is not of Llama 3
+    more = r"(?!\d)" if beginning[-1].isdigit() else ""  # "Llama-30B" is not Llama 3
     return re.match(expression + more, name, re.IGNORECASE) is not None
 
 
 def notice_file(terms: Terms, legal_files: tuple[str, ...]) -> str | None:
-    """The file with the notices of the original, or the one to write; None where none is there nor needed.
-
-    Args:
-        terms: of the licence.
-        legal_files: of the original, beside its weights.
-    """
-    there = next((name for name in legal_files if name.lower().startswith("notice")), None)
-    return there or ("NOTICE" if terms.notice else None)
+    """The original's notice file among its legal files, or the name of the one to write. None: not needed."""
+    existing = next((name for name in legal_files if name.lower().startswith("notice")), None)
+    return existing or ("NOTICE" if terms.notice else None)
 
 
 def refuse_by_licence(terms: Terms, repo_id: str) -> None:
-    """Stop where the licence does not let a derivative be published, or not under this name.
-
-    Args:
-        terms: of the licence.
-        repo_id: with or without an owner.
+    """Refuse to publish a derivative if its licence forbids that, or forbids this name.
 
     Raises:
-        LicenceForbids: with the reason, and the name that would do.
+        LicenceForbids: the message has the reason, and a name that the licence allows.
     """
     if terms.forbidden:
         raise LicenceForbids(
@@ -212,25 +197,19 @@ def refuse_by_licence(terms: Terms, repo_id: str) -> None:
     if fitting != name:
         whole = f"{owner}/{fitting}" if owner else fitting
         raise LicenceForbids(
-            f"{repo_id} breaks the licence of the original, {terms.name}, by which the name begins with "
-            f"{terms.begins_with!r}: give --repo-id {whole}"
+            f"{repo_id} breaks the licence of the original, {terms.name}: the name must begin with "
+            f"{terms.begins_with!r}, so give --repo-id {whole}"
         )
 
 
 def cautions(terms: Terms, name: str, *, publishing: bool) -> Iterator[str]:
-    """What to tell someone who makes a derivative.
-
-    Args:
-        terms: of the licence.
-        name: that the derivative would have without it.
-        publishing: whether the result is to be published.
-    """
+    """Warnings for someone who makes a derivative with this name, and publishes it or not."""
     stated = f"the licence of the original, {terms.name}"
     if (fitting := fitting_name(terms, name)) != name:
-        yield f"{stated}, has names begin with {terms.begins_with!r}: the result is called {fitting}"
+        yield f"{stated}, requires a name that begins with {terms.begins_with!r}: the result is {fitting}"
     if terms.forbidden:
-        yield f"{stated}, {terms.forbidden}: the result is not to be published"
+        yield f"{stated}, {terms.forbidden}: do not publish the result"
     elif publishing and not terms.name:
-        yield "the original states no licence: without one, ask its authors before others see the result"
+        yield "the original states no licence: ask its authors before you share the result"
     elif publishing and not terms.known:
-        yield f"{stated}, is none that hf-prune knows: read whether it lets you publish the result"
+        yield f"{stated}, is not one that hf-prune knows: read whether it lets you publish the result"

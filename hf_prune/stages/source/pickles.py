@@ -1,7 +1,7 @@
-"""Pickled weights (`pytorch_model.bin`) as safetensors, which is what layers are cut from.
+"""Pickled weights (`pytorch_model.bin`), converted to safetensors, from which hf-prune cuts layers.
 
-torch reads them with `weights_only`, which builds tensors and refuses everything else, so nothing that is
-written in such a file is ever run.
+torch reads them with `weights_only`, which builds tensors and refuses everything else. Code in such a file
+never runs.
 """
 
 import json
@@ -19,39 +19,39 @@ from hf_prune.model.weights import INDEX_FILE, SINGLE_FILE, STORED_DTYPES, write
 
 PICKLED_FILE = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
-ZIP_MAGIC = b"PK\x03\x04"  # torch 1.6 and later; older files are a bare pickle, which cannot be mapped
+ZIP_MAGIC = b"PK\x03\x04"  # torch 1.6 and later. Older files are a bare pickle, which cannot be mapped
 REFUSED_GLOBAL = r"GLOBAL (\S+) (?:was not an allowed global|whose module)"
 
 
-def pickled_files(folder: Path) -> tuple[str, ...]:
-    """The names of the pickled files that make up the model in `folder`, whether they are there or not."""
-    if (folder / PICKLED_INDEX).is_file():
-        weight_map = json.loads((folder / PICKLED_INDEX).read_text(encoding="utf-8"))["weight_map"]
+def weight_files(folder: Path, *, pickled: bool) -> tuple[str, ...]:
+    """The names of a model's weight files: those in its index, or the only one. They may be missing."""
+    index, single = (PICKLED_INDEX, PICKLED_FILE) if pickled else (INDEX_FILE, SINGLE_FILE)
+    if (folder / index).is_file():
+        weight_map = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"]
         return tuple(sorted(set(weight_map.values())))
-    return (PICKLED_FILE,)
+    return (single,)
 
 
 def convert_pickle(folder: Path, target: Path, *, beside: Iterable[Path], tied: Collection[str]) -> Path:
-    """Write a model whose weights are pickled with the same tensors in safetensors files.
+    """Write a model with pickled weights again, with the same tensors in safetensors files.
 
-    Names, dtypes and the division into files stay. Files are mapped, so that one tensor at a time is in
-    memory; those of torch before 1.6 cannot be and are read one file at a time.
+    Names, dtypes and the division into files stay. Files are mapped, so that only one tensor at a time is in
+    memory. Files of torch before 1.6 cannot be mapped and are read one at a time.
 
     Args:
         folder: the model.
-        target: the folder to make; one that exists is whole and stays.
-        beside: files that are copied along, byte for byte.
-        tied: tensors that the architecture takes from another one; they are left out where they are
-            stored as that very one.
+        target: the folder to create. If it exists, it is complete and stays.
+        beside: files to copy, byte for byte.
+        tied: tensors that the architecture takes from others. Those that share their memory are left out.
 
     Raises:
         NoSafetensors: a file that the index names is missing.
-        UnsupportedModel: a file wants to run code, is damaged, or holds something else than tensors.
+        UnsupportedModel: a file tries to run code, is damaged, or holds more than tensors.
         DiskFull: there is no room for the copy.
     """
     if target.is_dir():
         return target
-    paths = [folder / name for name in pickled_files(folder)]
+    paths = [folder / name for name in weight_files(folder, pickled=True)]
     if missing := [path.name for path in paths if not path.is_file()]:
         raise NoSafetensors(f"{folder} lacks {', '.join(missing)}, which {PICKLED_INDEX} names")
     check_room(target.parent, sum(path.stat().st_size for path in paths), "converting pickled weights")
@@ -71,10 +71,9 @@ def convert_pickle(folder: Path, target: Path, *, beside: Iterable[Path], tied: 
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    """What a pickled file holds by name, mapped where that can be done."""
     content = _unpickle(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]  # as a training loop wraps it
+        content = content["state_dict"]  # some training loops wrap it
     if not isinstance(content, Mapping):
         raise UnsupportedModel(f"{path.name} holds a {type(content).__name__}, not tensors by name")
     for name, value in content.items():
@@ -98,29 +97,29 @@ def _unpickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", mmap=mappable, weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # a file of unknown origin may end in any of them
+    except Exception as error:  # a file of unknown origin may raise any of them
         if refused := re.search(REFUSED_GLOBAL, str(error)):
             raise UnsupportedModel(
                 f"{path.name} wants to run code when it is read ({refused[1]}), so it was not loaded: use a "
                 f"safetensors copy of this model, and beware of this one"
             ) from error
         raise UnsupportedModel(
-            f"{path.name} cannot be read as pickled tensors ({_said(error)}): download it again, or use a "
+            f"{path.name} cannot be read as pickled tensors ({_reason(error)}): download it again, or use a "
             f"safetensors copy of this model"
         ) from error
 
 
-def _said(error: Exception) -> str:
-    """What torch found, without its advice to read the file unsafely."""
-    found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    return found[1] if found else first_line(error)
+def _reason(error: Exception) -> str:
+    """The reason in torch's words, without its advice to read the file unsafely."""
+    match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    return match[1] if match else first_line(error)
 
 
 def _without_copies(tensors: dict[str, torch.Tensor], tied: Collection[str]) -> dict[str, torch.Tensor]:
     """Leave out tied tensors that share their memory with one that stays."""
-    own = {_place(tensor) for name, tensor in tensors.items() if name not in tied}
-    return {name: tensor for name, tensor in tensors.items() if name not in tied or _place(tensor) not in own}
+    stored = {_memory(tensor) for name, tensor in tensors.items() if name not in tied}
+    return {name: each for name, each in tensors.items() if name not in tied or _memory(each) not in stored}
 
 
-def _place(tensor: torch.Tensor) -> tuple[object, ...]:
+def _memory(tensor: torch.Tensor) -> tuple[object, ...]:
     return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()

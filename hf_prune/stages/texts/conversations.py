@@ -1,8 +1,8 @@
-"""Conversations to learn from: what was asked, what was answered, and which of their tokens count.
+"""Conversations to learn from: questions, answers, and the tokens of the answers.
 
-Three forms of JSON objects, one a line, are known: `messages` (a list of `role` and `content`), put into the
-model's own chat template; `prompt` and `response`, taken as they are; and Alpaca's `instruction`, `input` and
-`output`, put into the words that Alpaca was trained with.
+A file has one JSON object per line, in one of three forms: `messages` (a list of `role` and `content`), which
+the model's own chat template renders; `prompt` and `response`, which stay as they are; or Alpaca's
+`instruction`, `input` and `output`, which are put into the prompt that Alpaca was trained with.
 """
 
 import json
@@ -29,14 +29,14 @@ def holds_conversations(path: Path) -> bool:
         return False
     first = next((line for line in read_lines(path) if line.strip()), "{}")
     try:
-        found = json.loads(first)
+        fields = json.loads(first)
     except ValueError:
         return False
-    return isinstance(found, dict) and any(form <= set(found) for form in FORMS)
+    return isinstance(fields, dict) and any(form <= set(fields) for form in FORMS)
 
 
 def read_conversations(path: Path) -> Text:
-    """The conversations of a file; the documents of the text are their words.
+    """The conversations of a file. The documents of the text are their words.
 
     Raises:
         UnusableText: a line is not an object of one of the three forms.
@@ -49,40 +49,36 @@ def read_conversations(path: Path) -> Text:
 
 def _conversation(path: Path, number: int, line: str) -> Conversation:
     try:
-        found: dict[str, Any] = json.loads(line)
-        if "messages" in found:
-            turns = tuple(Turn(str(m["role"]), str(m["content"])) for m in found["messages"])
+        fields: dict[str, Any] = json.loads(line)
+        if "messages" in fields:
+            turns = tuple(Turn(str(m["role"]), str(m["content"])) for m in fields["messages"])
             return Conversation(turns=turns, templated=True)
-        asked, answered = _pair(found)
+        prompt, response = _prompt_and_response(fields)
     except (ValueError, KeyError, TypeError):
         raise UnusableText(
             f'{path}, line {number}, holds no conversation: give "messages", "prompt" and "response", or '
             f'"instruction" and "output"'
         ) from None
-    return Conversation(turns=(Turn("user", asked), Turn("assistant", answered)), templated=False)
+    return Conversation(turns=(Turn("user", prompt), Turn("assistant", response)), templated=False)
 
 
-def _pair(found: dict[str, Any]) -> tuple[str, str]:
-    if "response" in found:
-        return str(found["prompt"]), str(found["response"])
-    given = str(found.get("input") or "")
-    asked = ALPACA.format(
-        paired=PAIRED if given else "",
-        instruction=found["instruction"],
-        input=f"### Input:\n{given}\n\n" if given else "",
+def _prompt_and_response(fields: dict[str, Any]) -> tuple[str, str]:
+    if "response" in fields:
+        return str(fields["prompt"]), str(fields["response"])
+    context = str(fields.get("input") or "")
+    prompt = ALPACA.format(
+        paired=PAIRED if context else "",
+        instruction=fields["instruction"],
+        input=f"### Input:\n{context}\n\n" if context else "",
     )
-    return asked, str(found["output"])
+    return prompt, str(fields["output"])
 
 
 def tokenised(text: Text, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[list[int], list[bool]]]:
-    """The token ids of each conversation, and whether each is to be predicted: those of answers are.
-
-    Args:
-        text: that holds conversations.
-        tokenizer: the model's own.
+    """The token ids of each conversation, and for each token whether it is part of an answer.
 
     Raises:
-        UnusableText: there are messages, and the model has no chat template.
+        UnusableText: the text has messages, and the model has no chat template.
     """
     for conversation in text.conversations:
         if not conversation.templated:
@@ -97,49 +93,45 @@ def tokenised(text: Text, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[
 
 
 def _plain(conversation: Conversation, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[bool]]:
-    asked, answered = (
-        list(tokenizer(turn.content, add_special_tokens=False, verbose=False)["input_ids"])
-        for turn in conversation.turns
-    )
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    before, after = start + asked, answered + end
-    return before + after, [False] * len(before) + [True] * len(after)
+    prompt, response = (_ids(turn.content, tokenizer) for turn in conversation.turns)
+    if tokenizer.bos_token_id is not None:
+        prompt = [tokenizer.bos_token_id, *prompt]
+    if tokenizer.eos_token_id is not None:
+        response = [*response, tokenizer.eos_token_id]
+    return prompt + response, [False] * len(prompt) + [True] * len(response)
+
+
+def _ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _templated(
     conversation: Conversation, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[int], list[bool]]:
-    messages = [{"role": turn.role, "content": turn.content} for turn in conversation.turns]
     ids: list[int] = []
-    wanted: list[bool] = []
-    said = ""
-    for number, message in enumerate(messages):
-        answers = message["role"] == "assistant"
-        if answers:
-            said = _add(said, _said(tokenizer, messages[:number], asking=True), False, ids, wanted, tokenizer)
-        so_far = _said(tokenizer, messages[: number + 1], asking=False)
-        said = _add(said, so_far, answers, ids, wanted, tokenizer)
-    return ids, wanted
+    in_answer: list[bool] = []
+    rendered = ""
+    for longer, is_answer in _renderings(conversation, tokenizer):
+        if not longer.startswith(rendered):  # some templates drop earlier words later on
+            continue
+        new = _ids(longer[len(rendered) :], tokenizer)
+        ids += new
+        in_answer += [is_answer] * len(new)
+        rendered = longer
+    return ids, in_answer
 
 
-def _said(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, asking: bool) -> str:
-    said: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asking)
-    return str(said)
+def _renderings(conversation: Conversation, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[str, bool]]:
+    """The conversation up to each turn, and whether the words since the last yield are an answer."""
+    messages = [{"role": turn.role, "content": turn.content} for turn in conversation.turns]
 
+    def render(count: int, *, prompting: bool) -> str:
+        return str(
+            tokenizer.apply_chat_template(messages[:count], tokenize=False, add_generation_prompt=prompting)
+        )
 
-def _add(
-    said: str,
-    so_far: str,
-    counts: bool,
-    ids: list[int],
-    wanted: list[bool],
-    tokenizer: PreTrainedTokenizerBase,
-) -> str:
-    """Append the tokens of what a conversation has grown by; what was said, as far as it is in them."""
-    if not so_far.startswith(said):  # a template that leaves earlier words out later on
-        return said
-    new = list(tokenizer(so_far[len(said) :], add_special_tokens=False, verbose=False)["input_ids"])
-    ids += new
-    wanted += [counts] * len(new)
-    return so_far
+    for number, turn in enumerate(conversation.turns):
+        is_answer = turn.role == "assistant"
+        if is_answer:
+            yield render(number, prompting=True), False
+        yield render(number + 1, prompting=False), is_answer

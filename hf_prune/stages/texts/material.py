@@ -1,132 +1,133 @@
-"""The texts or images of a run, read, and sure to be apart: nothing is measured on what was fitted to."""
+"""The texts or images of a run, with nothing in both what is fitted to and what is measured on."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from hf_prune.errors import RecipeError
-from hf_prune.machine.disk import _files_digest
+from hf_prune.machine.disk import files_digest
 from hf_prune.recipe.recipe import SELF, Recipe
 from hf_prune.records import DECODER, IMAGE_ENCODER
-from hf_prune.stages.texts import conversations as instructions
-from hf_prune.stages.texts import images
-from hf_prune.stages.texts import text as calibration
-from hf_prune.stages.texts.images import Images
+from hf_prune.stages.texts.conversations import holds_conversations, read_conversations
+from hf_prune.stages.texts.images import Images, check_disjoint, read_images, set_images_aside
 from hf_prune.stages.texts.overlap import Part, check_apart, check_questions, leave_out
 from hf_prune.stages.texts.questions import Questions, read_questions
-from hf_prune.stages.texts.text import Text
-
-FittedAndHeldout = tuple[Text, Text] | tuple[Images, Images]
+from hf_prune.stages.texts.text import (
+    BUILT_IN_CALIBRATION,
+    BUILT_IN_ELSEWHERE,
+    BUILT_IN_HEALING,
+    BUILT_IN_HELDOUT,
+    Text,
+    TextSource,
+    built_in_text,
+    read_text,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
     """What a model is fitted to and what it is measured on."""
 
-    texts: FittedAndHeldout
-    healing_text: Text | None = None  # to train on, or prompts; None where nothing is trained
-    elsewhere: Text | None = None  # held out, of another domain; an encoder has none
-    questions: Questions | None = None  # multiple choice; None where that is made from the held-out text
+    fitted: Text | Images | None = None  # None where nothing is fitted
+    heldout: Text | Images | None = None  # None where only questions are asked
+    healing_text: Text | None = None  # to train on, or prompts. None where nothing is trained
+    elsewhere: Text | None = None  # held out, of another domain. An encoder has none
+    questions: Questions | None = None  # multiple choice. None where it is made from the held-out text
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Change when what was read does."""
-        texts = [text for text in (*self.texts, self.healing_text, self.elsewhere) if text is not None]
-        found = [images.digest(t) if isinstance(t, Images) else calibration.digest(t) for t in texts]
-        return (*found, *([self.questions.sha256] if self.questions else []))
+        """Change when a text, an image or a question does."""
+        parts = (self.fitted, self.heldout, self.healing_text, self.elsewhere, self.questions)
+        return tuple(part.sha256 for part in parts if part is not None)
 
 
 def read_material(recipe: Recipe, kind: str) -> Material:
-    """Read what a recipe names, or what comes with hf-prune.
+    """Read the files that a recipe names, or the texts that come with hf-prune.
 
     Args:
-        recipe: what is asked for.
-        kind: of model: an encoder of images reads no text, and one of text is not trained.
+        recipe: what the user asked for.
+        kind: of model. An image encoder reads no text, and a text encoder is not trained.
 
     Raises:
-        UnusableText, UnusableImages: something cannot be read.
-        OverlappingData: something would serve two of calibration, healing and evaluation.
+        RecipeError: an image encoder got no images.
+        UnusableText, UnusableImages: a file or folder cannot be read.
+        OverlappingData: a document or image would serve two of calibration, healing and evaluation.
     """
     if kind == IMAGE_ENCODER:
-        return Material(texts=_read_images(recipe))
-    fitted = _text(recipe.calibration, calibration.BUILT_IN_CALIBRATION)
-    heldout = _text(recipe.eval_data, calibration.BUILT_IN_HELDOUT)
-    decodes = kind == DECODER
-    elsewhere = _text(recipe.eval_elsewhere, calibration.BUILT_IN_ELSEWHERE) if decodes else None
-    measured = [text for text in (heldout, elsewhere) if text is not None]
-    healing_text = _read_healing_text(recipe, (fitted, *measured)) if decodes else None
-    asked = recipe.choices if recipe.choice_items else None
-    questions = read_questions(Path(asked), recipe.choice_items) if asked else None
+        return _read_images(recipe)
+    fitted = _text(recipe.calibration, BUILT_IN_CALIBRATION)
+    heldout = _text(recipe.eval_data, BUILT_IN_HELDOUT)
+    elsewhere = _text(recipe.eval_elsewhere, BUILT_IN_ELSEWHERE) if kind == DECODER else None
+    others = (fitted, heldout, elsewhere) if elsewhere else (fitted, heldout)
+    healing_text = _read_healing_text(recipe, others) if kind == DECODER else None
+    choices = recipe.choices if recipe.choice_items else None
+    questions = read_questions(Path(choices), recipe.choice_items) if choices else None
+    measured = [Part("held-out text", "--eval-data", heldout)]
+    if elsewhere is not None:
+        measured.append(Part("text of another domain", "--eval-elsewhere", elsewhere))
     material = Material(
-        texts=(fitted, heldout), healing_text=healing_text, elsewhere=elsewhere, questions=questions
+        fitted=fitted, heldout=heldout, healing_text=healing_text, elsewhere=elsewhere, questions=questions
     )
-    _check_apart(recipe, material)
+    learnt = fitted_parts(recipe, material)
+    check_apart(learnt, measured)
+    if questions is not None:
+        file = Part("multiple-choice items", "--choices", TextSource(name=questions.name, dataset=None))
+        check_questions(learnt, [question.question for question in questions.questions], file)
     return material
 
 
 def digests_of(recipe: Recipe, material: Material) -> tuple[str, ...]:
     """Change when a text, an image or a task that a run reads does, whether its own or hf-prune's."""
-    tasks = folder_digest(recipe)
+    tasks = task_folder_digest(recipe)
     return (*material.digests, *([tasks] if tasks else []))
 
 
 def _text(path: str | None, built_in: str) -> Text:
-    return calibration.read_text(Path(path)) if path else calibration.built_in_text(built_in)
+    return read_text(Path(path)) if path else built_in_text(built_in)
 
 
 def _read_healing_text(recipe: Recipe, others: tuple[Text, ...]) -> Text | None:
-    """What is trained on, or the prompts that the original answers."""
+    """The text to train on, or the prompts that the original answers."""
     if recipe.heal == "none":
         return None
     path = recipe.prompts if recipe.heal_data == SELF else recipe.heal_data
     if path is None:
-        return leave_out(calibration.built_in_text(calibration.BUILT_IN_HEALING), others)
-    if recipe.heal_data != SELF and instructions.holds_conversations(Path(path)):
-        return instructions.read_conversations(Path(path))
-    return calibration.read_text(Path(path), field="prompt" if recipe.prompts else "text")
+        return leave_out(built_in_text(BUILT_IN_HEALING), others)
+    if recipe.heal_data != SELF and holds_conversations(Path(path)):
+        return read_conversations(Path(path))
+    return read_text(Path(path), field="prompt" if recipe.prompts else "text")
 
 
-def _check_apart(recipe: Recipe, material: Material) -> None:
-    heldout, learnt = material.texts[1], fitted_parts(recipe, material)
-    assert isinstance(heldout, Text)
-    measured = [Part("held-out text", "--eval-data", heldout)]
-    if material.elsewhere is not None:
-        measured.append(Part("text of another domain", "--eval-elsewhere", material.elsewhere))
-    check_apart(learnt, measured)
-    if (questions := material.questions) is not None:
-        name = Text(name=questions.name, dataset=None, documents=())
-        asked = Part("multiple-choice items", "--choices", name)
-        check_questions(learnt, [question.asked for question in questions.questions], asked)
-
-
-def fitted_parts(recipe: Recipe, material: Material) -> list[Part]:
-    """The texts that a model is fitted to; of images none."""
-    fitted = material.texts[0]
-    if isinstance(fitted, Images):
+def fitted_parts(recipe: Recipe, material: Material) -> list[Part[Text]]:
+    """The texts that a model is fitted to. An image encoder has none."""
+    if not isinstance(material.fitted, Text):
         return []
-    parts = [Part("calibration text", "--calibration", fitted)]
+    parts = [Part("calibration text", "--calibration", material.fitted)]
     if material.healing_text is not None:
         option = "--prompts" if recipe.prompts else "--heal-data"
         parts.append(Part("healing text", option, material.healing_text))
     return parts
 
 
-def _read_images(recipe: Recipe) -> tuple[Images, Images]:
-    """The images to fit on and the held-out ones, once it is sure that they share none."""
+def _read_images(recipe: Recipe) -> Material:
+    if recipe.calibration is None:
+        raise RecipeError(
+            f"{recipe.model} is an image encoder, and hf-prune brings no images: give `--calibration FOLDER` "
+            f"with a folder of your images"
+        )
+    fitted = read_images(Path(recipe.calibration))
+    if recipe.eval_data is None:
+        fitted, heldout = set_images_aside(fitted)
+    else:
+        heldout = read_images(Path(recipe.eval_data))
+        check_disjoint(fitted, heldout)
+    return Material(fitted=fitted, heldout=heldout)
 
-    def read(path: str | None, name: str, seeds: range) -> Images:
-        return images.read_images(Path(path)) if path else images.drawn_images(name, seeds)
 
-    fitted = read(recipe.calibration, "drawn_calibration", images.DRAWN_CALIBRATION)
-    heldout = read(recipe.eval_data, "drawn_heldout", images.DRAWN_HELDOUT)
-    images.check_disjoint(fitted, heldout)
-    return fitted, heldout
-
-
-def folder_digest(recipe: Recipe) -> str | None:
-    """Changes when a file in the folder of local tasks does; None where there is no such folder.
+def task_folder_digest(recipe: Recipe) -> str | None:
+    """Changes when a file in the folder of local tasks does. None where no such folder is used.
 
     Raises:
-        RecipeError: what was given is no folder.
+        RecipeError: --tasks-from names no folder.
     """
     if recipe.tasks == "none" or recipe.tasks_from is None:
         return None
@@ -136,4 +137,4 @@ def folder_digest(recipe: Recipe) -> str | None:
             f"--tasks-from {folder}: there is no such folder; give one with .yaml files of tasks"
         )
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-    return _files_digest({path.relative_to(folder).as_posix(): path for path in paths})
+    return files_digest({path.relative_to(folder).as_posix(): path for path in paths})

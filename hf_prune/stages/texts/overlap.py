@@ -1,37 +1,39 @@
-"""Whether what a model is fitted to and what it is measured on have documents in common.
+"""Documents that are both in a text that a model is fitted to and in a text that it is measured on.
 
-A document is in another text if its SHA-256 is, white space folded, or if half of its passages are: then
-one was cut out of the other, or set otherwise. A passage begins behind the end of a sentence, so that the
-same sentences make the same passages wherever they stand. A few passages in common are no fault: pages of
-the web share their notices and menus.
+A document counts as part of another text if its SHA-256 is there, white space folded, or half of its
+passages: then one is an excerpt of the other, or differs in layout. A passage begins after the end of a
+sentence, so that the same sentences make the same passages in any document. A few shared passages are
+allowed, because web pages share notices and menus.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from hf_prune.errors import OverlappingData
-from hf_prune.stages.texts.text import Text, fold
+from hf_prune.stages.texts.text import Text, TextSource, fold
 
 PASSAGE = 240  # characters, some forty words
 SHARED = 0.5  # of the passages of a document
 SENTENCE_END = re.compile(r"[.!?][\"')\u2019\u201d]*\s+|[\u3002\uff01\uff1f]")  # also Chinese and Japanese
-QUESTION_WORDS = 13  # a shorter question may stand in a text by chance (GPT-3, 2005.14165, appendix C)
+QUESTION_WORDS = 13  # a shorter question may be in a text by chance (GPT-3, 2005.14165, appendix C)
+Kind = TypeVar("Kind", bound=TextSource, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A text, and what it is for."""
+class Part(Generic[Kind]):
+    """A text, its purpose in the run, and the option that sets it."""
 
     purpose: str  # "calibration text"
-    option: str  # that gives another: "--calibration"
-    text: Text
+    option: str  # "--calibration"
+    text: Kind
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """What a document is known by."""
+    """A document, with the hashes to look it up by."""
 
     text: str
     sha256: bytes
@@ -40,28 +42,26 @@ class _Document:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """The documents of a text, and of conversations also what was said in each turn."""
+    """The documents of a text, with each turn of its conversations."""
 
     documents: tuple[_Document, ...]
-    known: frozenset[bytes]  # of all of them, whole and by passages
+    hashes: frozenset[bytes]  # of whole documents and of passages
 
     def holds(self, document: _Document, share: float) -> bool:
-        """Whether a document is here, or any of its passages and at least that share of them."""
-        if document.sha256 in self.known:
+        """Whether the document is here, or at least one of its passages and at least `share` of them."""
+        if document.sha256 in self.hashes:
             return True
-        found = [passage in self.known for passage in document.passages]
-        return any(found) and sum(found) >= share * len(found)
+        shared = sum(passage in self.hashes for passage in document.passages)
+        return shared > 0 and shared >= share * len(document.passages)
 
 
-def check_apart(fitted: Sequence[Part], measured: Sequence[Part]) -> None:
-    """No document may serve two of calibration, healing and evaluation.
+def check_apart(fitted: Sequence[Part[Text]], measured: Sequence[Part[Text]]) -> None:
+    """Refuse a document that would serve two of calibration, healing and evaluation.
 
-    Args:
-        fitted: what the model is fitted to; no two of them may overlap.
-        measured: what it is measured on, all apart from what it is fitted to; they may overlap each other.
+    Texts that the model is measured on may overlap each other.
 
     Raises:
-        OverlappingData: a document is in two of them.
+        OverlappingData: a document is in two texts.
     """
     parts = [(part, _index(part.text)) for part in (*fitted, *measured)]
     for number, (part, index) in enumerate(parts[: len(fitted)]):
@@ -69,46 +69,46 @@ def check_apart(fitted: Sequence[Part], measured: Sequence[Part]) -> None:
             shared = [d.text for d in others.documents if index.holds(d, SHARED)]
             shared = shared or [d.text for d in index.documents if others.holds(d, SHARED)]
             if shared:
-                raise OverlappingData(_told(shared, "documents", part, other))
+                raise _overlap(shared, "documents", part, other)
 
 
-def check_questions(fitted: Sequence[Part], prompts: Iterable[str], asked: Part) -> None:
-    """No question that is asked may stand in what a model is fitted to.
+def check_questions(fitted: Sequence[Part[Text]], questions: Iterable[str], file: Part[TextSource]) -> None:
+    """Refuse a question that is in a text that the model is fitted to.
 
-    Args:
-        fitted: what the model is fitted to.
-        prompts: the questions; those of fewer than `QUESTION_WORDS` words are not looked for.
-        asked: where they come from.
+    Questions of fewer than `QUESTION_WORDS` words are not looked for.
 
     Raises:
-        OverlappingData: one does.
+        OverlappingData: a question is in one of the texts.
     """
-    sought: dict[str, list[str]] = {}  # by their first words, so that a long text is read once for them all
-    for prompt in map(fold, prompts):
-        if prompt.count(" ") + 1 >= QUESTION_WORDS:
-            sought.setdefault(" ".join(prompt.split(" ", QUESTION_WORDS)[:QUESTION_WORDS]), []).append(prompt)
+    by_first_words: dict[str, list[str]] = {}  # so that a long text is read once for all questions
+    for question in map(fold, questions):
+        if question.count(" ") + 1 >= QUESTION_WORDS:
+            first_words = " ".join(question.split(" ", QUESTION_WORDS)[:QUESTION_WORDS])
+            by_first_words.setdefault(first_words, []).append(question)
     for part in fitted:
-        if shared := list(dict.fromkeys(_standing_in(part.text, sought))):
-            raise OverlappingData(_told(shared, "questions", part, asked))
+        if shared := list(dict.fromkeys(_questions_in(part.text, by_first_words))):
+            raise _overlap(shared, "questions", part, file)
 
 
-def _standing_in(text: Text, sought: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _questions_in(text: Text, by_first_words: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for document in map(fold, _documents(text)):
         words = document.split(" ")
         for first in range(len(words) - QUESTION_WORDS + 1):
-            begun = sought.get(" ".join(words[first : first + QUESTION_WORDS]))
-            yield from (prompt for prompt in begun or () if prompt in document)
+            candidates = by_first_words.get(" ".join(words[first : first + QUESTION_WORDS]), ())
+            yield from (question for question in candidates if question in document)
 
 
 def leave_out(text: Text, others: Iterable[Text]) -> Text:
-    """A text without the documents of which even a single passage is in others."""
+    """A text without the documents that share even one passage with the others."""
     indices = list(map(_index, others))
     kept = [d.text for d in map(_document, text.documents) if not any(i.holds(d, 0) for i in indices)]
     return replace(text, documents=tuple(kept))
 
 
-def _told(shared: Sequence[str], things: str, one: Part, other: Part) -> str:
-    return (
+def _overlap(
+    shared: Sequence[str], things: str, one: Part[TextSource], other: Part[TextSource]
+) -> OverlappingData:
+    return OverlappingData(
         f"{len(shared)} {things} are both in the {one.purpose} {one.text.name} and in the {other.purpose} "
         f"{other.text.name}, the first begins {fold(shared[0])[:40]!r}: figures on what a model was fitted "
         f"to mean nothing; take them out of one, or give others by {one.option} or {other.option}"
@@ -123,13 +123,13 @@ def _documents(text: Text) -> Iterator[str]:
 
 def _index(text: Text) -> _Index:
     documents = tuple(map(_document, _documents(text)))
-    known = [known for document in documents for known in (document.sha256, *document.passages)]
-    return _Index(documents=documents, known=frozenset(known))
+    hashes = (sha256 for document in documents for sha256 in (document.sha256, *document.passages))
+    return _Index(documents=documents, hashes=frozenset(hashes))
 
 
 def _document(text: str) -> _Document:
     folded = fold(text)
-    starts = (0, *(found.end() for found in SENTENCE_END.finditer(folded)))
+    starts = (0, *(match.end() for match in SENTENCE_END.finditer(folded)))
     passages = (folded[start : start + PASSAGE] for start in starts if start + PASSAGE <= len(folded))
     return _Document(text=text, sha256=_sha256(folded), passages=tuple(map(_sha256, passages)))
 

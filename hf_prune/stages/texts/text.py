@@ -1,4 +1,4 @@
-"""Texts into windows of token ids."""
+"""Texts: those that come with hf-prune, and the files of users."""
 
 import gzip
 import hashlib
@@ -12,8 +12,8 @@ from hf_prune.errors import UnusableText
 BUILT_IN_CALIBRATION = "c4_calibration"
 BUILT_IN_HELDOUT = "c4_heldout"
 BUILT_IN_HEALING = "c4_healing"
-BUILT_IN_ELSEWHERE = "letters_heldout"  # held out too, and of another domain
-BUILT_IN_TEXTS = {  # and the data sets on the Hub that they were taken from
+BUILT_IN_ELSEWHERE = "letters_heldout"  # held out too, of another domain
+BUILT_IN_TEXTS = {  # with their data sets on the Hub
     BUILT_IN_CALIBRATION: "allenai/c4",
     BUILT_IN_HELDOUT: "allenai/c4",
     BUILT_IN_HEALING: "allenai/c4",
@@ -24,7 +24,7 @@ TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side says."""
+    """One message of a conversation."""
 
     role: str  # "system", "user" or "assistant"
     content: str
@@ -32,24 +32,36 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Questions and answers; only the answers are to be learnt."""
+    """Questions and answers. Only the answers are learnt."""
 
     turns: tuple[Turn, ...]
-    templated: bool  # whether the model's chat template is put around them
+    templated: bool  # to be rendered by the model's chat template
 
 
 @dataclass(frozen=True)
-class Text:
-    """Documents, and where they came from."""
+class TextSource:
+    """The name and the data set of a text, or of images."""
 
     name: str
-    dataset: str | None  # its id on the Hub, where it has one
+    dataset: str | None  # its id on the Hub, if it has one
+
+
+@dataclass(frozen=True)
+class Text(TextSource):
+    """Documents and their source."""
+
     documents: tuple[str, ...]
-    conversations: tuple[Conversation, ...] = ()  # that the documents hold, where they do
+    conversations: tuple[Conversation, ...] = ()  # the same documents as conversations, if they are some
+
+    @property
+    def sha256(self) -> str:
+        """Changes when the documents do, white space aside."""
+        hashes = (hashlib.sha256(fold(document).encode()).digest() for document in self.documents)
+        return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
 def built_in_text(name: str) -> Text:
-    """One of the texts that come with hf-prune; no document is in two of them."""
+    """One of the texts that come with hf-prune. No document is in two of them."""
     packed = resources.files("hf_prune.stages.texts").joinpath(f"built_in/{name}.jsonl.gz").read_bytes()
     lines = gzip.decompress(packed).decode().splitlines()
     documents = tuple(json.loads(line)["text"] for line in lines)
@@ -57,14 +69,12 @@ def built_in_text(name: str) -> Text:
 
 
 def read_text(path: Path, field: str = "text") -> Text:
-    """Documents from a file: .txt (parted by blank lines) or .jsonl (an object a line), also .gz.
+    """Documents from a file: .txt (separated by blank lines) or .jsonl (one object per line), also .gz.
 
-    Args:
-        path: the file.
-        field: of an object, that holds its document.
+    Each object has its document in `field`.
 
     Raises:
-        UnusableText: the file is missing, has another ending, or a line that is not such an object.
+        UnusableText: the file is missing, has another ending, or has a line without such an object.
     """
     lines = read_lines(path)
     if ".jsonl" in path.suffixes:
@@ -80,7 +90,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def content_of(path: Path, suffixes: tuple[str, ...]) -> str:
-    """What a text file holds, packed or not.
+    """The content of a text file, gzipped or not.
 
     Raises:
         UnusableText: the file is missing, has none of these endings, or is not text.
@@ -89,9 +99,9 @@ def content_of(path: Path, suffixes: tuple[str, ...]) -> str:
         raise UnusableText(f"there is no text file {path}")
     if not path.name.endswith(suffixes):
         raise UnusableText(f"{path} does not end in one of {', '.join(suffixes)}")
-    packed = path.read_bytes()
+    content = path.read_bytes()
     try:
-        return (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
     except (UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise UnusableText(f"{path} is not UTF-8 text: {error}") from error
 
@@ -105,12 +115,6 @@ def _document(path: Path, number: int, line: str, field: str) -> str:
         raise UnusableText(f'{path}, line {number}, is not a JSON object with a field "{field}"') from None
 
 
-def digest(text: Text) -> str:
-    """Changes when the documents do, white space aside."""
-    hashes = (hashlib.sha256(fold(document).encode()).digest() for document in text.documents)
-    return hashlib.sha256(b"".join(hashes)).hexdigest()
-
-
 def fold(document: str) -> str:
-    """A document on one line, so that two that differ in white space alone are the same."""
+    """A document on one line, so that two documents that differ only in white space become equal."""
     return " ".join(document.split())

@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +9,12 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_prune.errors import UnusableText
 from hf_prune.records import TextTokens
-from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.text import Text, TextSource
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Token ids in windows of equal length, or the pixel values of images, and the record of them."""
+    """Token ids in windows of equal length, or the pixel values of images, and their record."""
 
     ids: torch.Tensor  # (sequences, length), int64; or (images, channels, height, width), float32
     record: TextTokens
@@ -32,19 +31,19 @@ def to_windows(
 ) -> Windows:
     """Join documents by blank lines and cut their tokens into windows, without padding.
 
-    A tokenizer that starts each text with a special token (the attention sink of many models) gets it
-    at the start of each window.
+    If the tokenizer starts each text with a special token (the attention sink of many models), so does each
+    window.
 
     Args:
         text: the documents.
         tokenizer: the model's own.
-        num_sequences: how many windows are wanted; fewer come back where the text is shorter.
+        num_sequences: at most so many windows.
         length: of a window, in tokens.
-        shuffle_seed: mixes the documents first; None keeps their order.
-        whole: whether a window has all special tokens of a text, those at its end too, as encoders want it.
+        shuffle_seed: shuffles the documents first. None keeps their order.
+        whole: give each window all special tokens of a text, those at its end too, as encoders expect.
 
     Raises:
-        UnusableText: not even one window fills.
+        UnusableText: the text does not fill one window.
     """
     documents = list(text.documents)
     if shuffle_seed is not None:
@@ -68,14 +67,10 @@ def to_windows(
 
 
 def set_aside(windows: Windows, count: int) -> tuple[Windows, Windows]:
-    """Part the last windows from the others, to choose by what was not fitted on.
-
-    Args:
-        windows: all of them.
-        count: how many to set aside; of few windows at most half.
+    """Set the last `count` windows aside, but at most half.
 
     Returns:
-        The others, and those set aside (none where there is only one window).
+        The other windows, and those set aside (none if there is only one window).
     """
     total = windows.ids.shape[0]
     kept = total - min(count, total // 2)
@@ -83,46 +78,43 @@ def set_aside(windows: Windows, count: int) -> tuple[Windows, Windows]:
 
 
 def windows_part(windows: Windows, first: int, end: int) -> Windows:
-    """The windows from `first` to `end`, with the record of that part."""
-    source = Text(name=windows.record.name, dataset=windows.record.dataset, documents=())
+    """The windows from `first` up to `end`, with the record of that part."""
+    source = TextSource(name=windows.record.name, dataset=windows.record.dataset)
     return windows_of(source, windows.ids[first:end], windows.record.sequence_length)
 
 
 def start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special token that a tokenizer starts each text with, if it does."""
+    """The special token at the start of each text, for tokenizers that put one there."""
     with_specials = tokenizer("a")["input_ids"]
     bos = tokenizer.bos_token_id
     return [bos] if bos is not None and with_specials[:1] == [bos] else []
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """What a tokenizer puts before a text and behind it: [CLS] and [SEP] of many encoders."""
+    """The special tokens before and after a text: [CLS] and [SEP] of many encoders."""
     plain: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
     text: list[int] = tokenizer("a")["input_ids"]
-    places = [place for place in range(len(text)) if text[place : place + len(plain)] == plain]
-    return (text[: places[0]], text[places[0] + len(plain) :]) if places else ([], [])
+    for start in range(len(text)):
+        if text[start : start + len(plain)] == plain:
+            return text[:start], text[start + len(plain) :]
+    return [], []
 
 
-def windows_of(text: Text, ids: torch.Tensor, length: int | None = None) -> Windows:
-    """Windows with the record that says where their ids came from.
+def windows_of(source: TextSource, ids: torch.Tensor, length: int | None = None) -> Windows:
+    """Windows with the record of their source.
 
     Args:
-        text: of which only the name and the data set are looked at.
+        source: the text or images.
         ids: (sequences, length), or pixel values.
-        length: the tokens of each; None: as many as there are ids.
+        length: the tokens of each window. None: one for each id.
     """
     length = ids.shape[1] if length is None else length
     record = TextTokens(
-        name=text.name,
-        dataset=text.dataset,
+        name=source.name,
+        dataset=source.dataset,
         num_sequences=ids.shape[0],
         sequence_length=length,
         num_tokens=len(ids) * length,
         sha256=hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
     )
     return Windows(ids=ids, record=record)
-
-
-def longest_window(requested: int, limits: Sequence[int | None]) -> int:
-    """The window that fits what the model was made for."""
-    return min([requested, *(limit for limit in limits if limit)])

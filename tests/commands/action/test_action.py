@@ -48,9 +48,9 @@ def act(tmp_path: Path, issues: LoopbackIssues) -> Callable[..., Ran]:
     job = issues.environment | {"PATH": path, "HF_TOKEN": ""}
 
     def run(environment: dict[str, str] | None = None, **inputs: str) -> Ran:
-        place = tmp_path / f"job{next(runs)}"
+        folder = tmp_path / f"job{next(runs)}"
         given = HERE | {name.replace("_", "-"): value for name, value in inputs.items()}
-        return run_action(given, place, job | (environment or {}))
+        return run_action(given, folder, job | (environment or {}))
 
     return run
 
@@ -80,7 +80,7 @@ def test_publishes_once_skips_the_second_time_and_publishes_again_after_the_base
     once = commits_of(home_hub, PUBLISHED)
     assert first.outputs["commit"] == once[0]
     run = json.loads((Path(first.outputs["folder"]) / "run.json").read_text())
-    perplexities = {each["variant"]: each["perplexity"] for each in run["perplexities"]}
+    perplexities = {each["variant"]: each["perplexity"] for each in run["evaluated"]["perplexities"]}
     assert float(first.outputs["original-perplexity"]) == perplexities["dense"]
     assert float(first.outputs["perplexity"]) == perplexities[run["result"]["variant"]]
     assert first.summary.startswith("# tiny-4L\n\n**Published** as")

@@ -6,19 +6,19 @@ from hf_prune.commands.action.inputs import Request, read_request, split_words
 from hf_prune.errors import RecipeError
 
 
-def asked(**inputs: str) -> Request:
+def request_for(**inputs: str) -> Request:
     given = {"model": "acme/base"} | inputs
     return read_request({"PATH": "/bin"} | {f"INPUT_{name.upper()}": value for name, value in given.items()})
 
 
 def test_a_model_alone_is_published_where_something_changed() -> None:
-    request = asked(arguments="", repo_id="", public="false", hf_token="")
+    request = request_for(arguments="", repo_id="", public="false", hf_token="")
     assert request.words == ("run", "--push", "--if-changed", "--json", "--", "acme/base")
-    assert (request.here, request.output, request.environment) == (True, None, {"PATH": "/bin"})
+    assert (request.is_local, request.output, request.environment) == (True, None, {"PATH": "/bin"})
 
 
 def test_every_input_becomes_its_option() -> None:
-    request = asked(
+    request = request_for(
         repo_id="acme/small",
         recipe="gromov",
         eval="arc_easy,gsm8k",
@@ -37,7 +37,7 @@ def test_every_input_becomes_its_option() -> None:
 
 
 def test_access_is_handed_over_in_the_environment_and_never_among_the_words() -> None:
-    request = asked(hf_token="hf_secret", oidc_resource="acme/small", cache="/data/hub")
+    request = request_for(hf_token="hf_secret", oidc_resource="acme/small", cache="/data/hub")
     assert request.environment == {
         "PATH": "/bin",
         "HF_TOKEN": "hf_secret",
@@ -49,11 +49,11 @@ def test_access_is_handed_over_in_the_environment_and_never_among_the_words() ->
 
 
 def test_a_job_of_the_hub_has_no_folder_here() -> None:
-    assert not asked(on="a10g-small").here
+    assert not request_for(on="a10g-small").is_local
 
 
 def test_a_model_that_looks_like_an_option_is_none() -> None:
-    assert asked(model="--public").words[-2:] == ("--", "--public")
+    assert request_for(model="--public").words[-2:] == ("--", "--public")
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_a_quotation_mark_that_is_never_closed_is_named() -> None:
 
 def test_an_empty_model_is_refused() -> None:
     with pytest.raises(RecipeError, match="the input model is empty"):
-        asked(model=" ")
+        request_for(model=" ")

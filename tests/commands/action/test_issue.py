@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from hf_prune.commands.action.issue import PAGE, Job, Mark, failed, job_of, main, mark_in, solved
+from hf_prune.commands.action.issue import (
+    PAGE,
+    Mark,
+    WorkflowRun,
+    close_issue,
+    main,
+    mark_in,
+    report_failure,
+    run_of,
+)
 from tests.support.issues import TOKEN, LoopbackIssues
 
 NOW = "2026-11-22T03:00:00+00:00"
@@ -22,12 +31,12 @@ def environment(issues: LoopbackIssues, **inputs: str) -> dict[str, str]:
     return issues.environment | {f"INPUT_{name}": value for name, value in given.items()}
 
 
-def job(issues: LoopbackIssues, **inputs: str) -> Job:
-    return job_of(environment(issues, **inputs))
+def run(issues: LoopbackIssues, **inputs: str) -> WorkflowRun:
+    return run_of(environment(issues, **inputs))
 
 
 def test_the_first_failure_opens_an_issue_that_says_why_and_where(issues: LoopbackIssues) -> None:
-    assert failed(job(issues), "no room", NOW) == "https://github.com/acme/models/issues/1"
+    assert report_failure(run(issues), "no room", NOW) == "https://github.com/acme/models/issues/1"
     [issue] = issues.open
     assert issue["title"] == "hf-prune: acme/base could not be compressed"
     assert "failed once; last on 2026-11-22" in issue["body"]
@@ -37,7 +46,7 @@ def test_the_first_failure_opens_an_issue_that_says_why_and_where(issues: Loopba
 
 def test_further_failures_count_up_and_only_another_reason_is_a_comment(issues: LoopbackIssues) -> None:
     for reason in ("no room", "no room", "no login"):
-        failed(job(issues), reason, LATER)
+        report_failure(run(issues), reason, LATER)
     [issue] = issues.open
     assert "failed 3 times in a row" in issue["body"]
     assert "no login" in issue["body"]
@@ -45,28 +54,28 @@ def test_further_failures_count_up_and_only_another_reason_is_a_comment(issues: 
 
 
 def test_the_first_success_closes_it_and_the_next_failure_opens_another(issues: LoopbackIssues) -> None:
-    failed(job(issues), "no room", NOW)
-    assert solved(job(issues)) == "https://github.com/acme/models/issues/1"
+    report_failure(run(issues), "no room", NOW)
+    assert close_issue(run(issues)) == "https://github.com/acme/models/issues/1"
     assert issues.issues[0]["state"] == "closed"
-    assert solved(job(issues)) is None
-    failed(job(issues), "no room", LATER)
+    assert close_issue(run(issues)) is None
+    report_failure(run(issues), "no room", LATER)
     assert [issue["number"] for issue in issues.open] == [2]
 
 
 def test_each_model_and_place_has_an_issue_of_its_own(issues: LoopbackIssues) -> None:
-    failed(job(issues), "x", NOW)
-    failed(job(issues, MODEL="acme/other"), "x", NOW)
-    failed(job(issues, REPO_ID="acme/small"), "x", NOW)
+    report_failure(run(issues), "x", NOW)
+    report_failure(run(issues, MODEL="acme/other"), "x", NOW)
+    report_failure(run(issues, REPO_ID="acme/small"), "x", NOW)
     assert len(issues.open) == 3
-    solved(job(issues, MODEL="acme/other"))
+    close_issue(run(issues, MODEL="acme/other"))
     assert [issue["number"] for issue in issues.open] == [1, 3]
 
 
 def test_it_is_found_behind_pages_of_others(issues: LoopbackIssues) -> None:
-    failed(job(issues), "x", NOW)
+    report_failure(run(issues), "x", NOW)
     for _ in range(PAGE):
         issues.add(title="another", body=None)
-    failed(job(issues), "x", NOW)
+    report_failure(run(issues), "x", NOW)
     assert "2 times" in issues.issues[0]["body"]
     assert len(issues.open) == PAGE + 1
 
@@ -74,14 +83,14 @@ def test_it_is_found_behind_pages_of_others(issues: LoopbackIssues) -> None:
 def test_a_pull_request_is_no_issue(issues: LoopbackIssues) -> None:
     mark = Mark(model="acme/base", repo_id="", times=1, first=NOW, reason="x")
     issues.add(title="a proposal", body=mark.hidden(), pull_request={"url": "…"})
-    failed(job(issues), "x", NOW)
+    report_failure(run(issues), "x", NOW)
     assert [issue["number"] for issue in issues.open if "pull_request" not in issue] == [2]
     assert issues.issues[0]["body"] == mark.hidden()
 
 
 def test_no_reason_ends_the_mark_or_the_block_that_quotes_it(issues: LoopbackIssues) -> None:
     reason = "--> ```\n@everyone <b>"
-    failed(job(issues), reason, NOW)
+    report_failure(run(issues), reason, NOW)
     body = issues.issues[0]["body"]
     assert mark_in(body) == Mark(model="acme/base", repo_id="", times=1, first=NOW, reason=reason)
     assert f"````text\n{reason}\n````" in body

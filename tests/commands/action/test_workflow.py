@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_prune.commands.action.workflow import add_summary, annotate, only_printed, set_outputs
+from hf_prune.commands.action.workflow import add_summary, annotate, set_outputs, without_commands
 from tests.support.runner import commands_in, outputs_in
 
 
@@ -17,7 +17,7 @@ def test_an_annotation_may_have_any_text(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_what_is_printed_meanwhile_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with only_printed():
+    with without_commands():
         print("::error::from a model's own code")
         print("::set-output name=url::elsewhere")
     print("::warning::afterwards")

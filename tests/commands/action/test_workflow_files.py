@@ -42,10 +42,10 @@ def test_each_file_is_of_its_schema(schema: str, files: list[Path]) -> None:
 
 
 def test_an_audit_of_security_finds_nothing() -> None:
-    said = checked("zizmor", "--offline", "--no-progress", "--color=never", ".", *EXAMPLES)
-    assert "No findings to report" in said
+    printed = checked("zizmor", "--offline", "--no-progress", "--color=never", ".", *EXAMPLES)
+    assert "No findings to report" in printed
     for path in FILES:
-        assert f"completed {'' if path in EXAMPLES else './'}{path.relative_to(ROOT)}" in said.replace(
+        assert f"completed {'' if path in EXAMPLES else './'}{path.relative_to(ROOT)}" in printed.replace(
             f"{ROOT}/", ""
         )
 

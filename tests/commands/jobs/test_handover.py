@@ -13,8 +13,8 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from transformers import AutoModelForCausalLM
 
-from hf_prune.commands.jobs.handover import Place, hand_over, plan_job
-from hf_prune.commands.jobs.spec import PACKAGE, Given
+from hf_prune.commands.jobs.handover import JobOptions, plan_job, run_job
+from hf_prune.commands.jobs.spec import PACKAGE, GivenOption
 from hf_prune.errors import JobGoesOn
 from hf_prune.machine.progress import Reporter
 from hf_prune.recipe.recipe import Publication, Recipe
@@ -119,11 +119,11 @@ def test_the_price_is_told_before_the_job_is_started(base: str, home_hub: Loopba
 
 def test_a_dry_run_starts_nothing_and_shows_the_job(base: str, home_hub: LoopbackHub) -> None:
     outcome = hf_prune(base, *ON, "--dry-run", "--json")
-    told = json.loads(outcome.out)
+    printed = json.loads(outcome.out)
     assert started(home_hub) == []
-    assert told["command"][:5] == ["uv", "run", "--with", INSTALLED, "hf-prune"]
-    assert told["secrets"] == ["HF_TOKEN"]
-    assert (told["publishes"], told["dollars_an_hour"]) == (PUBLISHED, pytest.approx(1.0, abs=1e-3))
+    assert printed["command"][:5] == ["uv", "run", "--with", INSTALLED, "hf-prune"]
+    assert printed["secrets"] == ["HF_TOKEN"]
+    assert (printed["publishes"], printed["dollars_an_hour"]) == (PUBLISHED, pytest.approx(1.0, abs=1e-3))
     shown = hf_prune(base, *ON, "--dry-run")
     assert "Nothing was started" in shown.out
     assert started(home_hub) == []
@@ -142,9 +142,9 @@ def test_the_log_is_told_and_the_result_is_the_address(pushed: Finished, home_hu
 
 
 def test_the_result_as_json_names_job_and_model(pushed: Finished, home_hub: LoopbackHub) -> None:
-    told = json.loads(hf_prune(BASE, *ON, "--json", "--quiet").out)
-    assert told["job"]["id"] == only_job(home_hub).id
-    assert told["published"]["repo_id"] == PUBLISHED
+    printed = json.loads(hf_prune(BASE, *ON, "--json", "--quiet").out)
+    assert printed["job"]["id"] == only_job(home_hub).id
+    assert printed["published"]["repo_id"] == PUBLISHED
     assert "--json" not in only_job(home_hub).spec["command"]
 
 
@@ -175,14 +175,14 @@ def test_a_job_that_proposes_has_published_its_proposal(base: str, home_hub: Loo
     api = HfApi()
     api.create_repo(PUBLISHED)
     record = CommitOperationAdd("hf_prune.json", b"{}")
-    made = api.create_commit(PUBLISHED, [record], commit_message="proposed", create_pr=True)
-    home_hub.job_end = JobEnd(lines=(made.pr_url or "",))
-    place = Place(flavor="cpu-basic", timeout="1h", namespace=None)
-    proposing, given = Publication(create_pr=True, repo_id=PUBLISHED), [Given("model", base, (base,))]
-    planned = plan_job(Recipe(model=base), proposing, "run", given, place, Reporter())
-    handed = hand_over(planned, Reporter(), detach=False)
+    commit = api.create_commit(PUBLISHED, [record], commit_message="proposed", create_pr=True)
+    home_hub.job_end = JobEnd(lines=(commit.pr_url or "",))
+    options = JobOptions(flavor="cpu-basic", timeout="1h", namespace=None)
+    proposing, given = Publication(create_pr=True, repo_id=PUBLISHED), [GivenOption("model", base, (base,))]
+    planned = plan_job(Recipe(model=base), proposing, "run", given, options, Reporter())
+    handed = run_job(planned, Reporter(), detach=False)
     assert handed.published is not None
-    assert (handed.published.pull_request, handed.published.commit) == (made.pr_url, made.oid)
+    assert (handed.published.pull_request, handed.published.commit) == (commit.pr_url, commit.oid)
 
 
 def test_who_stops_watching_is_told_how_to_stop_the_job(base: str, home_hub: LoopbackHub) -> None:
@@ -191,11 +191,11 @@ def test_who_stops_watching_is_told_how_to_stop_the_job(base: str, home_hub: Loo
             raise KeyboardInterrupt
 
     home_hub.job_end = JobEnd(lines=("training", "publishing"))
-    place = Place(flavor="cpu-basic", timeout="1h", namespace=None)
-    recipe, given = Recipe(model=base), [Given("model", base, (base,))]
-    planned = plan_job(recipe, Publication(), "run", given, place, Reporter())
+    options = JobOptions(flavor="cpu-basic", timeout="1h", namespace=None)
+    recipe, given = Recipe(model=base), [GivenOption("model", base, (base,))]
+    planned = plan_job(recipe, Publication(), "run", given, options, Reporter())
     with pytest.raises(JobGoesOn) as raised:
-        hand_over(planned, Reporter(tell=interrupted), detach=False)
+        run_job(planned, Reporter(tell=interrupted), detach=False)
     assert f"`hf jobs cancel tester/{only_job(home_hub).id}` stops it" in str(raised.value)
     assert raised.value.exit_code == 130
 
@@ -218,7 +218,7 @@ def test_nothing_is_paid_for_where_nothing_changed(pushed: Finished, home_hub: L
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         ((BASE, "--on", "a10g-small"), 2, "the disk of a job is lost when it ends: add --push"),
         (
@@ -241,11 +241,11 @@ def test_nothing_is_paid_for_where_nothing_changed(pushed: Finished, home_hub: L
     ],
 )
 def test_what_cannot_end_well_is_not_started(
-    base: str, home_hub: LoopbackHub, words: tuple[str, ...], code: int, told: str
+    base: str, home_hub: LoopbackHub, words: tuple[str, ...], code: int, message: str
 ) -> None:
     outcome = hf_prune(*words)
     assert outcome.code == code
-    assert told in outcome.error()
+    assert message in outcome.error()
     assert started(home_hub) == []
 
 
@@ -301,8 +301,8 @@ def test_a_schedule_runs_the_same_command_only_where_something_changed(
     (schedule,) = home_hub.schedules.values()
     words = schedule["jobSpec"]["command"]
     assert words[4:7] == ["hf-prune", "run", base]
-    asked = ["--drop-layers", "2", "--samples", "8", "--push", "--if-changed"]
-    assert words[7:] == asked
+    expected = ["--drop-layers", "2", "--samples", "8", "--push", "--if-changed"]
+    assert words[7:] == expected
     assert (schedule["schedule"], schedule["concurrency"]) == ("0 3 * * 1", False)
     assert schedule["jobSpec"]["secrets"] == {"HF_TOKEN": "hf_test"}
     assert outcome.out == f"{schedule['id']}\n"
@@ -325,9 +325,9 @@ def test_one_schedule_for_each_repository(base: str, home_hub: LoopbackHub) -> N
 
 def test_an_organisation_has_schedules_of_its_own(base: str, home_hub: LoopbackHub) -> None:
     of_acme = (*WEEKLY, "--namespace", "acme")
-    told = json.loads(scheduled(*of_acme, "--json").out)["schedule"]
+    printed = json.loads(scheduled(*of_acme, "--json").out)["schedule"]
     again = scheduled(*of_acme)
-    assert f"`hf jobs scheduled delete {told['id']} --namespace acme` ends it" in again.err
+    assert f"`hf jobs scheduled delete {printed['id']} --namespace acme` ends it" in again.err
     assert scheduled(*of_acme, "--replace").code == 0
     (schedule,) = home_hub.schedules.values()
     assert schedule["owner"]["name"] == "acme"
@@ -356,28 +356,40 @@ def test_a_token_that_is_not_for_webhooks_can_schedule(base: str, home_hub: Loop
 
 
 def test_a_dry_run_of_a_schedule_makes_none(base: str, home_hub: LoopbackHub) -> None:
-    told = json.loads(scheduled(*WEEKLY, "--dry-run", "--json").out)
-    assert (told["schedule"], told["command"][-1]) == ("0 3 * * 1", "--if-changed")
+    printed = json.loads(scheduled(*WEEKLY, "--dry-run", "--json").out)
+    assert (printed["schedule"], printed["command"][-1]) == ("0 3 * * 1", "--if-changed")
     assert started(home_hub) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (WEEKLY[:4], "--on is missing"),
         ((*WEEKLY[:2], *WEEKLY[4:]), "give either --cron"),
         ((*WEEKLY, "--on-change"), "give either --cron"),
-        (("--cron", "0 25 * * *", "--on", "cpu-basic"), "'25' is no hour"),
         ((*WEEKLY, "--notes", "n.md"), "--notes n.md: a job runs on another machine"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused(
-    base: str, home_hub: LoopbackHub, words: tuple[str, ...], told: str
+    base: str, home_hub: LoopbackHub, words: tuple[str, ...], message: str
 ) -> None:
     outcome = scheduled(*words)
     assert outcome.code == 2
-    assert told in outcome.err
+    assert message in outcome.err
     assert started(home_hub) == []
+
+
+@pytest.mark.parametrize("cron", ["0 25 * * *", "0 3 * *", "@fortnightly"])
+def test_a_schedule_that_the_hub_refuses_is_named_and_ends_no_other(
+    base: str, home_hub: LoopbackHub, cron: str
+) -> None:
+    assert scheduled(*WEEKLY).code == 0
+    outcome = scheduled("--cron", cron, "--on", "cpu-basic", "--replace")
+    assert outcome.code == 2
+    assert f"--cron {cron!r}: the Hub refuses this schedule (" in outcome.error()
+    assert f"Invalid schedule: {cron}" in outcome.error()
+    (schedule,) = home_hub.schedules.values()
+    assert schedule["schedule"] == "0 3 * * 1"
 
 
 # The very same script, here
@@ -433,9 +445,9 @@ def test_a_gate_ends_the_script_with_its_exit_code(base: str, home_hub: Loopback
     # The same lines as a job's log, and the same end.
     lines = tuple(done.stderr.splitlines())
     home_hub.job_end = JobEnd(lines=lines, stage="ERROR", message="Job failed with exit code: 3")
-    told = hf_prune(base, *ON, *FEW, *gate)
-    assert told.code == 3
-    assert "more than --max-loss 1e-06: the job published nothing" in told.err.splitlines()[-1]
+    outcome = hf_prune(base, *ON, *FEW, *gate)
+    assert outcome.code == 3
+    assert "more than --max-loss 1e-06: the job published nothing" in outcome.err.splitlines()[-1]
     assert ("model", PUBLISHED.lower()) not in home_hub.repositories
 
 

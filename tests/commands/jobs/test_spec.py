@@ -6,17 +6,18 @@ from typing import Any
 import click
 import pytest
 
-from hf_prune.cli.job_options import OF_THE_JOB_ALONE, given_options
 from hf_prune.cli.main import cli
+from hf_prune.cli.request import OF_THE_JOB_ALONE, given_options
 from hf_prune.commands.jobs.spec import (
-    Given,
-    Told,
+    GivenOption,
+    JobOutcome,
     check_timeout,
     failure,
+    find_machine,
     job_spec,
-    machine_called,
     publishes_label,
-    refuse_what_is_only_here,
+    read_outcome,
+    refuse_local_files,
     requirement_for,
 )
 from hf_prune.errors import GateRefused, JobFailed, RecipeError
@@ -73,7 +74,7 @@ def test_a_job_is_given_every_option_as_the_user_gave_it(name: str) -> None:
 
 def test_what_the_user_did_not_say_is_not_said() -> None:
     (model,) = given_options(context_of("run", "acme/base"))
-    assert model == Given("model", "acme/base", ("acme/base",))
+    assert model == GivenOption("model", "acme/base", ("acme/base",))
 
 
 def test_several_gates_stay_several() -> None:
@@ -84,17 +85,17 @@ def test_several_gates_stay_several() -> None:
 
 def test_files_of_this_disk_are_refused_and_all_are_named() -> None:
     given = [
-        Given("model", "acme/base", ("acme/base",)),
-        Given("calibration", "mine.txt", ("--calibration", "mine.txt")),
-        Given("heal_data", "self", ("--heal-data", "self")),
-        Given("based_on", "gromov", ("--recipe", "gromov")),
-        Given("notes", Path("n.md"), ("--notes", "n.md")),
+        GivenOption("model", "acme/base", ("acme/base",)),
+        GivenOption("calibration", "mine.txt", ("--calibration", "mine.txt")),
+        GivenOption("heal_data", "self", ("--heal-data", "self")),
+        GivenOption("based_on", "gromov", ("--recipe", "gromov")),
+        GivenOption("notes", Path("n.md"), ("--notes", "n.md")),
     ]
     with pytest.raises(RecipeError) as raised:
-        refuse_what_is_only_here(given, ("gromov",))
+        refuse_local_files(given, ("gromov",))
     assert str(raised.value).startswith("--calibration mine.txt, --notes n.md: a job runs on another machine")
     with pytest.raises(RecipeError, match=r"^--recipe gromov: "):
-        refuse_what_is_only_here(given[3:4], ("another",))
+        refuse_local_files(given[3:4], ("another",))
 
 
 def test_every_option_that_takes_a_path_is_known_to_be_of_this_disk() -> None:
@@ -115,8 +116,8 @@ def spec(machine: Machine = SMALL, **settings: Any) -> Any:
 
 
 def test_the_command_installs_what_it_runs() -> None:
-    told = ("uv", "run", "--with", "hf-prune==1.0", "hf-prune", "run", "acme/base", "--push")
-    assert spec().command == told
+    command = ("uv", "run", "--with", "hf-prune==1.0", "hf-prune", "run", "acme/base", "--push")
+    assert spec().command == command
 
 
 def test_several_gpus_are_all_used() -> None:
@@ -147,9 +148,9 @@ def test_labels_tell_repositories_apart_that_differ_in_what_labels_cannot_hold()
 
 
 def test_a_machine_that_is_not_offered_is_refused_with_those_that_are() -> None:
-    assert machine_called("a10g-small", (SMALL, FOUR)) is SMALL
+    assert find_machine("a10g-small", (SMALL, FOUR)) is SMALL
     with pytest.raises(RecipeError) as raised:
-        machine_called("a10g", (SMALL, FOUR))
+        find_machine("a10g", (SMALL, FOUR))
     assert "a10g-largex4: 48 vCPU, 184 GB, $5.00 an hour" in str(raised.value)
 
 
@@ -174,11 +175,8 @@ def test_refuses_what_is_no_time(timeout: str) -> None:
 # Its end
 
 
-def read(*lines: str) -> Told:
-    told = Told()
-    for line in lines:
-        told = told.read(line, PAGE)
-    return told
+def read(*lines: str) -> JobOutcome:
+    return read_outcome(lines, PAGE)
 
 
 def test_the_address_is_the_last_line_that_is_one() -> None:
@@ -188,32 +186,32 @@ def test_the_address_is_the_last_line_that_is_one() -> None:
 
 
 def test_the_reason_is_what_hf_prune_said_last() -> None:
-    told = read("Installed 90 packages", "hf-prune: there is no model acme/x", "bye")
-    error = failure(JOB, "ERROR", "Job failed with exit code: 1", told)
+    outcome = read("Installed 90 packages", "hf-prune: there is no model acme/x", "bye")
+    error = failure(JOB, "ERROR", "Job failed with exit code: 1", outcome)
     assert type(error) is JobFailed
     assert str(error) == f"the job failed (there is no model acme/x): {JOB.url}"
 
 
 @pytest.mark.parametrize("message", ["Job failed with exit code: 3. Reason: Error", None, "exit code 1"])
 def test_a_gate_inside_the_job_is_a_gate_here(message: str | None) -> None:
-    told = read("hf-prune: arc_easy acc 0.3 is below --min-score 0.45: nothing was pushed; see m/model")
-    error = failure(JOB, "ERROR", message, told)
+    outcome = read("hf-prune: arc_easy acc 0.3 is below --min-score 0.45: nothing was pushed; see m/model")
+    error = failure(JOB, "ERROR", message, outcome)
     assert error.exit_code == 3
     assert str(error).startswith("arc_easy acc 0.3 is below --min-score 0.45: the job published nothing")
 
 
 def test_a_gate_is_known_by_its_exit_code_alone() -> None:
-    assert isinstance(failure(JOB, "ERROR", "Job failed with exit code: 3", Told()), GateRefused)
-    assert not isinstance(failure(JOB, "ERROR", "Job failed with exit code: 137", Told()), GateRefused)
+    assert isinstance(failure(JOB, "ERROR", "Job failed with exit code: 3", JobOutcome()), GateRefused)
+    assert not isinstance(failure(JOB, "ERROR", "Job failed with exit code: 137", JobOutcome()), GateRefused)
 
 
 @pytest.mark.parametrize(
-    ("stage", "message", "told"),
+    ("stage", "message", "sentence"),
     [
         ("CANCELED", None, "the job was cancelled (its log may say why)"),
         ("DELETED", None, "the job was deleted"),
         ("ERROR", "Job timeout", "the job failed (Job timeout)"),
     ],
 )
-def test_other_ends_are_named(stage: str, message: str | None, told: str) -> None:
-    assert str(failure(JOB, stage, message, Told())).startswith(told)
+def test_other_ends_are_named(stage: str, message: str | None, sentence: str) -> None:
+    assert str(failure(JOB, stage, message, JobOutcome())).startswith(sentence)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hf_prune.commands.verify.origin import KEPT, OUTSIDE, TRAINED, freedom_of, origin_claims, same_bytes
+from hf_prune.commands.verify.origin import KEPT, OUTSIDE, TRAINED, allowed_changes, origin_claims, same_bytes
 from hf_prune.machine.progress import silent
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.model.weights import read_index
@@ -28,10 +28,10 @@ def healed_by(method: str) -> Run:
 
 def test_after_a_bridge_only_its_tensors_may_differ() -> None:
     run = sample_run()
-    freedom = freedom_of(run)
+    freedom = allowed_changes(run)
     assert freedom.bridged == {folded.tensor for folded in run.bridge.folded}
     assert (freedom.layers, freedom.outside, freedom.tensors) == (frozenset(), False, 0)
-    assert freedom_of(sample_run(variants=("cut",))).bridged == frozenset()
+    assert allowed_changes(sample_run(variants=("cut",))).bridged == frozenset()
 
 
 def test_healing_frees_the_layers_that_it_trains() -> None:
@@ -44,20 +44,20 @@ def test_healing_frees_the_layers_that_it_trains() -> None:
         "replace": ([block.start - 1], False),
     }
     for method, (layers, outside) in expected.items():
-        freedom = freedom_of(healed_by(method))
+        freedom = allowed_changes(healed_by(method))
         assert (freedom.layers, freedom.outside) == (frozenset(layers), outside), method
         assert freedom.tensors == 154
 
 
 def test_growing_frees_the_new_layers_alone_and_sorting_everything() -> None:
-    grown, in_order = freedom_of(sample_grown_run()), freedom_of(sample_sorted_run())
+    grown, in_order = allowed_changes(sample_grown_run()), allowed_changes(sample_sorted_run())
     assert (grown.layers, grown.outside) == (frozenset(sample_grown_run().growth.layers), False)
     assert (in_order.layers, in_order.outside) == (frozenset(range(30)), True)
 
 
 def test_healing_that_was_not_kept_frees_nothing() -> None:
     run = replace(sample_run(), healing=replace(healed_by("lora").healing, kept=False))
-    assert freedom_of(run).layers == frozenset()
+    assert allowed_changes(run).layers == frozenset()
 
 
 # On files: a copy of six layers in place of a result that keeps them all

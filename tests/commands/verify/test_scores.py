@@ -10,7 +10,7 @@ import hf_prune as api
 from tests.support.checkout import ROOT
 from tests.support.tool import FEW, hf_prune
 
-TASKS = ROOT / "tests" / "tasks"
+TASKS = ROOT / "tests" / "support" / "tasks"
 CLAIM = "own_choices acc (none), cut"
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,9 @@ def test_scores_are_measured_again_and_an_altered_one_does_not_hold(
     copied = Path(shutil.copytree(scored, tmp_path / "run"))
     for path in (copied / "run.json", copied / "model" / "hf_prune.json"):
         record = json.loads(path.read_text())
-        flattered = next(s for s in record["scores"] if (s["variant"], s["metric"]) == ("cut", "acc"))
+        flattered = next(
+            s for s in record["evaluated"]["scores"]["found"] if (s["variant"], s["metric"]) == ("cut", "acc")
+        )
         flattered["value"] += 2 / 12
         path.write_text(json.dumps(record))
     assert scores_of(copied, trained_model, TASKS.parent) == expected | {CLAIM: False}
@@ -69,4 +71,4 @@ def test_other_items_and_missing_tasks_are_told_and_are_no_failure(
     )
     claims = api.verify(str(scored), base=str(trained_model), data=tmp_path, device="cpu").unchecked
     told = {claim.name: claim.detail for claim in claims}
-    assert told[CLAIM] == "own_choices asks other items here than it did"
+    assert told[CLAIM] == "own_choices has different items here"

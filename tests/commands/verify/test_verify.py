@@ -69,7 +69,7 @@ def test_every_claim_holds_of_what_was_not_altered(finished: Path, base: str) ->
 def test_without_the_original_the_rest_is_checked_and_the_command_says_so(finished: Path) -> None:
     outcome = hf_prune("verify", str(finished), "--no-measure")
     assert (outcome.code, outcome.out) == (0, "holds\n")
-    assert f"not checked: {KEPT}: the original is not here: tiny was a folder" in outcome.err
+    assert f"not checked: {KEPT}: the original is not available: tiny was a folder" in outcome.err
     assert outcome.err.splitlines()[-1].endswith(f" claims hold; 2 not checked: {KEPT}, figures")
 
 
@@ -88,7 +88,7 @@ def test_an_altered_weight_is_named(copied: Path, base: str) -> None:
 
 def test_an_altered_figure_is_named_though_the_card_repeats_it(copied: Path, base: str) -> None:
     def flatter(record: dict[str, Any]) -> None:
-        record["perplexities"][-1]["perplexity"] *= 0.97
+        record["evaluated"]["perplexities"][-1]["perplexity"] *= 0.97
 
     model = forge(copied, flatter)
     run = read_record(model / "hf_prune.json").run
@@ -131,7 +131,7 @@ def test_an_altered_picture_and_a_missing_weight_file_are_named(copied: Path) ->
 def test_of_an_older_record_what_can_be_read_is_checked(copied: Path) -> None:
     def age(record: dict[str, Any]) -> None:
         record["schema_version"] = 4
-        for speed in record["speeds"]:
+        for speed in record["evaluated"]["speeds"]["found"]:
             del speed["first_token_seconds"]
 
     model = forge(copied, age)
@@ -139,7 +139,7 @@ def test_of_an_older_record_what_can_be_read_is_checked(copied: Path) -> None:
     assert {name for name, held in holds.items() if held is None} == {"record", CARD, KEPT, "figures"}
     assert False not in holds.values()
     outcome = hf_prune("card", str(model))
-    assert "has schema 4, and a card is made from schema 5" in outcome.error()
+    assert "has schema 4, and a card is made from schema 6" in outcome.error()
 
 
 def test_what_holds_no_finished_run_is_refused(tmp_path: Path) -> None:

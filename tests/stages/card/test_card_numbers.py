@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from hf_prune.records import DECODER, to_json
+from hf_prune.records import DECODER, numbers, to_json
 from hf_prune.stages.card import numbers as figures
-from hf_prune.stages.card.card import CACHED_TOKENS, render_card
+from hf_prune.stages.card.card import render_card
 from hf_prune.stages.card.encoder_card import render_encoder_card
 from hf_prune.stages.card.losses import hardest_hit, rises
+from hf_prune.stages.card.shared import CACHED_TOKENS
 from hf_prune.stages.card.templates import NO_BREAK
 from hf_prune.stages.run import Run
 from tests.support.sample_cards import RUNS, healed_run
@@ -65,7 +66,7 @@ def known_numbers(run: Run) -> set[str]:
         del similarity[matrix]
     return {
         number
-        for printed in [*_strings(content), *_printed(content), *_derived(run), figures.figure(largest)]
+        for printed in [*_strings(content), *_printed(content), *_derived(run), numbers.figure(largest)]
         for number in NUMBER.findall(printed)
     }
 
@@ -87,16 +88,16 @@ def _printed(content: Any) -> Iterator[str]:
         if isinstance(content, list):
             yield str(len(content))
     elif isinstance(content, float):
-        yield from (f"{content:.3f}", f"{content:.4f}", figures.figure(content), str(content))
+        yield from (f"{content:.3f}", f"{content:.4f}", numbers.figure(content), str(content))
         if 0 <= content <= 1:
             yield f"{100 * content:.1f}"
     elif isinstance(content, int) and not isinstance(content, bool):
-        yield from (str(content), f"{content:,}", figures.count(content), figures.size(content))
+        yield from (str(content), f"{content:,}", numbers.count(content), numbers.byte_size(content))
 
 
 def _derived(run: Run) -> Iterator[str]:
     """What the card reckons from numbers of the record."""
-    yield from (figures.duration(run.seconds), figures.duration(run.healing.seconds))
+    yield from (numbers.duration(run.seconds), numbers.duration(run.healing.seconds))
     yield figures.change(run.result.parameters, run.dense.parameters)
     texts = [*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere]
     texts += [each for depth in run.evaluated.depths for each in (depth.truncated, depth.perplexity)]
@@ -104,15 +105,15 @@ def _derived(run: Run) -> Iterator[str]:
     variants = ["dense", *(each.variant for each in (*run.evaluated.perplexities, *run.evaluated.agreements))]
     for anatomy in map(run.anatomy_of, variants):
         yield from (
-            figures.count(anatomy.parameters),
-            figures.size(anatomy.size_bytes),
+            numbers.count(anatomy.parameters),
+            numbers.byte_size(anatomy.size_bytes),
             str(anatomy.num_layers),
         )
-        yield figures.size((anatomy.key_value_bytes_per_token or 0) * CACHED_TOKENS)
-    yield figures.size(run.result_anatomy.size_bytes - run.before_healing.size_bytes)
-    yield figures.count(run.result_anatomy.parameters - run.before_healing.parameters)
+        yield numbers.byte_size((anatomy.key_value_bytes_per_token or 0) * CACHED_TOKENS)
+    yield numbers.byte_size(run.result_anatomy.size_bytes - run.before_healing.size_bytes)
+    yield numbers.count(run.result_anatomy.parameters - run.before_healing.parameters)
     for rise in rises(texts, run.result.variant):
-        yield from (figures.ratio(rise.times), figures.figure(rise.times))
+        yield from (figures.ratio(rise.times), numbers.figure(rise.times))
         yield f"{rise.after.loss - rise.before.loss:+.3f}"
     if run.before is not None:
         yield from map(figures.scored, run.before.scores)
@@ -122,7 +123,7 @@ def _derived(run: Run) -> Iterator[str]:
         yield from (figures.percent(hit.worst.left), str(hit.num_figures), str(hit.num_clear)) if hit else ()
     yield from (figures.scored(score) for score in run.evaluated.scores.found)
     for found in run.evaluated.speculations.found:
-        yield from map(figures.figure, (found.acceptance_rate, found.tokens_per_verification, found.speed_up))
+        yield from map(numbers.figure, (found.acceptance_rate, found.tokens_per_verification, found.speed_up))
     yield from (str(block) for block in run.plan.blocks)
     yield str(run.plan.num_layers - 1)
     if run.growth is not None:

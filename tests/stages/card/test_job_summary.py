@@ -8,14 +8,20 @@ import pytest
 
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import Published, to_json
-from hf_prune.stages.card.job_summary import elsewhere_summary, failed_summary, run_summary, unchanged_summary
+from hf_prune.stages.card.job_summary import (
+    PER_LINE,
+    elsewhere_summary,
+    failed_summary,
+    layer_lines,
+    run_summary,
+    unchanged_summary,
+)
 from hf_prune.stages.run import Run
 from tests.support import sample_cards
 from tests.support.sample_run import (
     sample_encoder_run,
     sample_grown_run,
     sample_run,
-    sample_similarity,
     sample_sorted_run,
 )
 from tests.support.tool import hf_prune
@@ -23,7 +29,7 @@ from tests.support.tool import hf_prune
 PUBLISHED = Published(
     repo_id="acme/small", url="https://huggingface.co/acme/small", commit="c0ffee", private=True
 )
-MOST = 1024 * 1024  # bytes that GitHub shows
+LIMIT = 1024 * 1024  # bytes that GitHub shows
 
 
 def test_the_summary_is_as_it_was_reviewed(golden: Callable[[str, str], None]) -> None:
@@ -51,22 +57,27 @@ def test_every_kind_of_run_has_one_without_pictures(run: Run) -> None:
     assert "![" not in text
     assert "None" not in text
     assert "## At a glance" in text
-    assert text.count("```text") == 2
+    assert text.count("```text") == 1
     assert ("⬜ removed" in text) == bool(run.plan.removed)
     assert ("🟩 new" in text) == (run.growth is not None)
 
 
 def test_what_kept_it_from_being_published_is_said_first() -> None:
     text = run_summary(sample_run(), refused=("arc_easy acc 0.4 is below --min-score 0.45", "a | b"))
-    told = "because it misses a limit that you set: arc_easy acc 0.4 is below --min-score 0.45, a \\| b."
-    assert text.split("\n\n")[1].startswith(f"**Not published**, {told}")
+    reason = "because it misses a limit that you set: arc_easy acc 0.4 is below --min-score 0.45, a \\| b."
+    assert text.split("\n\n")[1].startswith(f"**Not published**, {reason}")
 
 
-def test_the_deepest_models_stay_within_what_github_shows() -> None:
-    run = replace(sample_run(), similarity=sample_similarity(126))
-    text = run_summary(run, published=PUBLISHED)
-    assert "4 neighbouring boundaries share a square" in text
-    assert len(text.encode()) < MOST / 10
+def test_each_layer_shows_what_became_of_it() -> None:
+    lines = layer_lines(8, removed=(3, 4), bridged=(2,), followed=(0, 0, 7))
+    assert lines == ("0 🟦🟩🟩🟦🟧⬜⬜🟦🟦🟦🟩",)
+
+
+def test_deep_models_take_several_lines_each_with_its_first_layer() -> None:
+    lines = layer_lines(2 * PER_LINE + 1)
+    assert [line.split()[0] for line in lines] == ["0", "32", "64"]
+    assert [line.count("🟦") for line in lines] == [PER_LINE, PER_LINE, 1]
+    assert [line.index("🟦") for line in lines] == [3, 3, 3]
 
 
 def test_a_run_that_had_nothing_to_do_says_where_the_result_is() -> None:
@@ -92,9 +103,9 @@ def test_a_run_on_the_machines_of_the_hub_says_where_both_are() -> None:
 
 
 def test_a_failure_is_quoted_and_no_longer_than_can_be_shown() -> None:
-    text = failed_summary("acme/base", "no ``` room" + "!" * 2 * MOST)
+    text = failed_summary("acme/base", "no ``` room" + "!" * 2 * LIMIT)
     assert "````text\nno ``` room!" in text
-    assert len(text.encode()) < MOST
+    assert len(text.encode()) < LIMIT
 
 
 def test_a_finished_run_has_its_summary_on_stdout(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hf_prune.stages.card.card import render_card
 from hf_prune.stages.card.losses import hardest_hit, repeats, rises, unmeasured
 from hf_prune.stages.run import Run
 from tests.support.sample_cards import healed_run, unharmed_run, untrained_growth_run
-from tests.support.sample_run import sample_run, sample_score, sample_sorted_run, sample_writing
+from tests.support.sample_run import remeasured, sample_run, sample_score, sample_sorted_run, sample_writing
 
 
 def lost(run: Run) -> str:
@@ -69,9 +69,9 @@ def test_repetition_is_judged_by_its_errors(repetition: float, said: str) -> Non
 
 def test_every_text_is_compared_with_the_original_on_the_same_text() -> None:
     run = healed_run()
-    found = rises((*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere), "healed")
-    assert [rise.after.text.name for rise in found] == ["c4_heldout", "wikitext_heldout"]
-    assert [round(rise.times, 2) for rise in found] == [1.41, 2.35]
+    compared = rises((*run.evaluated.perplexities, *run.evaluated.perplexities_elsewhere), "healed")
+    assert [rise.after.text.name for rise in compared] == ["c4_heldout", "wikitext_heldout"]
+    assert [round(rise.times, 2) for rise in compared] == [1.41, 2.35]
 
 
 def test_the_card_names_the_worst_task_of_either_kind_and_the_text_it_lost_most_on() -> None:
@@ -118,27 +118,17 @@ def test_what_became_of_perplexity_is_said_in_words(make: Callable[[], Run], sai
 def test_what_was_not_measured_follows_the_run() -> None:
     bare, whole = sample_run(), healed_run()
     always = ["other languages", "safety behaviour", "long contexts"]
-    assert unmeasured(bare) == ["other kinds of text", "task accuracy", "free writing", *always]
+    assert unmeasured(bare) == ["other kinds of text", "task accuracy", "free text generation", *always]
     assert unmeasured(whole) == always
-    chosen = replace(
-        whole,
-        evaluated=replace(
-            whole.evaluated,
-            scores=Attempt(found=tuple(score for score in whole.scores if not score.generates)),
-        ),
-    )
-    assert unmeasured(chosen) == ["tasks whose answer is written", *always]
-    written = replace(
-        whole,
-        evaluated=replace(
-            whole.evaluated, scores=Attempt(found=tuple(score for score in whole.scores if score.generates))
-        ),
-    )
-    assert unmeasured(written) == ["tasks with answers to choose from", *always]
+    scores = whole.evaluated.scores.found
+    chosen = Attempt(found=tuple(score for score in scores if not score.generates))
+    assert unmeasured(remeasured(whole, scores=chosen)) == ["tasks with a written answer", *always]
+    written = Attempt(found=tuple(score for score in scores if score.generates))
+    assert unmeasured(remeasured(whole, scores=written)) == ["tasks scored by likelihood", *always]
     asked = replace(bare, recipe=Recipe(model="m", choices="items.jsonl"))
     assert unmeasured(asked) == [
         "other kinds of text",
-        "tasks whose answer is written",
-        "free writing",
+        "tasks with a written answer",
+        "free text generation",
         *always,
     ]

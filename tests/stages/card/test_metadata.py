@@ -12,13 +12,13 @@ from hf_prune.stages.card.card import render_card
 from hf_prune.stages.card.metadata import leaderboard_files
 from hf_prune.stages.run import Run
 from tests.support.sample_cards import healed_run, questioned_run
-from tests.support.sample_run import sample_run, sample_written_score
+from tests.support.sample_run import remeasured, sample_run, sample_written_score
 
 
 def results_of(run: Run) -> dict[tuple[str, str], object]:
     """Through the text of the card, as ModelCard.load would have it."""
-    found = ModelCard(render_card(run)).data.eval_results or []
-    return {(result.dataset_type, result.metric_name or ""): result.metric_value for result in found}
+    results = ModelCard(render_card(run)).data.eval_results or []
+    return {(result.dataset_type, result.metric_name or ""): result.metric_value for result in results}
 
 
 def test_every_figure_of_the_published_variant_comes_back_as_run_json_has_it() -> None:
@@ -27,14 +27,14 @@ def test_every_figure_of_the_published_variant_comes_back_as_run_json_has_it() -
     published = run.result.variant
     expected = {
         (each["text"]["dataset"], f"perplexity on held-out text ({each['text']['name']})"): each["perplexity"]
-        for each in recorded["perplexities"] + recorded["perplexities_elsewhere"]
+        for each in recorded["evaluated"]["perplexities"] + recorded["evaluated"]["perplexities_elsewhere"]
         if each["variant"] == published
     }
-    [choices] = [each for each in recorded["choices"] if each["variant"] == published]
+    [choices] = [each for each in recorded["evaluated"]["choices"] if each["variant"] == published]
     expected["allenai/c4", "accuracy on continuations of held-out text (c4_heldout)"] = choices["accuracy"]
     scores = {
         (each["task"], each["metric"], each["answer_filter"]): each["value"]
-        for each in recorded["scores"]
+        for each in recorded["evaluated"]["scores"]["found"]
         if each["variant"] == published
     }
     for dataset, name, *figure in (
@@ -100,16 +100,6 @@ def test_part_of_a_benchmark_or_another_variant_goes_to_no_leaderboard() -> None
         replace(score, answer_filter="flexible-extract"),
         replace(score, task="gsm8k_cot"),
     ):
-        assert (
-            leaderboard_files(
-                replace(
-                    sample_run(), evaluated=replace(sample_run().evaluated, scores=Attempt(found=(left_out,)))
-                )
-            )
-            == {}
-        )
-    assert list(
-        leaderboard_files(
-            replace(sample_run(), evaluated=replace(sample_run().evaluated, scores=Attempt(found=(score,))))
-        )
-    ) == [".eval_results/gsm8k.yaml"]
+        assert leaderboard_files(remeasured(sample_run(), scores=Attempt(found=(left_out,)))) == {}
+    files = leaderboard_files(remeasured(sample_run(), scores=Attempt(found=(score,))))
+    assert list(files) == [".eval_results/gsm8k.yaml"]

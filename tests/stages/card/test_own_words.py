@@ -97,8 +97,8 @@ def test_the_record_alone_renders_the_same_card() -> None:
             "line 3: run.source.licence: there is no field 'licence'",
         ),
         (EXTENDS + "{% block lead %}\n{{ 1 | loud }}{% endblock %}", "line 3: No filter named 'loud'"),
-        ("# My card\n", 'has to begin with {% extends "model_card.md.j2" %}'),
-        ('{% extends "other.md.j2" %}', "has to begin with"),
+        ("# My card\n", 'must begin with {% extends "model_card.md.j2" %}'),
+        ('{% extends "other.md.j2" %}', "must begin with"),
     ],
 )
 def test_a_fault_is_found_with_its_line_before_anything_is_done(tmp_path: Path, text: str, said: str) -> None:
@@ -120,7 +120,7 @@ def test_what_a_template_sets_itself_and_what_loops_give_is_no_unknown_value() -
 def test_a_value_that_this_run_does_not_have_is_named_with_its_line() -> None:
     text = EXTENDS + "{% block lead %}\n\n{{ run.growth.layers }}{% endblock %}"
     run = replace(sample_run(), presentation=Presentation(template_name="ours.md.j2", template=text))
-    with pytest.raises(UnusableTemplate, match=r"ours\.md\.j2, line 4: .*what is finished is kept"):
+    with pytest.raises(UnusableTemplate, match=r"ours\.md\.j2, line 4: .*Finished work is kept"):
         render_card(run)
 
 

@@ -266,7 +266,7 @@ def test_streamline_keeps_the_first_layer_of_the_block_that_adds_least(with_iden
 def test_streamline_never_takes_the_first_layer():
     similarity = scored_at_random(0)
     assert propose("streamline", similarity, LAYERS - 1) == tuple(range(1, LAYERS))
-    with pytest.raises(RecipeError, match="--method streamline may take only 9 of 10"):
+    with pytest.raises(RecipeError, match="--method streamline may remove only 9 of 10"):
         propose("streamline", similarity, LAYERS)
     assert 0 not in propose("streamline", similarity, 4, contiguous=False)
 
@@ -307,14 +307,26 @@ def test_no_layers_is_no_layer():
 @pytest.mark.parametrize(
     ("method", "count", "protected", "contiguous", "told"),
     [
-        ("bi", 9, {3, 4}, None, "9 layers are to go, but --method bi may take only 8 of 10: the others are"),
-        ("taylor+", 5, (), None, "5 layers are to go, but --method taylor[+] may take only 4 of 10"),
-        ("greedy", 9, (), None, "9 layers are to go, but --method greedy may take only 8 of 10"),
-        ("deepest", 10, (), None, "10 layers are to go, but --method deepest may take only 9 of 10"),
-        ("angular", 5, {4, 6}, None, "no 5 neighbouring layers are free of protection"),
-        ("loss", 5, {4, 6}, True, "no 5 neighbouring layers are free of protection"),
-        ("random", 5, {4, 6}, True, "no 5 neighbouring layers are free of protection"),
-        ("greedy", 2, (), True, "--method greedy removes layers one at a time, not one block"),
+        ("bi", 9, {3, 4}, None, "9 layers are to be removed, but --method bi may remove only 8 of 10"),
+        (
+            "taylor+",
+            5,
+            (),
+            None,
+            "5 layers are to be removed, but --method taylor[+] may remove only 4 of 10",
+        ),
+        ("greedy", 9, (), None, "9 layers are to be removed, but --method greedy may remove only 8 of 10"),
+        (
+            "deepest",
+            10,
+            (),
+            None,
+            "10 layers are to be removed, but --method deepest may remove only 9 of 10",
+        ),
+        ("angular", 5, {4, 6}, None, "no 5 neighbouring layers are unprotected"),
+        ("loss", 5, {4, 6}, True, "no 5 neighbouring layers are unprotected"),
+        ("random", 5, {4, 6}, True, "no 5 neighbouring layers are unprotected"),
+        ("greedy", 2, (), True, "--method greedy removes single layers, not one block"),
     ],
 )
 def test_what_cannot_be_proposed_is_refused_in_plain_words(method, count, protected, contiguous, told):

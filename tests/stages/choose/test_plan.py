@@ -1,4 +1,4 @@
-"""The plan: what goes, what stays, and by whose word."""
+"""The plan: which layers are removed and kept, and by which criterion."""
 
 import subprocess
 import sys
@@ -60,7 +60,7 @@ def test_the_tournament_that_chose_is_kept():
     assert plan_for(sample_similarity(6), (2,), "bi").tournament is None
 
 
-@pytest.mark.parametrize("module", ["blocks", "criteria", "plan", "target", "tournament"])
+@pytest.mark.parametrize("module", ["criteria", "plan", "target", "tournament"])
 def test_choosing_needs_no_torch(module):
     code = f"import hf_prune.stages.choose.{module}, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

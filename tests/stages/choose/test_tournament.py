@@ -56,7 +56,7 @@ def field_of(proposals, worth, **settings):
         "proposals": {cut: names for names, cut in proposals.items()},
         "allowed": tuple(range(LAYERS)),
         "contiguous": None,
-        "promise": worth,
+        "layer_scores": worth,
         "text": text,
         "budget": 10.0,
         "pass_tokens": 64 * 512,

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from hf_prune.machine.progress import silent
 from hf_prune.model.weights import INDEX_FILE, StoredTensor, read_index
 from hf_prune.records import Checkpoint
-from hf_prune.stages.cut.shards import divided, reshard
+from hf_prune.stages.cut.shards import assign_files, reshard
 from tests.support.tool import bytes_of
 
 
@@ -30,7 +30,7 @@ def tensor(name, size):
 )
 def test_a_file_takes_as_many_tensors_in_turn_as_fit(sizes, most, expected):
     tensors = [tensor(f"{number}", size) for number, size in enumerate(sizes)]
-    assert list(divided(tensors, most).values()) == expected
+    assert list(assign_files(tensors, most).values()) == expected
 
 
 @pytest.fixture

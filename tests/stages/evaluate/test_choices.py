@@ -65,5 +65,5 @@ def test_the_likeliest_option_is_by_the_sum_not_by_the_mean(tiny_models):
     folder = tiny_models("llama")
     items = drawn_items((9, 2, 20), (7, 2, 20), (8, 1, 30))
     answered = answer(open_decoder(folder, CPU), items, "dense", silent)
-    assert all(found.is_right for found in answered.answers)
-    assert any(found.losses[0] > found.losses[1] for found in answered.answers)
+    assert all(found.is_right for found in answered)
+    assert any(found.losses[0] > found.losses[1] for found in answered)

@@ -10,11 +10,11 @@ from hf_prune.model.decoder import open_decoder
 from hf_prune.stages.cut.checkpoint import write_checkpoint
 from hf_prune.stages.evaluate.depths import perplexities_by_depth
 from hf_prune.stages.evaluate.perplexity import perplexity
-from hf_prune.stages.texts.text import Text
+from hf_prune.stages.texts.text import TextSource
 from hf_prune.stages.texts.windows import windows_of
 
 IDS = torch.randint(5, 300, (3, 32), generator=torch.Generator().manual_seed(0))
-WINDOWS = windows_of(Text(name="drawn", dataset=None, documents=()), IDS)
+WINDOWS = windows_of(TextSource(name="random", dataset=None), IDS)
 
 
 def test_each_depth_is_worth_what_its_own_checkpoint_is(trained_model: Path, tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ from hf_prune.stages.evaluate.speculation import (
     PROMPTS,
     TURNS,
     beginnings,
-    figures,
-    measure_depths,
     measure_speculation,
+    measurements,
 )
 from tests.support.models import COMMON
 from tests.support.plain import plain_logits, plain_model, some_tokens, windows_of
@@ -115,7 +114,7 @@ def without_layer(number: int, source: Path, target: Path) -> Path:
 def test_a_draft_is_counted_as_the_definition_has_it(trained_model, confident, tmp_path, prompts, sure):
     parent = confident if sure else trained_model
     draft = without_layer(3, parent, tmp_path / "cut")
-    counted = next(figures(asked(parent, draft, None, prompts)))
+    counted = next(measurements(asked(parent, draft, None, prompts)))
     assert counts_of(counted) == expected(logits_of(parent), logits_of(draft), prompts)
     assert 0 < counted["accepted_tokens"] < counted["proposed_tokens"]
     assert counted["same_text"]
@@ -124,14 +123,14 @@ def test_a_draft_is_counted_as_the_definition_has_it(trained_model, confident, t
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_the_first_layers_are_counted_as_the_definition_has_it(tiny_models, prompts, family):
     folder = tiny_models(family)
-    counted = next(figures(asked(folder, None, 4, prompts)))
+    counted = next(measurements(asked(folder, None, 4, prompts)))
     assert counts_of(counted) == expected(logits_of(folder), logits_of(folder, 4), prompts)
     assert 0 < counted["accepted_tokens"] < counted["proposed_tokens"]
     assert counted["same_text"]
 
 
 def test_a_draft_that_always_agrees_is_accepted_whole(confident, prompts):
-    counted = next(figures(asked(confident, confident, None, prompts)))
+    counted = next(measurements(asked(confident, confident, None, prompts)))
     assert 0 < counted["accepted_tokens"] == counted["proposed_tokens"]
 
 
@@ -142,44 +141,38 @@ def test_a_draft_that_never_agrees_leaves_the_text_as_it_is(trained_model, tmp_p
     weights = load_file(draft / "model.safetensors")
     weights["lm_head.weight"] = weights["lm_head.weight"].roll(1, dims=0)
     save_file(weights, draft / "model.safetensors", metadata={"format": "pt"})
-    counted = next(figures(asked(trained_model, draft, None, prompts)))
+    counted = next(measurements(asked(trained_model, draft, None, prompts)))
     assert counted["accepted_tokens"] == 0 < counted["proposed_tokens"]
     assert counted["same_text"]
 
 
 def test_a_family_that_runs_all_its_layers_cannot_be_its_own_draft(tiny_models, prompts):
-    (found,) = figures(asked(tiny_models("gpt2"), None, 4, prompts))
+    (found,) = measurements(asked(tiny_models("gpt2"), None, 4, prompts))
     assert found == {
-        "reason": "GPT2LMHeadModel runs all its layers whatever `num_hidden_layers` says, so it cannot "
-        "propose by its first 4"
+        "reason": "GPT2LMHeadModel ignores `num_hidden_layers` and runs all its layers, so its first 4 "
+        "cannot be the draft"
     }
 
 
 def test_a_family_whose_state_cannot_go_back_is_not_drafted_for(tiny_models, prompts):
     folder = tiny_models("mamba")
-    (found,) = figures(asked(folder, folder, None, prompts))
-    assert found["reason"].startswith("transformers cannot let MambaForCausalLM write with a draft")
+    (found,) = measurements(asked(folder, folder, None, prompts))
+    assert found["reason"].startswith("transformers cannot use a draft with MambaForCausalLM")
 
 
 def test_models_that_do_not_fit_are_not_loaded(tiny_models, prompts):
     folder = tiny_models("llama")
-    trial = measure_speculation(folder, folder, None, prompts, 10**15, "cpu", silent)
-    assert trial.speculations == ()
-    assert "loading the whole model takes about" in trial.reason
-
-
-def test_depths_are_tried_until_one_cannot_be(tiny_models, prompts):
-    trial = measure_depths(tiny_models("llama"), (2, 4), prompts, 10**15, "cpu", silent)
-    assert trial.speculations == ()
+    trial = measure_speculation(folder, folder, prompts, 10**15, "cpu", silent)
+    assert trial.found == ()
     assert "loading the whole model takes about" in trial.reason
 
 
 def test_what_the_process_prints_becomes_the_record(tiny_models, prompts):
     folder = tiny_models("llama")
-    trial = measure_depths(folder, (4,), prompts, 1, "cpu", silent)
-    (found,) = trial.speculations
+    trial = measure_speculation(folder, 4, prompts, 1, "cpu", silent)
+    (found,) = trial.found
     assert trial.reason is None
-    counted = next(figures(asked(folder, None, 4, prompts)))
+    counted = next(measurements(asked(folder, None, 4, prompts)))
     assert (found.proposed_tokens, found.accepted_tokens) == counts_of(counted)
     assert (found.draft, found.depth, found.runs) == (folder.name, 4, TURNS)
     assert (found.prompts, found.prompt_tokens, found.new_tokens) == (2, 8, NEW_TOKENS)

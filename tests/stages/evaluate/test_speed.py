@@ -1,24 +1,12 @@
 """Models take turns, so that what else a machine does falls on all of them."""
 
 import json
-from typing import Any
 
 import pytest
 
-from hf_prune.machine.own_process import figures_from
+from hf_prune.machine.own_process import run_module
 from hf_prune.machine.progress import silent
 from hf_prune.stages.evaluate.speed import BATCH, BATCH_ROUNDS, ROUNDS, measure_speeds, rounds, speed_up
-
-
-def all_of(generator: Any) -> tuple[int, Any]:
-    """How many objects a generator yields, and what it returns."""
-    count = 0
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return count, end.value
-        count += 1
 
 
 def test_models_alternate_and_the_first_round_does_not_count():
@@ -31,14 +19,15 @@ def test_models_alternate_and_the_first_round_does_not_count():
 
         return ask
 
-    count, times = all_of(rounds([model("dense"), model("cut")], 8, 3))
-    assert count == 3
+    times = [[], []]
+    assert list(rounds([model("dense"), model("cut")], 8, 3, times)) == [0, 1, 2]
     assert asked == [("dense", 8), ("cut", 8)] * 3
     assert times == [[(3.0, 1.0), (5.0, 1.0)], [(4.0, 1.0), (6.0, 1.0)]]
 
 
 def test_where_one_model_cannot_none_has_figures():
-    _, times = all_of(rounds([lambda _: (1.0, 1.0), lambda _: None], 8, 3))
+    times = [[(1.0, 1.0)], [(1.0, 1.0)]]
+    assert list(rounds([lambda _: (1.0, 1.0), lambda _: None], 8, 3, times)) == []
     assert times == [[], []]
 
 
@@ -59,9 +48,9 @@ def test_two_models_are_measured_side_by_side(tiny_models):
     folders = {"dense": tiny_models("llama"), "cut": tiny_models("llama", num_hidden_layers=2)}
     trial = measure_speeds(folders, 10**6, "cpu", silent, original="dense")
     assert trial.reason is None
-    dense, cut = trial.speeds
+    dense, cut = trial.found
     assert (dense.variant, cut.variant) == ("dense", "cut")
-    for speed in trial.speeds:
+    for speed in trial.found:
         low, high = speed.batch_tokens_per_second_range
         assert (speed.runs, speed.batch_size, speed.device, speed.threads) == (ROUNDS - 1, BATCH, "cpu", 1)
         assert 0 < low <= speed.batch_tokens_per_second <= high
@@ -77,7 +66,7 @@ def test_two_models_are_measured_side_by_side(tiny_models):
 def test_models_that_do_not_fit_together_are_measured_one_after_the_other(tiny_models):
     folders = [str(tiny_models("llama")), str(tiny_models("llama", num_hidden_layers=2))]
     asked = {"folders": folders, "together": False, "device": "cpu", "trust_remote_code": False}
-    found, reason = figures_from("hf_prune.stages.evaluate.speed", [json.dumps(asked)], silent, "speed", 1)
+    found, reason = run_module("hf_prune.stages.evaluate.speed", [json.dumps(asked)], silent, "speed", 1)
     assert reason is None
     measured = [figures for line in found for figures in line.get("measured", ())]
     assert [(len(each["alone"]), len(each["batch"])) for each in measured] == [
@@ -89,6 +78,6 @@ def test_models_that_do_not_fit_together_are_measured_one_after_the_other(tiny_m
 def test_a_model_that_cannot_be_loaded_is_the_reason(tiny_models, tmp_path):
     folders = {"dense": tiny_models("llama"), "cut": tmp_path / "nothing"}
     trial = measure_speeds(folders, 10**6, "cpu", silent)
-    assert trial.speeds == ()
+    assert trial.found == ()
     assert trial.reason.startswith("the models could not be run: ")
     assert "nothing" in trial.reason

@@ -18,16 +18,16 @@ import pytest
 from hf_prune.errors import OverlappingData, RecipeError, UnusableTask
 from hf_prune.machine.progress import silent
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.records import AskedTasks, Attempt
+from hf_prune.records import AskedTasks, Attempt, TaskScore
 from hf_prune.stages.evaluate import harness
 from hf_prune.stages.evaluate.tasks import Measured, ask, model_digest, score
-from hf_prune.stages.texts.material import folder_digest
+from hf_prune.stages.texts.material import task_folder_digest
 from hf_prune.stages.texts.overlap import Part
 from hf_prune.stages.texts.text import Text
 from tests.support.checkout import ROOT
 from tests.support.tool import hf_prune
 
-TASKS = ROOT / "tests" / "tasks"
+TASKS = ROOT / "tests" / "support" / "tasks"
 TOO_LARGE = 1 << 60  # bytes of weights that fit nowhere
 TinyModels = Callable[..., Path]
 
@@ -67,18 +67,18 @@ def measured(asked: AskedTasks, kept: Path, tiny_models: TinyModels) -> Attempt[
 
 def test_every_task_has_its_figures_with_all_that_they_rest_on(measured: Attempt[TaskScore]) -> None:
     assert measured.reason is None
-    found = [(s.task, s.metric, s.answer_filter, s.generates, s.num_fewshot) for s in measured.scores]
+    found = [(s.task, s.metric, s.answer_filter, s.generates, s.num_fewshot) for s in measured.found]
     assert found == [
         ("own_choices", "acc", "none", False, 0),
         ("own_choices", "acc_norm", "none", False, 0),
         ("own_sums", "exact_match", "strict-match", True, 2),
         ("own_sums", "exact_match", "flexible-extract", True, 2),
     ]
-    assert {(s.variant, s.num_items, s.version, s.harness) for s in measured.scores} == {
+    assert {(s.variant, s.num_items, s.version, s.harness) for s in measured.found} == {
         ("dense", 3, "1.0", version("lm-eval"))
     }
-    assert len({s.sha256 for s in measured.scores}) == 2
-    acc = measured.scores[0]
+    assert len({s.sha256 for s in measured.found}) == 2
+    acc = measured.found[0]
     assert 3 * acc.value in range(4)
     assert acc.stderr == pytest.approx((acc.value * (1 - acc.value) / 2) ** 0.5)
 
@@ -90,13 +90,13 @@ def test_what_was_measured_is_read_for_the_same_files_and_for_no_others(
     again = Measured(variant="cut", folder=copied, size_bytes=TOO_LARGE)  # it could not be measured
     recipe = recipe_of("own_choices,own_sums")
     read = score(again, asked, recipe, "cpu", kept, silent)
-    assert read == Attempt(found=tuple(replace(s, variant="cut") for s in measured.scores))
+    assert read == Attempt(found=tuple(replace(s, variant="cut") for s in measured.found))
     of_one = score(again, replace(asked, tasks=asked.tasks[1:]), recipe, "cpu", kept, silent)
-    assert {s.task for s in of_one.scores} == {"own_sums"}
+    assert {s.task for s in of_one.found} == {"own_sums"}
 
     def not_kept(asked: AskedTasks = asked, recipe: Recipe = recipe) -> bool:
         trial = score(again, asked, recipe, "cpu", kept, silent)
-        return trial.scores == () and "are free" in (trial.reason or "")
+        return trial.found == () and "are free" in (trial.reason or "")
 
     assert not_kept(recipe=replace(recipe, limit=4))
     assert not_kept(recipe=replace(recipe, fewshot=1))
@@ -119,16 +119,16 @@ def test_the_readme_of_a_model_is_no_part_of_it(tiny_models: TinyModels, tmp_pat
 def test_a_file_in_the_folder_of_tasks_changes_its_digest(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(TASKS, tmp_path / "tasks"))
     recipe = replace(RECIPE, tasks_from=str(folder))
-    before = folder_digest(recipe)
-    assert before == folder_digest(RECIPE)
+    before = task_folder_digest(recipe)
+    assert before == task_folder_digest(RECIPE)
     (folder / "own_sums.jsonl").write_text("{}")
-    assert folder_digest(recipe) != before
-    assert folder_digest(Recipe(model="m")) is None
+    assert task_folder_digest(recipe) != before
+    assert task_folder_digest(Recipe(model="m")) is None
 
 
 def test_refuses_a_folder_of_tasks_that_is_not_there() -> None:
     with pytest.raises(RecipeError, match="--tasks-from missing: there is no such folder"):
-        folder_digest(replace(RECIPE, tasks_from="missing"))
+        task_folder_digest(replace(RECIPE, tasks_from="missing"))
 
 
 # Figures out of what the harness returns
@@ -238,7 +238,7 @@ def test_figures_are_those_of_the_harness_run_by_hand_to_the_last_digit(
     words = ("eval", str(real_model), "--eval", "own_group,own_sums", *tasks, *little)
     outcome = hf_prune(*words, "--output", str(tmp_path / "evaluation"), "--json")
     assert outcome.code == 0, outcome.err
-    scores = json.loads(outcome.out)["evaluation"]["scores"]
+    scores = json.loads(outcome.out)["evaluation"]["evaluated"]["scores"]["found"]
     by_hand = run_by_hand(real_model, "own_group,own_sums", "4", tmp_path)
     assert len(scores) == 3
     for found in scores:

@@ -99,7 +99,7 @@ def test_variants_are_compared_with_the_original_text_by_text():
     original = Continuations(variant="dense", texts=((1, 2, 3, 4, 5, 6), (1, 1, 1, 1, 1, 1)), reason=None)
     cut = Continuations(variant="cut", texts=((1, 2, 9, 9), (1, 1, 1, 1, 1, 7)), reason=None)
     trial = compare_writings([original, cut], windows, lambda ids: " ".join(map(str, ids)))
-    dense, shorter = trial.writings
+    dense, shorter = trial.found
     assert (dense.same_tokens, shorter.same_tokens) == (None, 3.5)
     assert (dense.repetition, shorter.repetition) == pytest.approx((1 / 3, 1 / 6))
     assert dense.repetition_stderr == pytest.approx(1 / 3)
@@ -113,11 +113,11 @@ def test_where_one_cannot_write_the_reason_stands_for_all():
     original = Continuations(variant="dense", texts=((1, 2),), reason=None)
     cut = Continuations(variant="cut", texts=(), reason="no room")
     trial = compare_writings([original, cut], windows, str)
-    assert (trial.writings, trial.reason) == ((), "no room")
+    assert (trial.found, trial.reason) == ((), "no room")
 
 
 def test_a_model_that_cannot_be_loaded_is_a_reason(tiny_models, tmp_path):
     decoder = open_decoder(tiny_models("llama"), CPU)
     found = write(tmp_path, decoder, windows_of(some_tokens(1, 32)), "cut", silent)
     assert found.texts == ()
-    assert found.reason.startswith("transformers cannot let cut write: ")
+    assert found.reason.startswith("transformers cannot generate text with cut: ")

@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 
 from hf_prune.errors import UnsupportedModel
-from hf_prune.machine.own_process import figures_from
+from hf_prune.machine.own_process import run_module
 from hf_prune.machine.progress import silent
-from hf_prune.records import ExportTrial, from_data
+from hf_prune.records import Attempt, Export, from_data
 from hf_prune.stages.export.comparison import compare, greedy, load_in_float32, model_runner
 from hf_prune.stages.export.onnx import graph_runner, optimum_name
 from tests.support.checkout import ROOT
@@ -32,9 +32,9 @@ def exported(tiny_models, tmp_path_factory):
     shutil.copytree(tiny_models("llama", num_hidden_layers=2), folder)
     np.save(folder.parent / "windows.npy", TOKENS)
     words = ["onnx", *map(str, (folder, folder, folder.parent / "windows.npy"))]
-    found, reason = figures_from("hf_prune.stages.export.one_form", words, silent, "", 1)
+    printed, reason = run_module("hf_prune.stages.export.one_form", words, silent, "", 1)
     assert reason is None
-    return folder, from_data(Attempt[Export], found[0])
+    return folder, from_data(Attempt[Export], printed[0])
 
 
 @pytest.fixture
@@ -44,18 +44,19 @@ def published(exported):
 
 @pytest.mark.slow
 def test_a_graph_counts_when_it_computes_what_the_model_does(exported):
-    folder, trial = exported
-    assert trial.reason is None
-    assert [check.name for check in trial.export.checks] == [
+    folder, attempt = exported
+    assert attempt.reason is None
+    [export] = attempt.found
+    assert [check.name for check in export.checks] == [
         "logits of a prompt",
         "logits of a padded batch",
         "logits of a continuation",
         "20 greedy tokens",
     ]
-    assert all(check.passed for check in trial.export.checks)
-    path = folder / trial.export.path
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == trial.export.sha256
-    assert 0 <= trial.export.divergence < 1e-6
+    assert all(check.passed for check in export.checks)
+    path = folder / export.path
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == export.sha256
+    assert 0 <= export.divergence < 1e-6
 
 
 @pytest.mark.slow
@@ -135,7 +136,7 @@ def finished(tiny_models, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_each_form_lies_where_its_loaders_look_for_it(finished):
-    exports = {export["format"]: export for export in finished.run["exports"]}
+    exports = {export["format"]: export for export in finished.run["exports"]["found"]}
     assert {form: export["path"] for form, export in exports.items()} == {
         "onnx": "onnx/model.onnx",
         "onnx-8bit": "onnx/model_quantized.onnx",
@@ -151,8 +152,10 @@ def test_each_form_lies_where_its_loaders_look_for_it(finished):
 
 @pytest.mark.slow
 def test_what_cannot_be_exported_is_left_out_and_told(finished):
-    told = "gguf: UnsupportedModel: its tokenizer splits text in a way that is not known here"
-    assert told in finished.run["exports_reason"]
+    told = (
+        "gguf: UnsupportedModel: its tokenizer splits text in a way that hf-prune cannot name for llama.cpp"
+    )
+    assert told in finished.run["exports"]["reason"]
     assert f"not exported to {told}" in finished.outcome.err
     assert not list((finished.folder / "model").glob("*.gguf"))
 
@@ -187,10 +190,10 @@ def test_the_pruned_real_model_writes_the_same_tokens_under_onnxruntime(real_mod
     assert outcome.code == 0, outcome.err
     published = tmp_path / "run" / "model"
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert [export["format"] for export in run["exports"]] == ["onnx", "onnx-8bit", "gguf"]
+    assert [export["format"] for export in run["exports"]["found"]] == ["onnx", "onnx-8bit", "gguf"]
     assert (published / "model.gguf").is_file()
-    assert run["exports"][1]["divergence"] < 0.02
+    assert run["exports"]["found"][1]["divergence"] < 0.02
     prompt = np.array([[504, 3575, 282, 4649, 314]])
     model = model_runner(load_in_float32(published, trust_remote_code=False))
     assert greedy(graph_runner(published / "onnx/model.onnx"), prompt) == greedy(model, prompt)
-    assert onnxruntime.__version__ in run["exports"][0]["versions"]
+    assert onnxruntime.__version__ in run["exports"]["found"][0]["versions"]

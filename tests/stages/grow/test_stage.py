@@ -74,7 +74,7 @@ def test_a_cut_model_is_grown_and_the_new_layers_heal_it(trained_model: Path, tm
     assert run["name"].endswith("-5L")
     assert run["result"]["variant"] == "healed"
     assert run["healing"]["plan"]["objective"] == "predictions"
-    assert [p["variant"] for p in run["perplexities"]] == ["dense", "cut", "bridged", "healed"]
+    assert [p["variant"] for p in run["evaluated"]["perplexities"]] == ["dense", "cut", "bridged", "healed"]
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert config["num_hidden_layers"] == 5
 

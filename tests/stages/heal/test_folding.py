@@ -11,7 +11,7 @@ from hf_prune.machine.progress import silent
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.stages.heal.folding import fold, write_healed
 from hf_prune.stages.heal.student import adapters, load_student
-from hf_prune.stages.heal.training import train, what_was_trained
+from hf_prune.stages.heal.training import load_trained, train
 from tests.support.healing_material import CPU, LORA, PARTIAL, some_text
 from tests.support.plain import plain_logits, plain_model, some_tokens
 
@@ -107,7 +107,7 @@ def test_a_model_trained_in_4_bits_is_published_in_full_precision(tiny_models, t
     rounded = student.model.model.layers[0].mlp.down_proj.base_layer
     settings = {"seed": 0, "bf16": False, "report_to": "none", "name": "tiny", "progress": silent}
     train(student, some_text(), some_text(4), None, tmp_path / "states", **settings)
-    folder, _ = written(skeleton, what_was_trained(tmp_path / "states").weights, tmp_path)
+    folder, _ = written(skeleton, load_trained(tmp_path / "states").weights, tmp_path)
     before, after = load_file(source / "model.safetensors"), load_file(folder / "model.safetensors")
     identity = torch.eye(rounded.in_features)
     in_4_bits = rounded(identity).detach().T

@@ -34,7 +34,7 @@ def sorted_run(trained_model: Path, conversations: Path, tmp_path_factory: pytes
 
 def test_every_depth_learns_and_the_whole_is_one_of_them(sorted_run: Path) -> None:
     run = json.loads((sorted_run / "run.json").read_text())
-    assert [depth["layers"] for depth in run["depths"]] == [2, 4, 6]
+    assert [depth["layers"] for depth in run["evaluated"]["depths"]] == [2, 4, 6]
     losses = run["healing"]["depths"]
     assert [loss["layers"] for loss in losses] == [2, 4, 6]
     assert all(loss["after"] < loss["before"] for loss in losses)

@@ -10,7 +10,7 @@ from hf_prune.errors import UnsupportedModel
 from hf_prune.machine.progress import silent
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.stages.heal.student import adapted_projections, load_student
-from hf_prune.stages.heal.training import train, what_was_trained
+from hf_prune.stages.heal.training import load_trained, train
 from tests.support.healing_material import CPU, LORA, PARTIAL, REPLACE, lessons_of, some_text
 from tests.support.models import store_as_fp8
 
@@ -25,7 +25,7 @@ def trained_names(student):
 def train_a_little(student, folder, lessons=None):
     settings = {"seed": 0, "bf16": False, "report_to": "none", "name": "tiny", "progress": silent}
     train(student, some_text(), some_text(4), lessons, folder, **settings)
-    return what_was_trained(folder)
+    return load_trained(folder)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_adapter_begins_as_nothing(tiny_models):
     plain = load_student(skeleton, PARTIAL, (2,), CPU).eval()
     adapted = load_student(skeleton, LORA, (2,), CPU).eval()
     with torch.no_grad():
-        losses = [model(text.ids, text.wanted)["loss"].item() for model in (plain, adapted)]
+        losses = [model(text.ids, text.loss_mask)["loss"].item() for model in (plain, adapted)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
@@ -108,9 +108,9 @@ def test_with_states_alone_to_learn_nothing_behind_the_gap_is_run(tiny_models):
     for number, layer in enumerate(student.model.model.layers):
         layer.register_forward_pre_hook(lambda *_, number=number: run.append(number))
     text = some_text()
-    student(text.ids, text.wanted, states=torch.randn(16, 1, 24, 32))
+    student(text.ids, text.loss_mask, states=torch.randn(16, 1, 24, 32))
     assert run == [0, 1, 2]
-    student.eval()(text.ids, text.wanted)
+    student.eval()(text.ids, text.loss_mask)
     assert run == [0, 1, 2, 0, 1, 2, 3, 4, 5]
 
 
@@ -124,7 +124,7 @@ def test_gradients_are_the_same_with_and_without_checkpointing(tiny_models, tmp_
         torch.manual_seed(0)
         plan = replace(LORA, objective="predictions", boundary_loss=0.5, gradient_checkpointing=checkpointing)
         student = load_student(build_skeleton(model), plan, (2,), CPU).train()
-        student(text.ids, text.wanted, **batch)["loss"].backward()
+        student(text.ids, text.loss_mask, **batch)["loss"].backward()
         found.append([p.grad for p in student.parameters() if p.requires_grad])
     for plain, checkpointed in zip(*found, strict=True):
         torch.testing.assert_close(plain, checkpointed)
@@ -152,7 +152,7 @@ def test_the_loss_of_a_sorted_model_is_the_mean_of_those_of_its_depths(tiny_mode
     for depths in ((2, 4, 6), (2, 6), (4, 6), (6,)):
         student = load_student(skeleton, replace(SORTED, depths=depths), (), CPU).eval()
         with torch.no_grad():
-            losses[depths] = student(text.ids, text.wanted)["loss"].item()
+            losses[depths] = student(text.ids, text.loss_mask)["loss"].item()
     two, four = (2 * losses[(depth, 6)] - losses[(6,)] for depth in (2, 4))
     assert losses[(2, 4, 6)] == pytest.approx((two + four + losses[(6,)]) / 3, rel=1e-5)
 
@@ -160,7 +160,7 @@ def test_the_loss_of_a_sorted_model_is_the_mean_of_those_of_its_depths(tiny_mode
 def test_every_weight_of_a_sorted_model_is_trained_by_all_depths_or_by_those_that_are_drawn(tiny_models):
     skeleton, text = build_skeleton(tiny_models("llama")), some_text()
     every = load_student(skeleton, SORTED, (), CPU).train()
-    every(text.ids, text.wanted)["loss"].backward()
+    every(text.ids, text.loss_mask)["loss"].backward()
     assert all(parameter.grad is not None for parameter in every.parameters())
     sampled = load_student(skeleton, replace(SORTED, sample_depths=True), (), CPU).train()
     drawn = set()

@@ -10,7 +10,7 @@ import torch
 from hf_prune.machine.progress import silent
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.stages.heal.student import load_student
-from hf_prune.stages.heal.training import train, what_was_trained
+from hf_prune.stages.heal.training import load_trained, train
 from tests.support.healing_material import CPU, LORA, PARTIAL, REPLACE, lessons_of, some_text
 
 
@@ -19,7 +19,7 @@ def trained(model, plan, folder, lessons=None, *, seed=0, progress=silent):
     student = load_student(build_skeleton(model), plan, (2,), CPU)
     settings = {"bf16": False, "report_to": "none", "name": "tiny", "progress": progress}
     train(student, some_text(), some_text(4), lessons, folder, seed=seed, **settings)
-    return what_was_trained(folder)
+    return load_trained(folder)
 
 
 def same(first, second):
@@ -66,10 +66,10 @@ def test_every_step_is_shown_going_by(tiny_models, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_training(tiny_models, tmp_path):
     model = tiny_models("llama")
     lessons = lessons_of(model, some_text(), tmp_path / "lessons", (4,))
-    states = lessons.piece_bytes - 24 * 32 * 2
+    states = lessons.window_bytes - 24 * 32 * 2
     with open(lessons.path, "r+b") as file:
         for window in range(16):  # as a teacher that overflowed would have left them
-            os.pwrite(file.fileno(), b"\x80\x7f" * (24 * 32), window * lessons.piece_bytes + states)
+            os.pwrite(file.fileno(), b"\x80\x7f" * (24 * 32), window * lessons.window_bytes + states)
     assert lessons.read(3)["states"].isinf().all()
     found = trained(model, REPLACE, tmp_path / "states", lessons)
     assert found.diverged_at is not None

@@ -174,7 +174,6 @@ def test_each_layer_is_read_once_and_again_only_where_a_cut_replaces_something(t
     cuts = [
         *(Cut(kept) for kept in [*SHARING, *APART]),
         Cut((0, 1, 2, 5), first),
-        Cut((1, 2, 4), first),
         Cut((0, 2, 5), second),
         Cut((0, 1, 3, 5), second),
     ]

@@ -112,14 +112,16 @@ def test_a_search_ends_when_no_layer_may_go_any_more(model):
     assert greedy(decoder, 5, (1, 3), width=1).layers == (1, 3)
 
 
-def test_a_search_that_was_begun_is_gone_on_with(model):
+def test_a_shorter_search_is_continued(model):
     decoder, _ = model()
     whole = greedy(decoder, 4, range(6))
     for count in range(1, 5):
-        begun = greedy(decoder, count, range(6))
-        assert begun.layers == whole.layers[:count]
-        going_on = greedy_removal(decoder, windows_of(TOKENS), 4, silent, candidates=range(6), begun=begun)
-        assert going_on == whole
+        shorter = greedy(decoder, count, range(6))
+        assert shorter.layers == whole.layers[:count]
+        continued = greedy_removal(
+            decoder, windows_of(TOKENS), 4, silent, candidates=range(6), previous=shorter
+        )
+        assert continued == whole
 
 
 def brute_force_shapley(loss, permutations, seed, group_size):

@@ -271,7 +271,7 @@ BY_SEVERAL = """
 import sys
 from pathlib import Path
 import torch
-from hf_prune import ranks
+from hf_prune.machine import processes
 from hf_prune.model.decoder import open_decoder
 from hf_prune.stages.measure.similarity import measure
 from hf_prune.machine.progress import silent
@@ -280,14 +280,14 @@ from tests.support.plain import some_tokens, windows_of
 
 folder, output, *shapes = sys.argv[1:]
 cpu = torch.device("cpu")
-together = ranks.join(cpu)
+together = processes.join(cpu)
 for shape in shapes:
     windows = windows_of(some_tokens(*map(int, shape.split("x"))))
     similarity = measure(open_decoder(Path(folder), cpu), windows, silent, together)
     Path(output, f"{shape}-{together.rank}.json").write_text(to_json(similarity))
 told = [together.agree(finder == together.rank) for finder in range(together.count)]
 Path(output, f"told-{together.rank}.json").write_text(to_json([together.count, together.leads, told]))
-ranks.leave()
+processes.leave()
 """
 
 
@@ -344,6 +344,6 @@ def test_processes_share_out_every_window_once_and_in_order(count):
 
 
 def test_fewer_windows_than_processes_are_refused():
-    told = "2 calibration windows cannot be shared by 3 processes: give more --samples or start fewer"
+    told = "2 calibration windows cannot be shared by 3 processes: raise --samples or start fewer processes"
     with pytest.raises(RecipeError, match=told):
         share_of_process(windows_of(some_tokens(2, 8)), Ranks(rank=0, count=3))

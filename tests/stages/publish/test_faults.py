@@ -28,7 +28,7 @@ from tests.support.published_runs import (
     OTHER_WEIGHTS,
     REPO_ID,
     SHARDS,
-    Told,
+    Messages,
     assert_no_card_without_its_weights,
     assert_published,
     make_folder,
@@ -60,11 +60,12 @@ def on_sleep(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     return todo
 
 
-def pushed(folder: Path, told: Told | None = None, **where: object) -> tuple[Run, Published]:
+def pushed(folder: Path, messages: Messages | None = None, **where: object) -> tuple[Run, Published]:
     """Publish a run, and wait for nothing."""
-    told = told or Told()
+    messages = messages or Messages()
     run = read_finished(folder).recorded.run
-    return publish(run, RunFolder(folder), REPO_ID, Publication(**where), told.reporter, told.waits.append)
+    publication, sleep = Publication(**where), messages.waits.append
+    return publish(run, RunFolder(folder), REPO_ID, publication, messages.reporter, sleep)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +92,11 @@ def test_a_hitch_anywhere_is_got_over_in_one_push(
     home_hub: LoopbackHub, folder: Path, tmp_path: Path, faults: list[Fault]
 ) -> None:
     home_hub.inject(*faults)
-    _, made = pushed(folder)
-    assert not made.unchanged
+    _, result = pushed(folder)
+    assert not result.unchanged
     assert_published(home_hub, folder)
     found = repository(home_hub)
-    assert found.find("main").oid == made.commit
+    assert found.find("main").oid == result.commit
     assert len(found.commits) == 2  # the Hub's own, and ours: an answer that was lost makes no second
     assert_no_card_without_its_weights(home_hub, tmp_path)
 
@@ -109,10 +110,10 @@ def test_the_hub_is_given_the_time_that_it_asks_for_and_the_user_told(
         Fault(method="POST", path=COMMIT, status=429, headers=limited),
         Fault(method="POST", path=COMMIT, status=500),
     )
-    told = Told()
-    pushed(folder, told)
-    assert told.waits == [7, 55, 4]
-    assert "the Hub does not answer as it should: trying again in 55 s" in told.lines
+    messages = Messages()
+    pushed(folder, messages)
+    assert messages.waits == [7, 55, 4]
+    assert "the Hub does not answer as it should: trying again in 55 s" in messages.lines
     assert_published(home_hub, folder)
 
 
@@ -134,30 +135,30 @@ def test_a_hitch_in_an_update_is_got_over(home_hub: LoopbackHub, folder: Path, f
     newer = make_folder(folder.parent / "newer", OTHER_WEIGHTS)
     home_hub.inject(fault)
     where = {"branch": "next"} if "branch" in fault.path else {"create_pr": True}
-    _, made = pushed(newer, **where, collection="tester/small")
-    assert not made.unchanged
+    _, result = pushed(newer, **where, collection="tester/small")
+    assert not result.unchanged
     assert home_hub.pending_faults == ()
 
 
 def test_a_token_without_a_name_proposes_all_the_same(home_hub: LoopbackHub, folder: Path) -> None:
     home_hub.inject(Fault(method="GET", path="/whoami", status=403, times=2))
-    _, made = pushed(folder, create_pr=True)
-    assert made.pull_request == f"{home_hub.url}/{REPO_ID}/discussions/1"
+    _, result = pushed(folder, create_pr=True)
+    assert result.pull_request == f"{home_hub.url}/{REPO_ID}/discussions/1"
     assert_published(home_hub, folder, "refs/pr/1")
 
 
 def test_a_hub_that_stays_away_is_given_up_and_the_same_push_ends_well_later(
     home_hub: LoopbackHub, folder: Path, tmp_path: Path
 ) -> None:
-    told = Told()
+    messages = Messages()
     home_hub.inject(Fault(method="POST", path=COMMIT, status=500, times=6))
     with pytest.raises(HubUnreachable, match="finished stages are kept"):
-        pushed(folder, told)
-    assert told.waits == [1, 2, 4, 8, 16]
+        pushed(folder, messages)
+    assert messages.waits == [1, 2, 4, 8, 16]
     home_hub.inject(Fault(method="POST", path=COMMIT, status=429, headers={"Retry-After": "7200"}))
     with pytest.raises(HubUnreachable, match="asks to slow down"):  # nobody sits through two hours
-        pushed(folder, told)
-    assert len(told.waits) == 5
+        pushed(folder, messages)
+    assert len(messages.waits) == 5
     home_hub.calls.clear()
     pushed(folder)
     assert home_hub.calls_to("PUT") == []
@@ -222,10 +223,10 @@ def test_a_commit_that_comes_first_is_not_overwritten(home_hub: LoopbackHub, fol
     pushed(folder)
     newer = make_folder(folder.parent / "newer", OTHER_WEIGHTS)
     home_hub.inject(Fault(method="POST", path=COMMIT, status=503))
-    told = Told()
-    told.waits = Overtaken(lambda: written_by_another(home_hub, {"notes.txt": "theirs"}))
+    messages = Messages()
+    messages.waits = Overtaken(lambda: written_by_another(home_hub, {"notes.txt": "theirs"}))
     with pytest.raises(RepositoryChanged, match=r"was changed by somebody else.*nothing was overwritten"):
-        pushed(newer, told)
+        pushed(newer, messages)
     assert home_hub.files(REPO_ID)["notes.txt"] == b"theirs"
     pushed(newer)
     assert home_hub.files(REPO_ID)["notes.txt"] == b"theirs"
@@ -262,7 +263,7 @@ def test_what_changes_while_weights_are_sent_is_looked_at_again_before_the_commi
 
 def test_a_file_that_arrives_as_another_is_named(home_hub: LoopbackHub, folder: Path) -> None:
     home_hub.inject(Fault(method="POST", path=COMMIT, garbled=(b'"e30="', b'"W10="')))  # {} as []
-    with pytest.raises(UploadDiffers, match=r"does not hold what was sent: config\.json is another"):
+    with pytest.raises(UploadDiffers, match=r"does not hold what was sent: config\.json differs"):
         pushed(folder)
     pushed(folder)
     assert_published(home_hub, folder)
@@ -271,7 +272,7 @@ def test_a_file_that_arrives_as_another_is_named(home_hub: LoopbackHub, folder: 
 def test_a_shard_in_the_place_of_another_is_named(home_hub: LoopbackHub, folder: Path) -> None:
     first, second = (sha256(data).hexdigest().encode() for data in list(SHARDS.values())[:2])
     home_hub.inject(Fault(method="POST", path=COMMIT, garbled=(second, first)))
-    with pytest.raises(UploadDiffers, match=r"model-00002-of-00002\.safetensors is another"):
+    with pytest.raises(UploadDiffers, match=r"model-00002-of-00002\.safetensors differs"):
         pushed(folder)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hf_prune.errors import BrokenSection
 from hf_prune.stages.card.card import render_card, render_depth_card
 from hf_prune.stages.card.encoder_card import render_encoder_card
-from hf_prune.stages.publish.own_sections import joined, outdone, own_sections, with_own, without_own
+from hf_prune.stages.publish.own_sections import merged, overridden, own_sections, with_own, without_own
 from tests.support.sample_run import sample_encoder_run, sample_run, sample_sorted_run
 
 BEGIN, END = "<!-- hf-prune: yours -->", "<!-- hf-prune: end of yours -->"
@@ -112,20 +112,25 @@ def test_several_pairs_keep_their_order_and_all_of_their_text() -> None:
     old = CARD.replace("None.\n", f"None.\n\n{two}").replace(
         f"{BEGIN}\n{END}\n", own("Last.") + own("Very last.")
     )
-    made = carried(old)
-    assert [made.count(text) for text in ("One.", "Two.", "Last.", "Very last.")] == [1, 1, 1, 1]
-    assert made.index("One.") < made.index("Two.") < made.index("Last.") < made.index("Very last.")
-    assert carried(made) == made
+    card = carried(old)
+    assert [card.count(text) for text in ("One.", "Two.", "Last.", "Very last.")] == [1, 1, 1, 1]
+    assert card.index("One.") < card.index("Two.") < card.index("Last.") < card.index("Very last.")
+    assert carried(card) == card
 
 
 def test_no_pair_goes_into_another_that_quotes_the_card() -> None:
     quoting = f"{BEGIN}\n## Figures\n\n| x | 1 |\n\n{HINT}\n\nSo it was.\n{END}\n"
     old = CARD.replace("| x | 1 |\n", f"| x | 1 |\n\n{own('Mine.')}").replace(f"{BEGIN}\n{END}\n", quoting)
     new = CARD.replace("## Figures", "## Numbers").replace("| x | 1 |", "| x | 2 |")
-    made = carried(old, new)
-    assert made.endswith(quoting)
-    assert f"Made with hf-prune.\n\n{own('Mine.')}\n{HINT}\n" in made
-    assert carried(made, new) == made
+    card = carried(old, new)
+    assert card.endswith(quoting)
+    assert f"Made with hf-prune.\n\n{own('Mine.')}\n{HINT}\n" in card
+    assert carried(card, new) == card
+
+
+def test_pairs_at_the_end_of_the_card_keep_their_order() -> None:
+    old = CARD.replace(f"{BEGIN}\n{END}\n", own("Named.", "a") + "\n" + own("Last."))
+    assert carried(old) == old
 
 
 def test_an_empty_pair_of_the_users_own_keeps_its_place() -> None:
@@ -139,7 +144,7 @@ def test_lines_that_an_editor_ended_otherwise_are_read_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "reason"),
     [
         (CARD.replace(END, "Precious."), r"line 31: a section begins that does not end"),
         (CARD.replace(BEGIN, "Precious."), r"line 32: a section ends that has not begun"),
@@ -155,8 +160,8 @@ def test_lines_that_an_editor_ended_otherwise_are_read_the_same() -> None:
         ),
     ],
 )
-def test_a_broken_mark_is_never_a_lost_text(broken: str, said: str) -> None:
-    with pytest.raises(BrokenSection, match=f"README.md, {said}.*mend it and give the same command again"):
+def test_a_broken_mark_is_never_a_lost_text(broken: str, reason: str) -> None:
+    with pytest.raises(BrokenSection, match=f"README.md, {reason}.*mend it and give the same command again"):
         own_sections(broken, "README.md")
     with pytest.raises(BrokenSection):
         without_own(broken)
@@ -167,11 +172,11 @@ def test_of_two_cards_the_first_wins_where_both_have_a_text() -> None:
     folder = own_sections(
         CARD.replace(END, f"Folder.\n{END}").replace("None.\n", f"None.\n\n{own('Only here.')}"), "folder"
     )
-    made = with_own(CARD, joined(hub, folder))
-    assert "Hub." in made
-    assert "Folder." not in made
-    assert f"None.\n\n{own('Only here.')}" in made
-    assert [section.lines[1] for section in outdone(hub, folder)] == ["Folder."]
+    card = with_own(CARD, merged(hub, folder))
+    assert "Hub." in card
+    assert "Folder." not in card
+    assert f"None.\n\n{own('Only here.')}" in card
+    assert [section.lines[1] for section in overridden(hub, folder)] == ["Folder."]
     empty = own_sections(CARD, "hub")
-    assert "Folder." in with_own(CARD, joined(empty, folder))
-    assert outdone(empty, folder) == outdone(hub, hub) == []
+    assert "Folder." in with_own(CARD, merged(empty, folder))
+    assert overridden(empty, folder) == overridden(hub, hub) == []

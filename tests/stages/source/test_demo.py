@@ -36,7 +36,7 @@ def test_it_removes_six_layers_and_repairs_the_gap(demo: tuple[Outcome, Path]) -
     assert outcome.out == f"{model}\n"
     run = json.loads((folder / "run.json").read_text())
     assert run["plan"]["removed"] == [13, 14, 15, 16, 17, 18]
-    perplexity = {p["variant"]: p["perplexity"] for p in run["perplexities"]}
+    perplexity = {p["variant"]: p["perplexity"] for p in run["evaluated"]["perplexities"]}
     assert perplexity["dense"] < perplexity["bridged"] < 0.9 * perplexity["cut"]
     for said in ("perplexity", "tokens/s", f"card: {model / 'README.md'}"):
         assert said in outcome.err
@@ -68,7 +68,7 @@ def test_its_card_is_valid_has_the_figures_of_the_record_and_all_its_pictures(
     card = ModelCard(text)
     card.validate()  # by the Hub
     results = {result.metric_type: result.metric_value for result in card.data.eval_results}
-    own = {name: run[name][-1] for name in ("perplexities", "choices")}
+    own = {name: run["evaluated"][name][-1] for name in ("perplexities", "choices")}
     assert {each["variant"] for each in own.values()} == {run["result"]["variant"]}
     assert results["perplexity"] == own["perplexities"]["perplexity"]
     assert results["accuracy"] == own["choices"]["accuracy"]

@@ -73,12 +73,12 @@ def test_the_name_begins_as_the_licence_has_it(license_id: str | None, name: str
 def test_a_name_that_breaks_the_licence_is_refused_with_one_that_would_do() -> None:
     with pytest.raises(LicenceForbids) as caught:
         refuse_by_licence(terms_of("llama3.2"), "acme/SuperChat")
-    assert "by which the name begins with 'Llama': give --repo-id acme/Llama-SuperChat" in str(caught.value)
+    assert "the name must begin with 'Llama', so give --repo-id acme/Llama-SuperChat" in str(caught.value)
 
 
 def test_a_name_that_is_made_right_is_told() -> None:
     [line] = cautions(terms_of("llama3"), "SuperChat-4L", publishing=False)
-    assert "has names begin with 'Llama 3': the result is called Llama-3-SuperChat-4L" in line
+    assert "requires a name that begins with 'Llama 3': the result is Llama-3-SuperChat-4L" in line
 
 
 def test_only_the_licences_that_demand_it_have_a_rule_for_names() -> None:
@@ -94,16 +94,20 @@ def test_a_licence_without_derivatives_forbids_publishing_and_says_so(word: str)
     terms = terms_of(word)
     with pytest.raises(LicenceForbids, match="lets nobody share a changed version"):
         refuse_by_licence(terms, "acme/small")
-    assert "the result is not to be published" in "".join(cautions(terms, "small", publishing=False))
+    assert "do not publish the result" in "".join(cautions(terms, "small", publishing=False))
     assert "**you may not publish this model.**" in licence_section_under(word)
 
 
 @pytest.mark.parametrize(
     ("license_id", "license_name", "said"),
     [
-        ("other", "qwen-research", "the licence of the original, qwen-research, is none that hf-prune knows"),
-        ("other", None, "the licence of the original, other, is none that hf-prune knows"),
-        ("deepfloyd-if-license", None, "is none that hf-prune knows"),
+        (
+            "other",
+            "qwen-research",
+            "the licence of the original, qwen-research, is not one that hf-prune knows",
+        ),
+        ("other", None, "the licence of the original, other, is not one that hf-prune knows"),
+        ("deepfloyd-if-license", None, "is not one that hf-prune knows"),
         ("unknown", None, "the original states no licence"),
         (None, None, "the original states no licence"),
     ],
@@ -152,13 +156,13 @@ def test_the_card_shows_what_llama_is_built_with(word: str) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("openrail", "use-based restrictions bind every user"),
-        ("bigscience-bloom-rail-1.0", "use-based restrictions bind every user"),
-        ("gemma", "use restrictions (section 3.2) bind every user"),
-        ("cc-by-4.0", "names the authors of the original and says that it was changed"),
-        ("cc-by-nc-4.0", "may not be used commercially"),
-        ("cc-by-sa-4.0", "shared stays under this licence"),
-        ("gpl-3.0", "shared stays under this licence"),
+        ("openrail", "use-based restrictions bind you as a user"),
+        ("bigscience-bloom-rail-1.0", "use-based restrictions bind you as a user"),
+        ("gemma", "use restrictions (section 3.2) bind you as a user"),
+        ("cc-by-4.0", "name the original's authors and say that it was changed"),
+        ("cc-by-nc-4.0", "may not use this model, or anything made from it, commercially"),
+        ("cc-by-sa-4.0", "must use the same licence"),
+        ("gpl-3.0", "must use the same licence"),
     ],
 )
 def test_the_card_passes_on_what_binds_its_users(word: str, said: str) -> None:
@@ -180,7 +184,7 @@ def test_the_card_says_where_the_terms_of_the_gate_are() -> None:
 
 def test_the_cards_of_encoders_and_depths_have_it_too() -> None:
     encoder = replace(sample_encoder_run(), source=source_under("cc-by-nc-4.0"))
-    assert "may not be used commercially" in render_encoder_card(encoder)
+    assert "may not use this model, or anything made from it, commercially" in render_encoder_card(encoder)
     run = replace(sample_sorted_run(), source=source_under("llama3.1"))
     assert "**Built with Llama**" in render_depth_card(run, run.evaluated.depths[0].layers)
 

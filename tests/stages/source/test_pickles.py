@@ -170,7 +170,7 @@ def test_pickled_files_of_another_form_are_refused_with_the_option_too(
     home_hub.add_repository("acme/odd", {"config.json": b"{}", "model.ckpt": b"x"})
     outcome = hf_prune("acme/odd", "--allow-pickle", "--output", str(tmp_path / "run"))
     assert outcome.code == 1
-    assert "--allow-pickle reads pytorch_model.bin beside config.json alone" in outcome.error()
+    assert "--allow-pickle reads pytorch_model.bin only beside config.json" in outcome.error()
 
 
 def test_a_dry_run_presumes_from_the_configuration_and_fetches_no_weights(

@@ -94,7 +94,7 @@ def test_a_question_that_stands_in_a_text_is_refused_and_a_short_one_is_not(tmp_
     items.write_text("\n".join(map(json.dumps, lines)))
     questions = read_questions(items, 9).questions
     part = Part("multiple-choice items", "--choices", text_of(name="items.jsonl"))
-    prompts = [question.asked for question in questions]
+    prompts = [question.question for question in questions]
     with pytest.raises(OverlappingData, match=r"1 questions are both .* begins 'Which of these"):
         check_questions([calibration(f"{told(1)} What is ice?\n\n{asked} {told(2)}")], prompts, part)
     check_questions([calibration(f"{told(1)} What is ice? {told(2)}")], prompts, part)

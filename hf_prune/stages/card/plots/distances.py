@@ -1,7 +1,8 @@
-"""Distances between layer boundaries: of every pair, and of the best block of each size."""
+"""Distances between layer boundaries: every pair, and the best block of each size."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -25,16 +26,16 @@ from hf_prune.stages.card.plots.style import (
 )
 
 NAMED_BLOCKS = 6  # more labels than these would hide the boxes
-NAMED_SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)  # of the depth, where no removed block is there to be named
+NAMED_SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)  # of the depth, if there is no removed block to name
+LABEL: dict[str, Any] = {
+    "fontsize": FONT_SIZE,
+    "color": INK,
+    "bbox": {"facecolor": BACKGROUND, "edgecolor": "none", "alpha": 0.85, "pad": 2},
+}
 
 
 def similarity_heatmap(similarity: Similarity, plan: Plan | None) -> bytes:
-    """The angular distance between every two layer boundaries, the removed blocks outlined.
-
-    Args:
-        similarity: of the original.
-        plan: what was removed, if anything was.
-    """
+    """The angular distance between every two layer boundaries, with the removed blocks outlined."""
     figure = new_figure(8.4)
     axes = figure.add_axes((0.085, 0.095, 0.75, 0.84))
     image = axes.imshow(
@@ -51,9 +52,9 @@ def similarity_heatmap(similarity: Similarity, plan: Plan | None) -> bytes:
     labelled_to = -math.inf
     for block in blocks:
         _outline(axes, block)
-        # A box that is nearer to the last than a line of text is high goes without a name.
+        # A box that is nearer to the last than the height of a line of text gets no name.
         if nameable and block.end - labelled_to > 0.05 * similarity.num_layers:
-            _name(axes, block, similarity)
+            _name_block(axes, block, similarity)
             labelled_to = block.end
     bar = figure.colorbar(image, cax=figure.add_axes((0.865, 0.095, 0.03, 0.84)))
     bar.ax.tick_params(labelsize=FONT_SIZE, colors=INK)
@@ -69,11 +70,11 @@ def _outline(axes: Axes, block: Block) -> None:
     axes.add_patch(box)
 
 
-def _name(axes: Axes, block: Block, similarity: Similarity) -> None:
-    """What the box holds: on the side that has more room, or inside a box that leaves none."""
-    before, behind = block.start, similarity.num_layers - block.end
-    inside = max(before, behind) < 0.3 * similarity.num_layers
-    on_left = before > behind and not inside
+def _name_block(axes: Axes, block: Block, similarity: Similarity) -> None:
+    """The name of a box: on the side that has more room, or inside a box that leaves none."""
+    before, after = block.start, similarity.num_layers - block.end
+    inside = max(before, after) < 0.3 * similarity.num_layers
+    on_left = before > after and not inside
     distance = similarity.angular_last_token[block.start][block.end]
     axes.annotate(
         f"removed {block}: {distance:.3f}",
@@ -89,26 +90,16 @@ def _name(axes: Axes, block: Block, similarity: Similarity) -> None:
 
 
 def best_distance_per_block_size(similarity: Similarity, plan: Plan | None) -> bytes:
-    """How far apart the ends of the best block of each size are, and where this cut stands.
+    """The distance across the best block of each size, with the removed block marked.
 
-    Where no single block was removed, the best blocks of a few sizes are named instead.
-
-    Args:
-        similarity: of the original.
-        plan: what was removed, if anything was.
+    If no single block was removed, the best blocks of a few sizes are named instead.
     """
     figure = new_figure(5.4)
     axes = figure.add_axes((0.095, 0.14, 0.88, 0.76))
     best = best_blocks(similarity.angular_last_token)
     sizes, distances = [each.size for each in best], [each.distance for each in best]
-    axes.plot(
-        sizes,
-        distances,
-        color=BLUE,
-        linewidth=2.5,
-        marker="o",
-        markersize=6 if len(sizes) <= 64 else 3,
-    )
+    dot = 6 if len(sizes) <= 64 else 3
+    axes.plot(sizes, distances, color=BLUE, linewidth=2.5, marker="o", markersize=dot)
     style(axes, "Smallest angular distance across a block, for each block size")
     axes.set_xlabel("layers in the block", fontsize=FONT_SIZE, color=INK)
     axes.set_ylabel("arccos(cosine) / π", fontsize=FONT_SIZE, color=INK)
@@ -120,28 +111,33 @@ def best_distance_per_block_size(similarity: Similarity, plan: Plan | None) -> b
     add_grid(axes)
     if not best:
         axes.text(
-            0.5, 0.5, "one layer: none can go", transform=axes.transAxes, ha="center", fontsize=FONT_SIZE
+            0.5,
+            0.5,
+            "one layer: it cannot be removed",
+            transform=axes.transAxes,
+            ha="center",
+            fontsize=FONT_SIZE,
         )
     elif plan is not None and removed is not None:
-        _mark(axes, plan.blocks[0], removed, largest)
+        _mark_removed(axes, plan.blocks[0], removed, largest)
     else:
         _name_best(axes, best, similarity.num_layers)
     return to_png(figure)
 
 
 def _name_best(axes: Axes, best: Sequence[BlockDistance], num_layers: int) -> None:
-    """The best blocks of a few sizes, each named at the head of a line that stands on its point.
+    """The best blocks of a few sizes, each named at the top of a line from its point.
 
-    The names go down to the right like stairs, so no line crosses a name that begins before it.
+    The names descend to the right like stairs, so that no line crosses an earlier name.
     """
     sizes = {min(len(best), math.floor(share * num_layers + 0.5)) for share in NAMED_SHARES}
     named = [best[size - 1] for size in sorted(sizes) if size > 0]
     heights = [0.93 - 0.085 * step for step in range(len(named))]
     for each, height in zip(named, heights, strict=True):
-        # Whatever the name stands over has to stay below it.
+        # The part of the curve under the name has to stay below it.
         below = [other.distance for other in best if each.size <= other.size <= each.size + 0.3 * len(best)]
         axes.set_ylim(0, max(axes.get_ylim()[1], max(below) / (height - 0.07)))
-    place = blended_transform_factory(axes.transData, axes.transAxes)
+    at_the_head = blended_transform_factory(axes.transData, axes.transAxes)
     for each, height in zip(named, heights, strict=True):
         top = (height + 0.025) * axes.get_ylim()[1]
         axes.plot([each.size, each.size], [each.distance, top], color=MUTED, linewidth=1.5)
@@ -149,31 +145,27 @@ def _name_best(axes: Axes, best: Sequence[BlockDistance], num_layers: int) -> No
         axes.annotate(
             f"{name_layers(each.block)}: {each.distance:.3f}",
             xy=(each.size, height),
-            xycoords=place,
+            xycoords=at_the_head,
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            fontsize=FONT_SIZE,
-            color=INK,
-            bbox={"facecolor": BACKGROUND, "edgecolor": "none", "alpha": 0.85, "pad": 2},
+            **LABEL,
         )
 
 
-def _mark(axes: Axes, block: Block, distance: float, largest: int) -> None:
-    """A ring around the block that was removed, and its name."""
+def _mark_removed(axes: Axes, block: Block, distance: float, largest: int) -> None:
+    """A ring around the point of the removed block, and its name."""
     size = block.end - block.start
     axes.plot([size], [distance], "o", markersize=17, markerfacecolor="none", markeredgecolor=INK, mew=3)
     across, up = (size - 0.5) / largest, distance / axes.get_ylim()[1]
     axes.annotate(
         f"removed: {name_layers(block)}\ndistance {distance:.3f}",
         xy=(size, distance),
-        # Up and to the left: the curve rises, so nothing of it is there.
+        # Up and to the left: the curve rises, so it is not there.
         xytext=(max(0.02, across - 0.3), min(up + 0.12, 0.84)),
         textcoords="axes fraction",
         ha="left",
         va="bottom",
-        fontsize=FONT_SIZE,
-        color=INK,
-        bbox={"facecolor": BACKGROUND, "edgecolor": "none", "alpha": 0.85, "pad": 2},
         arrowprops={"arrowstyle": "-", "color": INK, "shrinkB": 11},
+        **LABEL,
     )

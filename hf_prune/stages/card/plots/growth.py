@@ -1,4 +1,4 @@
-"""Where new layers were put, and what the layers there are worth."""
+"""Where new layers were added, and the worth of the layers there."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hf_prune.records import Growth, Plan
-from hf_prune.stages.card.plots.panels import RIGHT, name_panel, panels_of_layers, size_of_dot
-from hf_prune.stages.card.plots.scales import choose_scale, set_scale
+from hf_prune.stages.card.plots.panels import RIGHT, panels_of_layers, set_up_panel, size_of_dot
+from hf_prune.stages.card.plots.scales import choose_scale
 from hf_prune.stages.card.plots.style import (
     BACKGROUND,
     BLUE,
@@ -40,27 +40,23 @@ LINE: dict[str, Any] = {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (2, 2
 
 
 def growth(growth: Growth, plan: Plan) -> bytes:
-    """By how much the loss rises without each layer and with it run twice, and where new ones were put.
+    """The rise in loss without each layer and with it run twice, and where new layers were added.
 
     These are the two probes of SLayer (2410.02330): where they hurt most, layers hold what was learnt.
-
-    Args:
-        growth: with the losses of every layer of the original.
-        plan: what was removed before growing, if anything was.
     """
     num_layers = len(growth.removal_losses)
-    title = "What each layer is worth, in nats per token, and where new layers were put"
+    title = "Worth of each layer, in nats per token, and where new layers were added"
     figure, [axes] = panels_of_layers(title, [HEIGHT], num_layers, RIGHT, legend=True)
     scale = choose_scale([*growth.removal_losses, *growth.expansion_losses])
-    name_panel(axes, "Rise in loss when one layer alone is changed", scale.label)
-    set_scale(axes, scale)
+    set_up_panel(axes, "Rise in loss when one layer alone is changed", scale)
     # Numbered as in the original, where they were numbered before growing, which is after cutting.
     shallow = plan.kept[growth.shallow.start : growth.shallow.end]
     axes.axvspan(shallow[0] - 0.5, shallow[-1] + 0.5, zorder=0, **SHALLOW)
     mark_removed(axes, plan)
-    _mark_new(axes, [plan.kept[layer] for layer in growth.after], 1.5 * size_of_dot(num_layers, RIGHT))
-    _series(axes, growth.removal_losses, WITHOUT)
-    _series(axes, growth.expansion_losses, TWICE)
+    size = size_of_dot(num_layers, RIGHT)
+    _mark_new(axes, [plan.kept[layer] for layer in growth.after], 1.5 * size)
+    for losses, look in ((growth.removal_losses, WITHOUT), (growth.expansion_losses, TWICE)):
+        axes.plot(range(num_layers), losses, linewidth=1.5, markersize=size, clip_on=False, **look)
     legend: list[Artist] = [
         Line2D([], [], label="without it", linewidth=1.5, markersize=8, **WITHOUT),
         Line2D([], [], label="run twice", linewidth=1.5, markersize=8, **TWICE),
@@ -74,20 +70,12 @@ def growth(growth: Growth, plan: Plan) -> bytes:
 
 
 def _mark_new(axes: Axes, after: Sequence[int], size: float) -> None:
-    """A mark at the foot of the panel, between two layers, with a line up from it.
+    """A mark at the foot of the panel behind each of these layers, with a line up from it.
 
-    Args:
-        axes: of layers.
-        after: the layers that a new one follows, numbered as the axis is.
-        size: of a mark, in points.
+    The layers are numbered as the axis is. The size is in points.
     """
-    places = [layer + 0.5 for layer in after]
-    for place in places:
-        axes.axvline(place, zorder=0.5, **LINE)
-    heads = axes.plot(places, [FOOT_OF_PANEL] * len(places), linestyle="none", clip_on=False, **NEW)
+    positions = [layer + 0.5 for layer in after]
+    for position in positions:
+        axes.axvline(position, zorder=0.5, **LINE)
+    heads = axes.plot(positions, [FOOT_OF_PANEL] * len(positions), linestyle="none", clip_on=False, **NEW)
     heads[0].set(transform=axes.get_xaxis_transform(), markersize=size)
-
-
-def _series(axes: Axes, values: Sequence[float], look: dict[str, Any]) -> None:
-    size = size_of_dot(len(values), RIGHT)
-    axes.plot(range(len(values)), values, linewidth=1.5, markersize=size, clip_on=False, **look)

@@ -1,4 +1,4 @@
-"""Panels below each other that share their horizontal axis; all lengths in inches."""
+"""Panels below each other that share their horizontal axis. All lengths are in inches."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from hf_prune.stages.card.plots.scales import Scale, set_scale
 from hf_prune.stages.card.plots.style import (
     BACKGROUND,
     FONT_SIZE,
@@ -25,14 +26,14 @@ HEAD, FOOT, LEGEND = 0.5, 0.78, 0.36  # the foot holds the labels of the axis
 def panels_of_layers(
     title: str, heights: Sequence[float], num_layers: int, right: float, legend: bool
 ) -> tuple[Figure, list[Axes]]:
-    """Panels that share the axis of layers.
+    """Panels whose horizontal axis is the layers, with `right` inches free beside them.
 
     Args:
-        title: of all.
-        heights: of each.
+        title: of the whole picture.
+        heights: of each panel.
         num_layers: how many columns there are.
-        right: what is free beside the panels.
-        legend: whether there is room for a line at the foot.
+        right: free beside the panels.
+        legend: whether a legend needs room at the foot.
     """
     # A tick past the last layer would name one that does not exist.
     ticks = [tick for tick in whole_numbers().tick_values(0, num_layers - 1) if 0 <= tick < num_layers]
@@ -45,7 +46,7 @@ def panels_of_layers(
 def stacked_panels(
     title: str, heights: Sequence[float], right: float, legend: bool
 ) -> tuple[Figure, list[Axes]]:
-    """Panels of these heights, the first on top, and nothing on their horizontal axis yet."""
+    """Panels of these heights, the first on top, with nothing on their horizontal axis yet."""
     foot = FOOT + (LEGEND if legend else 0.0)
     height = HEAD + sum(heights) + PANEL_TITLE * len(heights) + foot
     figure = new_figure(height)
@@ -54,8 +55,8 @@ def stacked_panels(
     top = height - HEAD
     for panel_height in heights:
         top -= PANEL_TITLE + panel_height
-        place = (LEFT / WIDTH, top / height, 1 - (LEFT + right) / WIDTH, panel_height / height)
-        axes = figure.add_axes(place, facecolor=BACKGROUND)
+        box = (LEFT / WIDTH, top / height, 1 - (LEFT + right) / WIDTH, panel_height / height)
+        axes = figure.add_axes(box, facecolor=BACKGROUND)
         axes.tick_params(labelsize=FONT_SIZE, colors=INK, labelbottom=False)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -75,10 +76,11 @@ def share_axis(
     panels[-1].set_xlabel(label, fontsize=FONT_SIZE, color=INK)
 
 
-def name_panel(axes: Axes, title: str, scale: str) -> None:
-    """What a panel shows, on the left, and what its scale is, on the right."""
+def set_up_panel(axes: Axes, title: str, scale: Scale, note: str | None = None) -> None:
+    """Give a panel its vertical scale, its title on the left, and on the right a note or the scale's name."""
     axes.set_title(title, fontsize=FONT_SIZE, color=INK, loc="left", pad=6)
-    axes.set_title(scale, fontsize=FONT_SIZE - 1, color=MUTED, loc="right", pad=6)
+    axes.set_title(note or scale.label, fontsize=FONT_SIZE - 1, color=MUTED, loc="right", pad=6)
+    set_scale(axes, scale)
 
 
 def size_of_dot(num_layers: int, right: float) -> float:

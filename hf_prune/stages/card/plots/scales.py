@@ -1,18 +1,27 @@
-"""A vertical scale that shows what is asked of it, and says what it is."""
+"""A vertical scale on which the values can be told apart, and the words that say what it is."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    SymmetricalLogLocator,
+)
+
+from hf_prune.records.numbers import short_number
 
 SKEWED = 20.0  # times the median: a linear axis would press the other values onto a line
 FAINT = 100.0  # times below the median: noise about zero, which takes no decades of its own
 TICK_DISTANCE = 34  # pixels, at least
-MULTIPLES = ((1, 2, 5), (1, 3), (1,))  # of a power of ten that carry a tick; the richest that fits
+# Multiples of a power of ten that carry a tick, and the smallest distance between two in powers of ten.
+MULTIPLES = (((1, 2, 5), math.log10(2)), ((1, 3), math.log10(3)), ((1,), 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +35,30 @@ class Scale:
 
     @property
     def label(self) -> str:
-        """What the reader has to know to read the axis."""
+        """What you have to know to read the axis."""
         if self.kind == "symlog":
             return f"log scale, linear within \N{PLUS-MINUS SIGN}{self.linear_within:g}"
         if self.kind == "log":
             return "log scale"
         origin = "" if self.bottom <= 0 else ", not from 0"
-        return f"linear scale{origin}" + ("" if self.unit == 1 else f", in {plain(self.unit)}")
+        return f"linear scale{origin}" + ("" if self.unit == 1 else f", in {short_number(self.unit)}")
 
     @property
     def unit(self) -> float:
-        """What the numbers on the axis are multiples of, so that they stay short."""
+        """The numbers on the axis are multiples of this, so that they stay short."""
         largest = max(abs(self.bottom), abs(self.top))
         return 1.0 if self.kind != "linear" or 1e-3 <= largest < 1e4 else _decade(largest)
 
 
-def choose_scale(values: Sequence[float], shown: Sequence[float] = ()) -> Scale:
-    """A scale on which most of the values can be told apart.
+def choose_scale(values: Sequence[float], also_shown: Sequence[float] = ()) -> Scale:
+    """A scale for these values that has room for others too.
 
-    Linear where it can be; logarithmic where one value towers over the rest; and that with a linear part
-    around 0 where values are negative, zero or next to it.
-
-    Args:
-        values: what the scale is for.
-        shown: other values that are to be within it.
+    It is linear if possible and logarithmic if one value towers over the rest. If some values are negative,
+    zero or next to zero, the logarithmic scale has a linear part around zero.
     """
     sizes = [abs(value) for value in values]
     median, largest = statistics.median(sizes), max(sizes)
-    low, high = min([*values, *shown]), max([*values, *shown])
+    low, high = min([*values, *also_shown]), max([*values, *also_shown])
     if largest <= SKEWED * median or largest == 0:
         return _linear(low, high)
     if min(values) > median / FAINT:
@@ -82,48 +87,27 @@ def _linear(low: float, high: float) -> Scale:
 
 
 def set_scale(axes: Axes, scale: Scale) -> None:
-    """Give the vertical axis a scale and its ticks; the axes already have their place in the figure."""
+    """Give the vertical axis a scale and its ticks. The axes must already have their place in the figure."""
     if scale.kind == "symlog":
         axes.set_yscale("symlog", linthresh=scale.linear_within)
     else:
         axes.set_yscale(scale.kind)
     axes.set_ylim(scale.bottom, scale.top)
-    height = axes.get_window_extent().height
-    if scale.kind == "linear":
-        intervals = max(2, int(height / TICK_DISTANCE / 1.3))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=min(intervals, 8), steps=[1, 2, 5, 10]))
-    else:
-        axes.yaxis.set_major_locator(FixedLocator(_ticks(axes, scale)))
+    axes.yaxis.set_major_locator(_locator(axes, scale))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value / scale.unit)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value / scale.unit)))
 
 
-def plain(value: float) -> str:
-    """A number as people write it, short: 0.003, 20, 1.2e6."""
-    value = float(f"{value:.6g}")
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
-        return f"{value:g}".replace("-", "\N{MINUS SIGN}")
-    mantissa, exponent = f"{value:e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}".replace("-", "\N{MINUS SIGN}")
-
-
-def _ticks(axes: Axes, scale: Scale) -> list[float]:
-    """Powers of ten and round multiples of them, as many as have room."""
-    ticks: list[float] = []
-    for multiples in MULTIPLES:
-        ticks = _round_values(scale, multiples)
-        heights = [axes.transData.transform((0, tick))[1] for tick in ticks]
-        steps = [above - below for below, above in pairwise(heights)]
-        if min(steps, default=math.inf) >= TICK_DISTANCE:
-            return ticks
-    return ticks[:: math.ceil(TICK_DISTANCE / max(min(steps), 1.0))]
-
-
-def _round_values(scale: Scale, multiples: Sequence[int]) -> list[float]:
-    smallest = scale.linear_within or scale.bottom
-    decades = range(math.floor(math.log10(smallest)), math.ceil(math.log10(scale.top)) + 1)
-    sizes = [float(f"{multiple}e{decade}") for decade in decades for multiple in multiples]
-    values = [size for size in sizes if size >= smallest]
-    if scale.kind == "symlog":
-        values = [-value for value in reversed(values)] + [0.0] + values
-    return [value for value in values if scale.bottom <= value <= scale.top]
+def _locator(axes: Axes, scale: Scale) -> Locator:
+    """Ticks at round values, as many as have room."""
+    room = axes.get_window_extent().height / TICK_DISTANCE
+    if scale.kind == "linear":
+        return MaxNLocator(nbins=max(2, min(int(room / 1.3), 8)), steps=[1, 2, 5, 10])
+    first = scale.linear_within or scale.bottom
+    (_, one), (_, ten) = axes.transData.transform([(0, first), (0, 10 * first)])
+    multiples = next(m for m, distance in MULTIPLES if distance * (ten - one) >= TICK_DISTANCE or m == (1,))
+    if scale.kind == "log":
+        return LogLocator(subs=multiples, numticks=max(2, int(room)))
+    locator = SymmetricalLogLocator(base=10, linthresh=scale.linear_within, subs=multiples)
+    locator.set_params(numticks=max(2, int(room)))
+    return locator

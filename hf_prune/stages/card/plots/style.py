@@ -1,8 +1,8 @@
-"""What all pictures share: size, colours, axes, the mark of a removed layer, and the bytes of the PNG.
+"""The style of all pictures: size, colours, axes, the mark of a removed layer, and the bytes of the PNG.
 
-The object interface of matplotlib leaves no global state behind. The background is opaque, so that
-one picture reads in the Hub's light and dark mode. The colours are Okabe and Ito's and cividis,
-which people with any colour vision tell apart; a label or a hatch carries every distinction too.
+The object interface of matplotlib leaves no global state behind. The background is opaque, so that one
+picture suits the Hub's light and dark mode. The colours are Okabe and Ito's and cividis, which people with
+any colour vision can distinguish. A label or a hatch shows every distinction too.
 """
 
 import io
@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from hf_prune.records import Block, Plan
+from hf_prune.records.blocks import blocks_of
 
 DOTS_PER_INCH = 140
 WIDTH = 10.0  # inches: 1400 pixels, which the Hub shows at about half that
@@ -34,11 +35,7 @@ REMOVED_LOOK: dict[str, Any] = {"facecolor": BACKGROUND, "edgecolor": "#b3bcc6",
 
 
 def new_figure(height: float) -> Figure:
-    """An empty picture of the usual width.
-
-    Args:
-        height: in inches.
-    """
+    """An empty picture of the usual width. The height is in inches."""
     return Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, facecolor=BACKGROUND)
 
 
@@ -63,13 +60,13 @@ def add_grid(axes: Axes) -> None:
 
 
 def mark_removed(axes: Axes, plan: Plan) -> None:
-    """Hatch the columns of the layers that go; the horizontal axis counts layers."""
+    """Hatch the columns of the removed layers. The horizontal axis counts layers."""
     for block in plan.blocks:
         axes.axvspan(block.start - 0.5, block.end - 0.5, linewidth=0, zorder=0, **REMOVED_LOOK)
 
 
 def removed_patch(plan: Plan) -> Patch:
-    """What the hatch means, for a legend."""
+    """The meaning of the hatch, for a legend."""
     return Patch(label=f"removed ({len(plan.removed)})", **REMOVED_LOOK)
 
 
@@ -92,8 +89,28 @@ def name_layers(block: Block) -> str:
     return f"layer {block}" if block.end - block.start == 1 else f"layers {block}"
 
 
+def first_layers(layers: Sequence[int], room: int) -> str:
+    """Layers as ranges, as many as fit into `room` characters, and how many more there are."""
+    blocks = blocks_of(layers)
+    return first_names(list(map(str, blocks)), room, [block.end - block.start for block in blocks])
+
+
+def first_names(names: Sequence[str], room: int, counts: Sequence[int] | None = None) -> str:
+    """As many names as fit into `room` characters, one at least, and how many more there are.
+
+    `counts` says how many things each name stands for. Without it, each stands for one.
+    """
+    counts, text = counts or [1] * len(names), ""
+    for shown in range(len(names), 0, -1):
+        more = sum(counts[shown:])
+        text = ", ".join(names[:shown]) + (f" and {more} more" if more else "")
+        if len(text) <= room:
+            break
+    return text
+
+
 def to_png(figure: Figure) -> bytes:
-    """The picture, the same bytes for the same figure."""
+    """The picture as PNG. The same figure gives the same bytes."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = bytes(canvas.buffer_rgba())

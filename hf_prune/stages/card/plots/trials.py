@@ -1,4 +1,4 @@
-"""The tournament: which cuts were tried, and how far behind the winner they came in."""
+"""The tournament: the cuts that were tried, and how far they are behind the winner."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,15 +6,12 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hf_prune.records import Tournament, Trial
-from hf_prune.records.blocks import blocks_of
-from hf_prune.stages.card.plots.scales import plain
+from hf_prune.records.numbers import short_number
 from hf_prune.stages.card.plots.style import (
     BACKGROUND,
     BLUE,
@@ -24,6 +21,8 @@ from hf_prune.stages.card.plots.style import (
     MUTED,
     WIDTH,
     add_legend,
+    first_layers,
+    first_names,
     new_figure,
     to_png,
 )
@@ -31,31 +30,26 @@ from hf_prune.stages.choose.tournament import NEIGHBOUR
 
 SHOWN = 12
 ROW, HEAD, FOOT = 0.56, 0.98, 1.2  # inches
-NAMES = 4.6  # inches on the left for what each trial removes, at most
 LEFT, GAP, RIGHT = 0.2, 0.35, 0.3  # inches
-BOLD = 1.12  # times as wide as plain text
+NAME_LENGTH = 42  # characters on the left for the layers of each trial and for who proposed it, at most
+CHARACTER = 0.107  # inches, about the widest average in bold layer numbers and in names
 
 
 def tournament(tournament: Tournament) -> bytes:
-    """The best trials of a tournament, the winner first: how far behind it each came in.
-
-    Args:
-        tournament: with one trial or more.
-    """
+    """The best trials, the winner first, and how far behind it each is. There is one trial at least."""
     trials = tournament.trials[:SHOWN]
-    names = [(_layers(trial), _proposers(trial)) for trial in trials]
-    widest = max(max(BOLD * _width(one, FONT_SIZE), _width(two, FONT_SIZE - 2)) for one, two in names)
-    left = LEFT + widest + GAP
+    names = [(first_layers(trial.removed, NAME_LENGTH), _proposers(trial)) for trial in trials]
+    left = LEFT + CHARACTER * max(len(name) for pair in names for name in pair) + GAP
     height = HEAD + ROW * len(trials) + FOOT
     figure = new_figure(height)
     _headline(figure, tournament, len(trials))
-    place = (left / WIDTH, FOOT / height, 1 - (left + RIGHT) / WIDTH, ROW * len(trials) / height)
-    axes = figure.add_axes(place, facecolor=BACKGROUND)
+    box = (left / WIDTH, FOOT / height, 1 - (left + RIGHT) / WIDTH, ROW * len(trials) / height)
+    axes = figure.add_axes(box, facecolor=BACKGROUND)
     axes.set_ylim(len(trials) - 0.5, -0.5)
     axes.set_xlim(*_limits(trials))
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], min_n_ticks=2))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     axes.tick_params(labelsize=FONT_SIZE, colors=INK)
     axes.grid(axis="x", color=GRID, linewidth=1)
     axes.set_axisbelow(True)
@@ -74,10 +68,14 @@ def tournament(tournament: Tournament) -> bytes:
 
 def _headline(figure: Figure, tournament: Tournament, shown: int) -> None:
     height, count, winner = figure.get_figheight(), len(tournament.trials), tournament.trials[0]
-    which = f"The best {shown} of {count} cuts" if count > shown else f"The {count} cuts"
-    title = f"{which} that were tried: layers removed, and who proposed it"
+    cuts = (
+        f"The best {shown} of {count} cuts that were tried"
+        if count > shown
+        else f"The {count} cuts that were tried"
+    )
     if count == 1:
-        title = "The one cut that was tried: layers removed, and who proposed it"
+        cuts = "The one cut that was tried"
+    title = f"{cuts}: layers removed, and who proposed it"
     losses = f"Loss of the winner {winner.loss:.3f}, of the original {tournament.original_loss:.3f}"
     bridges = f"; tried {'with' if winner.bridged else 'without'} bridges"
     figure.text(0.02, 1 - 0.16 / height, title, fontsize=FONT_SIZE + 2, color=INK, va="top")
@@ -101,7 +99,7 @@ def _dot(axes: Axes, trial: Trial, row: int, all_tokens: int) -> None:
 
 
 def _write(axes: Axes, text: str, row: int, from_left: float, raised: float) -> Annotation:
-    """Text beside the axes; inches to the right of their left end, points above the middle of the row."""
+    """Text beside the axes: inches from their left end, and points above the middle of the row."""
     return axes.annotate(
         text,
         xy=(0, row),
@@ -112,35 +110,9 @@ def _write(axes: Axes, text: str, row: int, from_left: float, raised: float) -> 
     )
 
 
-def _layers(trial: Trial) -> str:
-    """The layers that a trial removes, as many as have room."""
-    blocks, text = blocks_of(trial.removed), ""
-    for shown in range(len(blocks), 0, -1):
-        text = ", ".join(map(str, blocks[:shown]))
-        left_out = sum(block.end - block.start for block in blocks[shown:])
-        if left_out:
-            text += f" and {left_out} more"
-        if BOLD * _width(text, FONT_SIZE) <= NAMES:
-            break
-    return text
-
-
 def _proposers(trial: Trial) -> str:
-    """Who proposed it, as many as have room."""
     names = ["neighbour of a leader" if name == NEIGHBOUR else name for name in trial.proposed_by]
-    text = ""
-    for shown in range(len(names), 0, -1):
-        left_out = len(names) - shown
-        text = ", ".join(names[:shown]) + (f" and {left_out} more" if left_out else "")
-        if _width(text, FONT_SIZE - 2) <= NAMES:
-            break
-    return text
-
-
-def _width(text: str, size: float) -> float:
-    """Of plain text, in inches."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
-    return float(width) / 72
+    return first_names(names, NAME_LENGTH)
 
 
 def _limits(trials: Sequence[Trial]) -> tuple[float, float]:
@@ -152,18 +124,12 @@ def _limits(trials: Sequence[Trial]) -> tuple[float, float]:
 
 def _legend(trials: Sequence[Trial]) -> list[Artist]:
     all_tokens = trials[0].num_tokens
-    looks: dict[str, Any] = {
-        "color": BLUE,
-        "marker": "o",
-        "markersize": 9,
-        "linestyle": "none",
-        "markeredgewidth": 2,
-    }
-    legend: list[Artist] = [Line2D([], [], label=f"tried on all {all_tokens} tokens", **looks)]
+    look: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 9, "linestyle": "none"}
+    hollow = {**look, "markerfacecolor": BACKGROUND, "markeredgewidth": 2}
+    legend: list[Artist] = [Line2D([], [], label=f"tried on all {all_tokens} tokens", **look)]
     if any(trial.num_tokens < all_tokens for trial in trials):
-        legend.append(Line2D([], [], label="left earlier", **{**looks, "markerfacecolor": BACKGROUND}))
+        legend.append(Line2D([], [], label="left earlier", **hollow))
     if any(trial.behind_stderr for trial in trials):
-        legend.append(
-            Line2D([], [], label="\N{PLUS-MINUS SIGN} one standard error", color=BLUE, linewidth=2.5)
-        )
+        error = "\N{PLUS-MINUS SIGN} one standard error"
+        legend.append(Line2D([], [], label=error, color=BLUE, linewidth=2.5))
     return legend

@@ -76,7 +76,7 @@ def test_auto_does_not_spend_the_night_unasked():
     slow = replace(GPU, operations_per_second=1e12)
     decided = plan(slow)
     assert decided.method == "none"
-    assert "--heal lora does it" in decided.reason
+    assert "ask for it with --heal lora" in decided.reason
     asked = plan(slow, heal="lora")
     assert asked.seconds > LONGEST_AUTO
 

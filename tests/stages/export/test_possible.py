@@ -1,4 +1,4 @@
-"""Which forms there are, and what is refused before any work."""
+"""Which formats there are, and what is refused before any work."""
 
 from dataclasses import replace
 
@@ -6,9 +6,8 @@ import pytest
 
 from hf_prune.errors import MissingPackage, RecipeError, UnsupportedModel
 from hf_prune.recipe.faults import check_recipe
-from hf_prune.recipe.formats import parse_formats
+from hf_prune.recipe.formats import PACKAGES, parse_formats
 from hf_prune.recipe.recipe import Recipe
-from hf_prune.stages.export import possible as formats
 from hf_prune.stages.export.possible import check_exportable
 from tests.support.sample_run import sample_run
 
@@ -31,19 +30,19 @@ def test_each_form_beside_safetensors_is_named_once(text, expected):
 
 
 def test_refuses_a_form_that_there_is_not():
-    with pytest.raises(RecipeError, match="--format 'gptq' is none of safetensors, onnx, onnx-8bit, gguf"):
+    with pytest.raises(RecipeError, match="--format 'gptq' is not one of safetensors, onnx, onnx-8bit, gguf"):
         check_recipe(Recipe(model="x", formats="onnx,gptq"))
 
 
 def test_names_the_command_that_installs_what_is_missing(anatomy, monkeypatch):
-    monkeypatch.setitem(formats.PACKAGES, "onnx", ("onnx", "there_is_no_such_package"))
+    monkeypatch.setitem(PACKAGES, "onnx", ("onnx", "there_is_no_such_package"))
     with pytest.raises(MissingPackage, match=r"needs there_is_no_such_package, .*'hf-prune\[onnx\]'"):
         check_exportable(("onnx",), anatomy)
 
 
 def test_refuses_gguf_of_a_family_that_could_not_be_compared(anatomy):
     check_exportable(("gguf",), replace(anatomy, model_type="llama"))
-    with pytest.raises(UnsupportedModel, match="this is gemma3_text: leave gguf out"):
+    with pytest.raises(UnsupportedModel, match="this is gemma3_text: omit gguf"):
         check_exportable(("gguf",), replace(anatomy, model_type="gemma3_text"))
 
 

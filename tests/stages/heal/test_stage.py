@@ -21,7 +21,7 @@ def run_of(folder):
 
 
 def perplexities(run):
-    return {measured["variant"]: measured["perplexity"] for measured in run["perplexities"]}
+    return {measured["variant"]: measured["perplexity"] for measured in run["evaluated"]["perplexities"]}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,9 @@ def test_a_training_that_makes_it_worse_leaves_the_bridged_weights_and_says_so(
     words = ("--heal", "partial", "--no-distill", "--lr", "0.9", "--heal-tokens", "4k")
     outcome = hf_prune(str(trained_model), *QUICK, *words, "--output", str(tmp_path / "run"))
     assert (plain.code, outcome.code) == (0, 0)
-    assert "what was trained was left out, and the model is as before: the loss on the watched" in outcome.err
+    assert (
+        "the trained weights were not kept, so the model is as before: the loss on the watched" in outcome.err
+    )
     run = run_of(tmp_path / "run")
     assert run["result"]["variant"] == "bridged"
     assert run["healing"]["loss_after"] > run["healing"]["loss_before"]
@@ -183,5 +185,5 @@ def test_a_tracker_that_is_not_there_is_said_before_anything_is_done(trained_mod
     words = ("--heal", "lora", "--report-to", "nowhere")
     outcome = hf_prune(str(trained_model), *QUICK, *words, "--output", str(tmp_path / "run"))
     assert outcome.code == 2
-    assert outcome.error().startswith("hf-prune: --report-to nowhere is not to be had here")
+    assert outcome.error().startswith("hf-prune: --report-to nowhere is not available here")
     assert not (tmp_path / "run").exists()

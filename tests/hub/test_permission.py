@@ -1,4 +1,4 @@
-"""Who may publish where: known before anything is computed, from the token, the roles and the repository."""
+"""Token, roles and repository decide, before anything is computed, who may publish where."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,14 +38,14 @@ def fine(kind: str, name: str, *permissions: str) -> Account:
 
 
 def refused(*words: str, output: Path) -> str:
-    """The line that a push ends with before it has left or sent anything."""
+    """The line that a push ends with before it writes or sends anything."""
     outcome = hf_prune(*words, "--push", "--output", str(output))
     assert outcome.code == 1
     assert not output.exists()
     return outcome.error()
 
 
-def test_without_a_login_nothing_is_begun(
+def test_without_a_login_nothing_starts(
     home_hub: LoopbackHub, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
@@ -95,14 +95,14 @@ def test_a_fine_grained_token_without_write_access_there_is_refused(
     ],
     ids=["own", "content", "organization", "contributor's token", "case", "contributor"],
 )
-def test_a_token_that_may_make_the_repository_is_let_through(
+def test_a_token_that_may_make_the_repository_is_accepted(
     give_token: Callable[[Account], None], account: Account, repo_id: str | None
 ) -> None:
     give_token(account)
     assert our_hub.check_may_publish(repo_id, "small") == (repo_id or "tester/small")
 
 
-def test_a_name_without_an_owner_is_the_users(home_hub: LoopbackHub) -> None:
+def test_a_name_without_an_owner_belongs_to_the_user(home_hub: LoopbackHub) -> None:
     assert our_hub.check_may_publish("small", "other") == "tester/small"
 
 
@@ -114,7 +114,7 @@ def test_a_token_for_one_repository_may_write_to_it(
     assert our_hub.check_may_publish("acme/small", "small") == "acme/small"
 
 
-def test_a_scope_that_does_not_say_of_what_is_left_to_the_hub(
+def test_a_scope_without_a_name_is_left_to_the_hub(
     home_hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scopes = {"scoped": [{"entity": {"type": "user"}, "permissions": ["repo.write"]}]}
@@ -128,18 +128,18 @@ def test_an_organization_of_others_is_refused(home_hub: LoopbackHub, model: str,
     assert "meta/small cannot be written (tester is not part of meta): give a --repo-id under tester" in line
 
 
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("exists", [False, True])
 def test_a_role_that_only_reads_is_refused(
-    home_hub: LoopbackHub, give_token: Callable[[Account], None], there: bool
+    home_hub: LoopbackHub, give_token: Callable[[Account], None], exists: bool
 ) -> None:
-    if there:
+    if exists:
         home_hub.add_repository("acme/small", {})
     give_token(Account(name="tester", organizations=("acme",), roles={"acme": "read"}))
-    said = "may not write to it" if there else "has the role read in acme"
-    with pytest.raises(AccessDenied, match=said):
+    reason = "may not write to it" if exists else "has the role read in acme"
+    with pytest.raises(AccessDenied, match=reason):
         our_hub.check_may_publish("acme/small", "small")
-    asked = home_hub.calls_to("GET", "/auth-check/write$")
-    assert [call.status for call in asked] == ([403] if there else [])
+    checks = home_hub.calls_to("GET", "/auth-check/write$")
+    assert [call.status for call in checks] == ([403] if exists else [])
 
 
 @pytest.mark.parametrize("path", ["/commit/", "/objects/batch$", "/repos/create$"])
@@ -147,7 +147,7 @@ def test_a_role_that_only_reads_is_refused(
     ("status", "message"),
     [(403, FULL), (413, "payload too large"), (507, "insufficient storage"), (402, "pay")],
 )
-def test_a_hub_without_room_says_so_in_its_own_words(
+def test_the_error_of_a_hub_without_room_has_its_reason(
     home_hub: LoopbackHub, tmp_path: Path, path: str, status: int, message: str
 ) -> None:
     folder = make_folder(tmp_path / "run")
@@ -159,6 +159,6 @@ def test_a_hub_without_room_says_so_in_its_own_words(
     assert f"{home_hub.url}/settings/billing" in str(caught.value)
 
 
-def test_who_is_asked_too_often_is_asked_again(home_hub: LoopbackHub) -> None:
+def test_a_limited_question_is_asked_again(home_hub: LoopbackHub) -> None:
     home_hub.inject(Fault(method="GET", path="/whoami", status=429, headers={"Retry-After": "0"}))
     assert our_hub.check_may_publish(None, "small") == "tester/small"

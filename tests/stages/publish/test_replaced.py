@@ -32,17 +32,19 @@ def test_figures_on_the_same_data_are_compared() -> None:
     )
     new = healed_run()
     before = previous_version(new, recorded(old), COMMIT, DATE)
-    assert before.perplexity == old.perplexities[1]
-    assert before.choices == old.choices[1]
+    assert before.perplexity == old.evaluated.perplexities[1]
+    assert before.choices == old.evaluated.choices[1]
     assert {score.variant for score in before.scores} == {"cut"}
-    assert len(before.scores) == len([score for score in new.scores if score.variant == "healed"])
+    assert len(before.scores) == len(
+        [score for score in new.evaluated.scores.found if score.variant == "healed"]
+    )
     assert before.left_out == ()
 
 
 def test_figures_on_other_data_are_left_out_and_that_is_told() -> None:
     old, new = sample_run(), healed_run()
-    texts = tuple(replace(p, text=replace(p.text, sha256="0" * 64)) for p in old.perplexities)
-    items = tuple(replace(chosen, sha256="0" * 64) for chosen in old.choices)
+    texts = tuple(replace(p, text=replace(p.text, sha256="0" * 64)) for p in old.evaluated.perplexities)
+    items = tuple(replace(chosen, sha256="0" * 64) for chosen in old.evaluated.choices)
     before = previous_version(
         new,
         recorded(replace(old, evaluated=replace(old.evaluated, perplexities=texts, choices=items))),
@@ -50,9 +52,9 @@ def test_figures_on_other_data_are_left_out_and_that_is_told() -> None:
         DATE,
     )
     assert (before.perplexity, before.choices) == (None, None)
-    told = change(replace(new, before=before))
-    assert "| Perplexity" not in told
-    assert "Perplexity was measured on another text.\nAccuracy was measured on other items." in told
+    text = change(replace(new, before=before))
+    assert "| Perplexity" not in text
+    assert "Perplexity was measured on another text.\nAccuracy was measured on other items." in text
 
 
 def test_of_an_older_schema_it_is_told_that_not_all_can_be_read() -> None:
@@ -64,9 +66,9 @@ def test_of_an_older_schema_it_is_told_that_not_all_can_be_read() -> None:
 
 
 def test_of_an_unreadable_version_only_its_commit_is_told() -> None:
-    told = change(replace(healed_run(), before=unreadable_version(COMMIT, DATE)))
-    assert "in commit `c0ffeec0ffee` on 2026-11-01." in told
-    assert "|" not in told
+    text = change(replace(healed_run(), before=unreadable_version(COMMIT, DATE)))
+    assert "in commit `c0ffeec0ffee` on 2026-11-01." in text
+    assert "|" not in text
 
 
 def test_an_encoder_is_compared_by_its_cosine() -> None:
