@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from hf_prune.records import from_data
-from hf_prune.stages.card.card import size
+from hf_prune.records.numbers import byte_size
 from hf_prune.stages.run import Run
 
 NAMES = {"dense": "original", "cut": "6 layers cut", "bridged": "cut and bridged"}
@@ -27,7 +27,7 @@ def main() -> None:
         "tokens/s, batch 1": [
             f"{speeds[v].decode_tokens_per_second:.1f}" if v in speeds else "" for v in variants
         ],
-        "peak memory": [size(speeds[v].peak_memory_bytes) if v in speeds else "" for v in variants],
+        "peak memory": [byte_size(speeds[v].peak_memory_bytes) if v in speeds else "" for v in variants],
     }
     print("| | " + " | ".join(NAMES[v] for v in variants) + " |")
     print("|---|" + "---:|" * len(variants))

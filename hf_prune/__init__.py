@@ -16,27 +16,13 @@ _HOMES = {
     "Run": "hf_prune.stages.run",
     "Verification": "hf_prune.commands.verify.claims",
     "analyze": "hf_prune.commands.analyze",
-    "estimate_run": "hf_prune.commands.dry_run",
+    "estimate_run": "hf_prune.commands.estimate",
     "evaluate_model": "hf_prune.commands.evaluate",
     "prune": "hf_prune.commands.prune",
     "verify": "hf_prune.commands.verify.verify",
 }
 
-__all__ = [
-    "Analysis",
-    "Evaluation",
-    "HfPruneError",
-    "Publication",
-    "Recipe",
-    "Reporter",
-    "Run",
-    "Verification",
-    "analyze",
-    "estimate_run",
-    "evaluate_model",
-    "prune",
-    "verify",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

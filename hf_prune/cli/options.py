@@ -85,13 +85,7 @@ def _joined(context: click.Context, parameter: click.Parameter, values: Sequence
 
 
 def section(heading: str, *options: Decorator, **texts: str) -> Group:
-    """A group of options that the help shows under a heading, after those of earlier sections.
-
-    Args:
-        heading: in the help.
-        options: to begin with.
-        texts: for options of the recipe, as `recipe_options` takes them.
-    """
+    """A group of options that the help shows under a heading, after those of earlier sections."""
     SECTIONS[heading] = (*options, *recipe_options(**texts))
     return SECTIONS[heading]
 

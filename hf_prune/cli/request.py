@@ -55,7 +55,6 @@ def read_request(options: Mapping[str, Any], own: Mapping[str, Any] = NOTHING) -
     The user's options win over those of a recipe file, these over the command's own, and these over defaults.
 
     Args:
-        options: of the command, as click parsed them, by parameter.
         own: fields of the recipe that this command sets unless the user or a recipe file does.
 
     Raises:

@@ -48,8 +48,6 @@ def analyze(
         permutations: how often Shapley sampling shuffles the layers; 0: no Shapley values.
         max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
             is free.
-        fresh: replace what an earlier analysis left in `output`.
-        reporter: is told what happens.
 
     Returns:
         What was found; None in the processes that torchrun started to help.

@@ -45,10 +45,6 @@ def estimate(
     """What a run would do, and the memory, disk and time it would take.
 
     Args:
-        recipe: the options of the run.
-        original: its figures.
-        removal: which layers go, or how many.
-        model: its name.
         download_bytes: what the Hub would send.
         healing_tokens: in the text to train on.
         machine: what this machine has free, and how fast it is.
@@ -188,11 +184,6 @@ def _memory(recipe: Recipe, original: Anatomy) -> int:
 
 def estimate_run(recipe: Recipe, reporter: Reporter | None = None, output: Path | None = None) -> Estimate:
     """What `prune` would do with this recipe, from the configuration and the headers of the weights.
-
-    Args:
-        recipe: what would be done.
-        reporter: is told where the model was found.
-        output: where the run folder would be; None: here.
 
     Raises:
         HfPruneError: what `prune` would stop with before it fetches the weights.

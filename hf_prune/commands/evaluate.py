@@ -66,10 +66,8 @@ def evaluate_model(
         baseline: a Hub id or a folder: the model is compared with it. `revision`, `gguf_file` and
             `allow_pickle` of the recipe are not for this one.
         output: the folder for evaluation.json; None: one named after the model.
-        fresh: replace what an earlier evaluation left in `output`.
         max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
             is free.
-        reporter: is told what happens.
 
     Raises:
         HfPruneError: whatever went wrong, in one line.

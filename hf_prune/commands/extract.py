@@ -35,10 +35,8 @@ def extract(
 
     Args:
         model: the model, best one that `hf-prune sort` made: the depths of others are worth little.
-        depth: the number of layers.
         output: an empty or new folder; None: one named after the model and the depth.
         push: the repository on whose branch `depth-N` it is published; None: it is not published.
-        reporter: says what happens.
 
     Raises:
         RecipeError: the model has no such depth.
@@ -90,12 +88,7 @@ def _check_branch(repo_id: str, depth: int) -> None:
 
 
 def _read_sorting(model: source.LocatedModel, folder: Path) -> Run | None:
-    """The record of the `hf-prune sort` that made a model; None: there is none that can be read.
-
-    Args:
-        model: the model.
-        folder: where its weights are.
-    """
+    """The record of the `hf-prune sort` that made a model; None: there is none that can be read."""
     if model.repository is not None and MARKER in model.repository.files:
         folder = hub.download(model.repository, (MARKER,))
     try:

@@ -49,13 +49,6 @@ def still_published(
     No weights are fetched. With `create_pr`, an open pull request of this user counts too, so that the same
     proposal is not made twice.
 
-    Args:
-        recipe: what the run would do.
-        publication: where it would publish.
-        reporter: says why the run is needed, or that it is not.
-        cited: the work whose recipe is followed.
-        presentation: the user's own words for the card.
-
     Raises:
         RecipeError: nothing is to be published, or the original is no model on the Hub.
         HfPruneError: any error that the run itself would raise before it fetches weights.
@@ -114,12 +107,7 @@ def _change_since(revision: PublishedRevision, now: Ingredients) -> str | None:
 
 
 def what_changed(run: Run, now: Ingredients) -> str | None:
-    """Why a published run would come out differently now; None: it would not.
-
-    Args:
-        run: as it was published.
-        now: the ingredients of a new run.
-    """
+    """Why a published run would come out differently now; None: it would not."""
     source, version = run.source, run.environment.hf_prune
     if source.repo_id != now.repo_id or source.commit is None:
         return f"it was made from {source.repo_id or source.folder}, not from {now.repo_id}"

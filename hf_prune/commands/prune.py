@@ -95,12 +95,10 @@ def prune(
     """The whole pipeline, from a model's name to a smaller model with a card.
 
     Args:
-        recipe: what to do.
         output: the run folder; None: a folder here named after the result.
         fresh: repeat everything, whatever an earlier run left in `output`.
         publication: where to publish; None: nowhere.
         max_memory: bytes for hidden states, beyond which they go to a file; None: half of the free memory.
-        reporter: gets progress and messages.
         command: how the command that repeats this run begins; None: `hf-prune MODEL`.
         report_to: an experiment tracker that transformers knows ("trackio", "tensorboard"), or "none".
         cited: the paper whose recipe is followed, for the card.

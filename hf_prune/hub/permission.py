@@ -26,7 +26,6 @@ def check_may_publish(repo_id: str | None, name: str) -> str:
     Args:
         repo_id: with or without an owner; None for `USER/name`, or for the one repository that
             HF_OIDC_RESOURCE lets a job write to.
-        name: of the result.
 
     Raises:
         AccessDenied: not logged in, or the token cannot write there.

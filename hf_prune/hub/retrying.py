@@ -46,7 +46,6 @@ def retry(call: Callable[[], Answer], wait: Wait = time.sleep, pause: Pause = ba
 
     Args:
         call: safe to make twice.
-        wait: sleeps for some seconds.
         pause: decides whether the call is made again, and when.
     """
     attempt = 0

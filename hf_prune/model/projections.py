@@ -23,7 +23,6 @@ def additive_projections(layer: nn.Module, run: RunLayer, entering: Tensor) -> t
 
     Args:
         layer: with its weights in place.
-        run: the same layer as a function.
         entering: the first batch of its input, (batch, length, hidden).
 
     Returns:

@@ -72,12 +72,9 @@ def prove(
     decoding with the cache is not checked.
 
     Args:
-        folder: of the checkpoint.
-        variant: its name, such as "cut" or "bridged".
         tokens: (sequences, length), for which `expected` was computed.
         expected: logits, (sequences, length, vocabulary).
         decoder: the original, whose device and dtype are used.
-        progress: counts the checks.
 
     Raises:
         ProofFailed: at the first check that fails.

@@ -238,12 +238,10 @@ def write_weights(
     vanishes, and the others are numbered anew.
 
     Args:
-        source: the tensors to copy from.
         folder: where the files go; it exists.
         names: by name in `source`, the new name of each tensor that is kept.
         replacements: by name in `source`, values of the same shape, written in the stored dtype.
         parts: by name in `source`, the parts of tensors that are not kept whole.
-        progress: counts the tensors.
         files: by name in `source`, the number of the file that a tensor goes into, rising with the order of
             the tensors; None: as in `source`.
     """

@@ -1,0 +1,1 @@
+"""What the user asks for: the options of a run, their faults, and the recipes of papers."""

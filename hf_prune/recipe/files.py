@@ -84,7 +84,6 @@ def parse_recipe_file(text: str, name: str) -> RecipeFile:
     """The content of a recipe file.
 
     Args:
-        text: the file's.
         name: the recipe's, unless the file itself says which recipe it is based on.
 
     Raises:
@@ -173,13 +172,7 @@ def options_of_builtin(recipe: Recipe) -> Mapping[str, Any]:
 
 
 def recipe_text(recipe: Recipe, cited: Citation | None, comment: str) -> str:
-    """A recipe file that asks for a recipe again, for any model, without defaults.
-
-    Args:
-        recipe: what was asked for.
-        cited: the work that it follows.
-        comment: for its first line.
-    """
+    """A recipe file that asks for a recipe again, for any model, without defaults."""
     content: dict[str, Any] = {"based-on": recipe.based_on} if recipe.based_on else {}
     if cited:
         about = {"title": cited.title, "paper": cited.paper, "citation": cited.bibtex}

@@ -48,18 +48,13 @@ def refusals(variant: str, recipe: Recipe, evaluated: Evaluated) -> tuple[str, .
     """Why a variant may not be published, one sentence for each gate that it fails; none: it may.
 
     A gate whose score was not measured fails.
-
-    Args:
-        variant: the one to publish.
-        recipe: its `min_score` and `max_loss` are the gates.
-        evaluated: the measurements of all variants, the original's first.
     """
     own = [score for score in evaluated.scores.found if score.variant == variant]
     gates = parse_gates(recipe.min_score)
     failed = [refusal for gate in gates for refusal in _refusal(gate, own, evaluated.scores.reason)]
     if recipe.max_loss is not None:
-        original, *_ = losses = evaluated.perplexities
-        rise = next(each.loss for each in losses if each.variant == variant) - original.loss
+        losses = evaluated.perplexities
+        rise = next(each.loss for each in losses if each.variant == variant) - losses[0].loss
         if not rise <= recipe.max_loss:  # NaN fails too
             failed.append(
                 f"the loss on held-out text is {_unlike(recipe.max_loss, rise)} nats per token above the "

@@ -30,7 +30,6 @@ def command_line(recipe: Recipe, start: str | None = None, builtin: Mapping[str,
     """The command that asks for this recipe, without options that have their defaults.
 
     Args:
-        recipe: what to ask for.
         start: the first words of a command that knows its model, as `hf-prune demo`; None: `hf-prune MODEL`.
         builtin: the options of the built-in recipe that this one is based on, if the command is to name it.
     """
@@ -47,12 +46,7 @@ def fields_of_command(command: str) -> tuple[str, ...]:
 
 
 def analysis_command_line(recipe: Recipe, permutations: int) -> str:
-    """The command that makes an analysis, without options that have their defaults or concern cutting.
-
-    Args:
-        recipe: the model and the text.
-        permutations: of Shapley sampling; 0: none.
-    """
+    """The command that makes an analysis, without options that have their defaults or concern cutting."""
     sampled = ["--shapley", f"{permutations}"] if permutations else []
     words = option_words(non_default_fields(recipe, fields_of_command("analyze"), {}))
     return shlex.join(["hf-prune", "analyze", recipe.model, *words, *sampled])
@@ -75,8 +69,6 @@ def non_default_fields(
     off, so such fields are left out.
 
     Args:
-        recipe: what is asked for.
-        names: the fields to look at.
         other_defaults: what holds without being stated, by field, in place of the recipe's own defaults.
     """
     stated = {}

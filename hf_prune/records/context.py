@@ -1,42 +1,42 @@
-"""What is around a run: an estimate before it, the machine, the place on the Hub."""
+"""The context of a run: its estimate, its machine, the user's words on the card, its repository."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a run would do and take, before it is made; times are about right, on this machine."""
+    """What a run would do and need. The times are rough, for this machine."""
 
     model: str
     num_layers: int
-    layers_removed: int | None  # None: a loss decides
+    layers_removed: int | None  # None: a limit on the loss decides
     parameters: int
     parameters_left: int | None
     size_bytes: int
     size_bytes_left: int | None
     download_bytes: int
-    disk_bytes: int  # for checkpoints, beside the download
-    memory_bytes: int  # above what Python and its libraries take
+    disk_bytes: int  # for checkpoints, in addition to the download
+    memory_bytes: int  # in addition to Python and its libraries
     measuring_seconds: float
     choosing_seconds: float
     repairing_seconds: float
     evaluating_seconds: float
-    healing_method: str  # what would be trained, as --heal names it; "none"
-    healing_reason: str | None  # why it is this, or nothing, where that was not asked for
+    healing_method: str  # as for --heal; "none": nothing would be trained
+    healing_reason: str | None  # why this method was chosen; None: the user chose it
     healing_memory_bytes: int
     healing_seconds: float
-    operations_per_second: float  # of this machine, tried out for a moment
+    operations_per_second: float  # of this machine, from a short trial
 
     @property
     def seconds(self) -> float:
-        """Of the whole run, without the download."""
+        """The time of the whole run without the download."""
         repairing = self.repairing_seconds + self.healing_seconds
         return self.measuring_seconds + self.choosing_seconds + repairing + self.evaluating_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """The work whose recipe a run followed."""
+    """The paper or model whose recipe a run followed."""
 
     title: str | None
     paper: str | None  # its arXiv number
@@ -45,7 +45,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presentation:
-    """What a user put into a card beside what hf-prune says."""
+    """The user's own words on a card."""
 
     template_name: str | None = None  # of its file
     template: str | None = None  # in full; it overrides blocks of the built-in one
@@ -54,7 +54,7 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where and with what a run was made."""
+    """The machine and the software of a run."""
 
     hf_prune: str
     python: str
@@ -69,16 +69,16 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Where a run went on the Hub."""
+    """The published result of a run on the Hub."""
 
     repo_id: str
     url: str  # of the repository, or of its branch
     commit: str
     private: bool
-    pull_request: str | None = None  # its address, where the run was proposed and not published
-    unchanged: bool = False  # it was all there already: no commit was made
+    pull_request: str | None = None  # its address, if the result was proposed and not published
+    unchanged: bool = False  # the repository already had this result, so no commit was made
 
     @property
     def address(self) -> str:
-        """Where to look at it."""
+        """The address to open: the pull request or the repository."""
         return self.pull_request or self.url

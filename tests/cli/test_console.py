@@ -1,7 +1,6 @@
 """What a person reads in the terminal once a run has ended."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hf_prune.commands.prune import Outcome
 from hf_prune.records import Attempt
 from hf_prune.stages.run import Run
 from tests.support.sample_run import (
+    remeasured,
     sample_grown_run,
     sample_run,
     sample_sorted_run,
@@ -46,18 +46,13 @@ def test_the_table_has_a_column_for_each_variant(capsys: pytest.CaptureFixture[s
 def test_what_was_written_and_read_elsewhere_has_rows_too(capsys: pytest.CaptureFixture[str]) -> None:
     run = sample_run(variants=("cut",))
     writings = (sample_writing("dense", 0.0312, None), sample_writing("cut", 0.4101, 7.5))
-    run = replace(
-        run,
-        evaluated=replace(
-            run.evaluated, perplexities_elsewhere=run.evaluated.perplexities, writings=Attempt(found=writings)
-        ),
-    )
+    run = remeasured(run, perplexities_elsewhere=run.evaluated.perplexities, writings=Attempt(found=writings))
     _, err = shown(run, capsys)
     assert row(err, "perplexity, ") == ["perplexity, c4_heldout", "20.12", "61.25"]
     assert row(err, "repetition") == ["repetition", "3.1 %", "41.0 %"]
     assert row(err, "in a batch") == ["in a batch", "97.4", "129.7"]
     assert row(err, "first token") == ["first token", "158 ms", "117 ms"]
-    _, err = shown(replace(run, evaluated=replace(run.evaluated, writings=Attempt(reason="no room"))), capsys)
+    _, err = shown(remeasured(run, writings=Attempt(reason="no room")), capsys)
     assert "writing was not measured: no room\n" in err
 
 
@@ -82,23 +77,12 @@ def test_nothing_is_said_of_a_healing_that_was_not_done(capsys: pytest.CaptureFi
 
 def test_a_line_says_what_a_draft_came_to(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = shown(
-        replace(
-            sample_run(),
-            evaluated=replace(
-                sample_run().evaluated, speculations=Attempt(found=(sample_speculation("bridged"),))
-            ),
-        ),
+        remeasured(sample_run(), speculations=Attempt(found=(sample_speculation("bridged"),))),
         capsys,
     )
     assert "bridged as a draft: 121 of 187 proposed tokens kept, 31.3 -> 37.9 tokens/s\n" in err
     _, err = shown(
-        replace(
-            sample_run(),
-            evaluated=replace(
-                sample_run().evaluated,
-                speculations=replace(sample_run().evaluated.speculations, reason="no room"),
-            ),
-        ),
+        remeasured(sample_run(), speculations=Attempt(reason="no room")),
         capsys,
     )
     assert "as a draft it was not measured: no room\n" in err

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import hf_prune as api
 from hf_prune.cli.main import cli
 from hf_prune.cli.options import SECTIONS
 from tests.loopback import LoopbackHub
@@ -61,6 +62,11 @@ def test_each_of_many_options_stands_under_a_heading_in_the_order_of_a_run() -> 
     assert headings == list(SECTIONS)  # no "Options" besides
     assert text.index("What to remove:") < text.index("--ratio") < text.index("How to choose:")
     assert "\nOptions:\n" in hf_prune("push", "--help").out  # where they are few
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_each_public_name_of_the_package_is_there(name: str) -> None:
+    assert getattr(api, name).__name__ == name
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -82,7 +82,8 @@ def test_a_pipeline_by_its_id_writes_what_the_model_does(pushed: Finished) -> No
 def test_the_published_card_says_what_the_run_measured(pushed: Finished) -> None:
     data = ModelCard.load(PUBLISHED).data
     published = pushed.run["result"]["variant"]
-    (measured,) = [p["perplexity"] for p in pushed.run["evaluated"]["perplexities"] if p["variant"] == published]
+    evaluated = pushed.run["evaluated"]
+    (measured,) = [p["perplexity"] for p in evaluated["perplexities"] if p["variant"] == published]
     (chosen,) = [c["accuracy"] for c in pushed.run["evaluated"]["choices"] if c["variant"] == published]
     assert (data.base_model, data.license, data.language) == (BASE, "apache-2.0", ["en"])
     told = [(result.metric_type, result.metric_value) for result in data.eval_results]
@@ -189,7 +190,8 @@ def test_the_token_is_in_nothing_that_is_written_or_said(pushed: Finished, home_
 
 def test_every_variant_is_asked_the_same_items_and_compared_with_the_original(pushed: Finished) -> None:
     dense, *shorter = pushed.run["evaluated"]["choices"]
-    assert [c["variant"] for c in (dense, *shorter)] == [p["variant"] for p in pushed.run["evaluated"]["perplexities"]]
+    perplexities = pushed.run["evaluated"]["perplexities"]
+    assert [c["variant"] for c in (dense, *shorter)] == [p["variant"] for p in perplexities]
     assert (dense["name"], dense["num_items"], dense["chance"]) == ("c4_heldout", 4, 0.25)
     assert (dense["agreement"], dense["stability"]) == (None, None)
     for choices in shorter:
@@ -394,7 +396,8 @@ def test_the_text_decoder_of_a_multimodal_model_is_pruned_and_the_rest_stays(tmp
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert len(run["evaluated"]["speeds"]["found"]) == 2
     variants = [each["variant"] for each in run["evaluated"]["perplexities"]]
-    assert [each["variant"] for each in run["evaluated"]["writings"]["found"]] == variants, run["evaluated"]["writings"]["reason"]
+    writings = run["evaluated"]["writings"]
+    assert [each["variant"] for each in writings["found"]] == variants, writings["reason"]
     assert [each["variant"] for each in run["evaluated"]["perplexities_elsewhere"]] == variants
     assert run["evaluated"]["perplexities_elsewhere"][0]["text"]["name"] == "letters_heldout"
     card = (model / "README.md").read_text()

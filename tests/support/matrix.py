@@ -40,8 +40,8 @@ A test builds a tiny random model of each type. It makes two cuts: a block from 
 scattered layers. It proves both, as hf-prune proves yours.
 
 Of {total} types, {exact} are exact, {refused} are refused and {unbuilt} cannot be built. If you change
-hf-prune or transformers, run `python -m tests.support.matrix` to write this page again. The tests marked slow check
-every type.
+hf-prune or transformers, run `python -m tests.support.matrix` to write this page again. The tests marked slow
+check every type.
 
 ## Exact
 

@@ -14,6 +14,7 @@ from hf_prune.model.decoder import open_decoder
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.recipe.criteria import NAMED
 from hf_prune.recipe.recipe import Recipe
+from hf_prune.records import Variant
 from hf_prune.stages.choose.plan import plan_for
 from hf_prune.stages.cut.checkpoint import write_checkpoint
 from hf_prune.stages.evaluate.choices import answer
@@ -24,7 +25,7 @@ from hf_prune.stages.publish.folder import assemble
 from hf_prune.stages.texts.text import BUILT_IN_HELDOUT, built_in_text
 from hf_prune.stages.texts.windows import to_windows
 from hf_prune.stages.work import RunFolder
-from tests.support.sample_run import sample_bridge, sample_run, sample_similarity
+from tests.support.sample_run import remeasured, sample_bridge, sample_run, sample_similarity
 
 KEPT = (0, 1, 2, 5)
 FOLDED = "model.layers.2.mlp.down_proj.weight"  # as in sample_bridge
@@ -50,8 +51,13 @@ def make_run(base: Path, folder: Path) -> Path:
     run = sample_run(recipe, ("cut", "bridged"))
     similarity = sample_similarity(6)
     plan = plan_for(similarity, (3, 4), NAMED)
-    run = replace(
+    measured = remeasured(
         run,
+        perplexities=tuple(perplexity(d, windows, name, silent) for name, d in decoders.items()),
+        choices=tuple(compare(items, name, answers[name], answers["dense"]) for name in decoders),
+    )
+    run = replace(
+        measured,
         name="tiny-4L",
         command="hf-prune tiny --layers 3-4",
         environment=replace(run.environment, hf_prune=version("hf-prune")),
@@ -62,11 +68,7 @@ def make_run(base: Path, folder: Path) -> Path:
         result=made["bridged"],
         result_anatomy=anatomy.describe(build_skeleton(places["bridged"])),
         bridge=sample_bridge(plan),
-        evaluated=replace(
-            run.evaluated,
-            perplexities=tuple(perplexity(d, windows, name, silent) for name, d in decoders.items()),
-            choices=tuple(compare(items, answers[name], answers["dense"]) for name in decoders),
-        ),
+        intermediate=(Variant(name="cut", anatomy=anatomy.describe(build_skeleton(places["cut"]))),),
     )
     assemble(run, RunFolder(folder), None)
     return folder

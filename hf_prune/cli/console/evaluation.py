@@ -65,7 +65,6 @@ def rows_of(evaluated: Evaluated, *, narrow: bool = False) -> Iterator[Row]:
     """Everything that was measured, in the order of the table.
 
     Args:
-        evaluated: what was measured.
         narrow: leave out the standard errors of loss and accuracy, to make room for more variants.
     """
     rows = (*_rows_of_text(evaluated, narrow), *_rows_of_tasks(evaluated), *_rows_of_speed(evaluated))

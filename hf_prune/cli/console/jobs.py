@@ -21,9 +21,7 @@ def show_planned(planned: "PlannedJob", trigger: str | None, *, as_json: bool) -
     """Show a job that is not started: one JSON object, or a table.
 
     Args:
-        planned: the job.
         trigger: what would start it; None: the user, now.
-        as_json: print an object.
     """
     spec = planned.spec
     content = asdict(spec) | {"secrets": ["HF_TOKEN"], "namespace": planned.namespace, "schedule": trigger}

@@ -43,12 +43,7 @@ class Ending:
 
 
 def outputs_of(ending: Ending, folder: str) -> dict[str, str]:
-    """Every output of the action; those without a value are empty.
-
-    Args:
-        ending: of the command.
-        folder: the run folder.
-    """
+    """Every output of the action; those without a value are empty."""
     published, run = ending.published, ending.result.get("run") or {}
     measured = run.get("evaluated", {}).get("perplexities", ())
     perplexities = {each["variant"]: each["perplexity"] for each in measured}

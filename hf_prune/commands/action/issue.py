@@ -65,8 +65,6 @@ def report_failure(run: WorkflowRun, reason: str, now: str) -> str:
     """Open or update the issue.
 
     Args:
-        run: the run that failed.
-        reason: one line.
         now: ISO 8601, UTC.
 
     Returns:

@@ -89,7 +89,6 @@ def plan_job(
 
     Args:
         command: of hf-prune: "run", "grow", "sort".
-        given: the user's options of that command, which the job repeats.
         added: further words of the job's command.
 
     Raises:

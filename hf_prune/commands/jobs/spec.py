@@ -87,11 +87,8 @@ def job_spec(
     the name of one of the words, so it is not used.
 
     Args:
-        words: a command of hf-prune with its options.
-        repo_id: where it publishes.
         requirement: what is installed: see `requirement_for`.
         timeout: the Hub ends the job after this time.
-        environment: variables that are no secrets.
     """
     launcher = ["python", "-m", "torch.distributed.run", "--nproc-per-node", f"{machine.gpus}"]
     program = ["hf-prune"] if machine.gpus < 2 else [*launcher, "-m", "hf_prune"]
@@ -109,7 +106,6 @@ def requirement_for(version: str, formats: str, override: str | None) -> str:
     """What a job installs: this version of hf-prune, with the extra that the output formats need.
 
     Args:
-        formats: as `--format` has them.
         override: another requirement, for a version that the package index lacks.
     """
     if override:
@@ -140,7 +136,6 @@ def read_outcome(log: Iterable[str], page: str) -> JobOutcome:
     """Read the outcome of a job from its log, in which stdout and stderr are mixed.
 
     Args:
-        log: its lines.
         page: the address of the repository that the job publishes to.
     """
     address = error = None
@@ -157,7 +152,6 @@ def failure(job: Job, stage: str, message: str | None, outcome: JobOutcome) -> H
 
     Args:
         stage: in which it ended: "ERROR", "CANCELED", "DELETED".
-        message: the Hub's reason.
     """
     code, error = EXIT_CODE.search(message or ""), outcome.error or ""
     if (code and int(code[1]) == GateRefused.exit_code) or REFUSED_BY_A_GATE in error:

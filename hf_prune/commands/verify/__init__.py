@@ -1,1 +1,1 @@
-"""What a card claims, measured again."""
+"""`hf-prune verify`: check what a published card claims."""

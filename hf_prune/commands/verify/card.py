@@ -26,8 +26,6 @@ def card_claims(run: Run, folder: Path, version: str) -> Iterator[Claim]:
     """Compare README.md and its pictures with a card that is rendered from the record now.
 
     Args:
-        run: the record.
-        folder: the published files.
         version: of this hf-prune; another version may word the same card differently.
     """
     same_version = run.environment.hf_prune == version

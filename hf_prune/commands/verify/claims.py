@@ -15,10 +15,10 @@ class Claim:
 
     name: str
     claimed: Value
-    measured: Value | None  # None: it was not checked
-    tolerance: str | None  # how far apart they may be; None: they must be equal
-    holds: bool | None  # None: it was not checked
-    detail: str | None  # what differs, or why it was not checked
+    measured: Value | None = None  # None: it was not checked
+    tolerance: str | None = None  # how far apart they may be; None: they must be equal
+    holds: bool | None = None  # None: it was not checked
+    detail: str | None = None  # what differs, or why it was not checked
 
     def __str__(self) -> str:
         """One line for the user."""
@@ -69,61 +69,40 @@ def shown(value: Value | None) -> str:
 def equal(name: str, claimed: Value, measured: Value, detail: str | None = None) -> Claim:
     """A claim that holds if both values are equal; `detail` says what differs."""
     holds = claimed == measured
-    return Claim(
-        name=name,
-        claimed=claimed,
-        measured=measured,
-        tolerance=None,
-        holds=holds,
-        detail=None if holds else detail,
-    )
+    detail = None if holds else detail
+    return Claim(name=name, claimed=claimed, measured=measured, holds=holds, detail=detail)
 
 
 def near(name: str, claimed: float, measured: float, share: float) -> Claim:
     """A claim that holds if the values differ by at most a share of the claimed one."""
-    return Claim(
-        name=name,
-        claimed=claimed,
-        measured=measured if math.isfinite(measured) else "NaN",
-        tolerance=f"{100 * share:g} %",
-        holds=abs(measured - claimed) <= share * abs(claimed),
-        detail=None,
-    )
+    shown = measured if math.isfinite(measured) else "NaN"
+    holds, tolerance = abs(measured - claimed) <= share * abs(claimed), f"{100 * share:g} %"
+    return Claim(name=name, claimed=claimed, measured=shown, tolerance=tolerance, holds=holds)
 
 
 def within(name: str, claimed: float, measured: float, difference: float, words: str) -> Claim:
     """A claim that holds if the values differ by at most `difference`; `words` says that to the user."""
-    return Claim(
-        name=name,
-        claimed=claimed,
-        measured=measured,
-        tolerance=words,
-        holds=abs(measured - claimed) <= difference + 1e-9,
-        detail=None,
-    )
+    holds = abs(measured - claimed) <= difference + 1e-9
+    return Claim(name=name, claimed=claimed, measured=measured, tolerance=words, holds=holds)
 
 
 def at_most(name: str, claimed: int, measured: int, detail: str) -> Claim:
     """A claim that holds if `measured` is at most `claimed`; `detail` says what is too much."""
-    holds = measured <= claimed
+    tolerance, holds = "or fewer", measured <= claimed
+    reason = None if holds else detail
     return Claim(
-        name=name,
-        claimed=claimed,
-        measured=measured,
-        tolerance="or fewer",
-        holds=holds,
-        detail=None if holds else detail,
+        name=name, claimed=claimed, measured=measured, tolerance=tolerance, holds=holds, detail=reason
     )
 
 
 def broken(name: str, claimed: Value, measured: Value, detail: str) -> Claim:
     """A claim that does not hold, whatever the values."""
-    return Claim(name=name, claimed=claimed, measured=measured, tolerance=None, holds=False, detail=detail)
+    return Claim(name=name, claimed=claimed, measured=measured, holds=False, detail=detail)
 
 
 def unchecked(name: str, claimed: Value, reason: str) -> Claim:
     """A claim that cannot be checked here."""
-    return Claim(name=name, claimed=claimed, measured=None, tolerance=None, holds=None, detail=reason)
+    return Claim(name=name, claimed=claimed, detail=reason)
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -114,7 +114,6 @@ def _kept_claim(compared: "_Compared", position: Mapping[int, int], wrong: Mappi
     """Which layers of the original are there, judged by the bytes of their tensors.
 
     Args:
-        compared: both models.
         position: the number in the result of each layer of the original that the record says is kept.
         wrong: the layer of each tensor of the result that differs, by name.
     """

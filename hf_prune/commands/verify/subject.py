@@ -47,8 +47,6 @@ def find_subject(model: str, revision: str | None, trust: Trust) -> Subject:
 
     Args:
         model: a run folder, its `model/`, a copy of the published files, or a Hub id.
-        revision: branch, tag or commit on the Hub.
-        trust: what may be done with its files.
 
     Raises:
         UnreadableRecord: hf-prune did not make it, or this version cannot read its record.
@@ -91,7 +89,6 @@ def fetch_original(run: Run, base: str | None, workspace: Path, trust: Trust) ->
         run: the record, which names the original on the Hub.
         base: a folder or Hub id to use instead; None: the one in the record.
         workspace: for converted weights.
-        trust: what may be done with its files.
 
     Raises:
         HfPruneError: it is not available, or may not be read.
@@ -139,9 +136,7 @@ def reading(
     """The same model, to be measured on another text.
 
     Args:
-        model: as it was opened.
         material: a text, or images; None where the questions are all.
-        recipe: says how much of the text.
         questions: from a file; None: items are made from the text.
     """
     return replace(model, recipe=recipe, material=Material(heldout=material, questions=questions))

@@ -51,14 +51,10 @@ def verify(
 
     Args:
         model: a Hub id, a run folder, or a folder that holds what was published.
-        revision: branch, tag or commit of it on the Hub.
         base: the original, a folder or a Hub id; None: the commit that the record names.
         data: a folder with your texts; None: the current folder.
         measure: whether to measure figures again.
-        device: "auto", "cpu", "cuda".
         max_memory: bytes for hidden states; None: half of the free memory.
-        allow_pickle: whether to read pickled weights of the original.
-        trust_remote_code: whether the models' own code may run.
 
     Returns:
         Each claim with the value measured now; a claim that cannot be checked here says why.

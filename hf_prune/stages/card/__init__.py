@@ -1,0 +1,1 @@
+"""The model card, its pictures and the job summary, rendered from the record of a run."""

@@ -60,8 +60,8 @@ class Hit:
 
 def verdict(before: Perplexity, after: Perplexity) -> str:
     """Whether a perplexity is "higher", "lower", or "unclear" within a standard error of the loss."""
-    judged = effect(before, after)
-    return {"better": "lower", "worse": "higher"}.get(judged or "", "unclear")
+    judged = effect_of(before.loss - after.loss, before.loss_stderr, after.loss_stderr)
+    return {"better": "lower", "worse": "higher", "unclear": "unclear"}[judged]
 
 
 def effect(before: Perplexity | None, after: Perplexity | None) -> str | None:

@@ -93,15 +93,15 @@ def _of_choices(choices: Choices, dataset: str) -> EvalResult:
 
 def _of_task(score: TaskScore) -> EvalResult:
     """A figure of a task, as lm-evaluation-harness names it."""
-    asked = QUESTIONS[score.task]
+    questions = QUESTIONS[score.task]
     # Tasks on the same data set share one entry, so each metric names its task.
     extracted = "" if score.answer_filter == "none" else f", {score.answer_filter}"
     return EvalResult(
         task_type="text-generation",
-        dataset_type=asked.dataset,
+        dataset_type=questions.dataset,
         dataset_name=score.task,
-        dataset_config=asked.config,
-        dataset_split=asked.split,
+        dataset_config=questions.config,
+        dataset_split=questions.split,
         metric_type="accuracy" if score.metric == "acc" else score.metric,
         metric_name=f"{score.task}: {score.metric} ({score.num_fewshot}-shot{extracted})",
         metric_value=score.value,

@@ -1,0 +1,1 @@
+"""The cut: the original's files without the removed layers, and the proof of the result."""

@@ -36,12 +36,9 @@ def write_checkpoint(
     with the names of the kept tensors, before any weight is copied.
 
     Args:
-        source: the original, in safetensors form.
-        target: an empty folder.
         kept: the layers that stay, in order.
         variant: "cut", "bridged", or the name of a depth.
         replacements: new values, by the tensor's name in `source`.
-        progress: shows the tensors as they are copied.
         trust_remote_code: whether the model's own code may be run. If so, it is copied too.
 
     Raises:

@@ -29,8 +29,6 @@ def write_and_prove(
     """Write the original's kept layers as a checkpoint, reload it, and prove it.
 
     Args:
-        work: the run.
-        plan: which layers stay.
         variant: the name of the checkpoint and of its folder.
         replacements: new tensors by their name in the original; all others are copied byte for byte.
     """

@@ -1,1 +1,1 @@
-"""What each variant is worth, and what it costs to run."""
+"""Evaluation: how good each variant is, and what it costs to run."""

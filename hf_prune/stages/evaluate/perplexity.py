@@ -56,7 +56,6 @@ def token_losses(
     """The loss of each token that follows a state, in nats: (positions,), float64.
 
     Args:
-        logits_of: the head of a decoder.
         states: after its last layer, (1, positions, hidden).
         following: ids, (positions,).
         at_once: positions that go through the head in one call.

@@ -77,7 +77,6 @@ def compare(other: Runner, model: Runner, windows: Array) -> tuple[tuple[Check, 
 
     Args:
         other: the export, under its own runtime or read back.
-        model: the published weights in PyTorch.
         windows: held-out ids, (sequences, length).
 
     Returns:

@@ -37,8 +37,6 @@ def compare_quantized(quantized: Runner, whole: Runner, windows: Array) -> tuple
     """Check the predictions in eight bits against those in float32.
 
     Args:
-        quantized: the graph in eight bits.
-        whole: the graph in float32.
         windows: held-out ids, (sequences, length).
 
     Returns:

@@ -33,9 +33,7 @@ def export_alone(
     Args:
         form: "onnx", "onnx-8bit" or "gguf".
         checkpoint: the model in safetensors format; for "onnx-8bit" the folder of the graph in float32.
-        target: an existing folder, to be filled.
         windows: an .npy file of held-out ids, (sequences, length).
-        trust_remote_code: whether code that the model brings may be run.
     """
     ids = np.load(windows)
     try:

@@ -32,8 +32,6 @@ def deliver(
     Args:
         look: looks at the revision; raises if it may not be overwritten.
         plan: the change that a revision needs. It is planned anew if somebody commits during the upload.
-        reporter: says what is published where.
-        wait: sleeps for a number of seconds.
     """
     snapshot = look()
     while True:

@@ -24,8 +24,6 @@ def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
     """Make the folder that is published, and one for each smaller depth of a sorted model.
 
     Args:
-        run: the finished run.
-        folder: the run's, with its checkpoints.
         repo_id: the card names this repository; None: it is not published.
     """
     record = to_json(run)
@@ -105,7 +103,6 @@ def write_notice(source: Source, folder: Path) -> None:
     """Put the line that the original's licence demands into the "Notice" file of a folder.
 
     Args:
-        source: the original.
         folder: with files copied from it. A notice that is there stays, and the line goes below it.
     """
     terms = terms_of(source.license, source.license_name)

@@ -6,14 +6,7 @@ from hf_prune.stages.grow.positions import positions_for
 
 
 def result_name(model: str, recipe: Recipe, num_layers: int, removal: Removal) -> str:
-    """The base's name and what becomes of it: the depth left, where that is known beforehand.
-
-    Args:
-        model: the name of the original, without its owner.
-        recipe: what is asked for.
-        num_layers: of the original.
-        removal: what is to be removed.
-    """
+    """The base's name and what becomes of it: the depth left, where that is known beforehand."""
     if recipe.depths is not None:
         return f"{model}-sorted"
     match removal:

@@ -52,10 +52,6 @@ class OwnSection:
 def own_sections(card: str, card_name: str) -> tuple[OwnSection, ...]:
     """The user's own sections of a card, in their order.
 
-    Args:
-        card: its text.
-        card_name: names the card in an error.
-
     Raises:
         BrokenSection: a mark stands alone, inside another section, or not on a line of its own.
     """

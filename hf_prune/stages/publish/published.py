@@ -21,10 +21,6 @@ def published_revisions(repo_id: str, publication: Publication) -> Iterator[Publ
     """The branch to publish to, and with `create_pr` this user's open pull requests, the newest first.
 
     Pull requests of others do not count: anyone may open one in a public repository.
-
-    Args:
-        repo_id: the repository; it need not exist.
-        publication: the branch, and whether to open a pull request.
     """
     branch = publication.branch or hub.MAIN
     revisions: list[tuple[str, int | None]] = [(branch, None)]

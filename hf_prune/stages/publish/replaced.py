@@ -128,14 +128,7 @@ def unreadable_version(commit: str, date: str) -> PreviousVersion:
 
 
 def previous_version(run: Run, published: Recorded, commit: str, date: str) -> PreviousVersion:
-    """What was published, as far as a run can be compared with it.
-
-    Args:
-        run: the new version.
-        published: the record of the version before.
-        commit: the one that published it.
-        date: of that commit.
-    """
+    """What was published, as far as a run can be compared with it."""
     before = published.run
     perplexity = _comparable(
         run, before, lambda one: one.evaluated.perplexities, lambda each: each.text.sha256

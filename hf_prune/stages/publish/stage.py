@@ -39,7 +39,6 @@ def check_publication(publication: Publication, name: str, terms: Terms, *, dept
     """The repository to publish to, once it is sure that this user may.
 
     Args:
-        publication: what the user requested.
         name: of the result. Where the original's licence demands another name, that one is used.
         terms: of the original's licence.
         depths: whether it is a sorted model, whose depths go to branches.
@@ -207,11 +206,6 @@ def publish_depth(
     sleep: hub.Wait = time.sleep,
 ) -> Delivered:
     """Publish a depth on its own branch of an existing repository, in place of all that the branch holds.
-
-    Args:
-        folder: with the files of the depth.
-        depth: its number of layers.
-        card: the new card; None: it has none.
 
     Raises:
         RepositoryChanged, UploadDiffers, BrokenSection, SourceError: as `publish`.

@@ -1,0 +1,1 @@
+"""Texts, conversations, questions and images, and the check that none serves two purposes."""

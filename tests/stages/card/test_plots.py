@@ -567,8 +567,8 @@ def test_names_in_a_tournament_leave_room_for_the_axes() -> None:
 
 def test_names_beyond_the_room_are_counted() -> None:
     assert first_layers((0, 1, 11, 28, 29), 24) == "0-1, 11, 28-29"
-    assert first_layers((0, 1, 11, 28, 29), 15) == "0-1 and 3 more"
-    assert first_names(["angular", "cosine", "bi"], 23) == "angular and 2 more"
+    assert first_layers((0, 1, 11, 28, 29), 13) == "0-1 and 3 more"
+    assert first_names(["angular", "cosine", "bi"], 18) == "angular and 2 more"
     assert first_names(["relative-magnitude"], 5) == "relative-magnitude"  # one at least
 
 

@@ -8,7 +8,7 @@ from hf_prune.stages.card.card import render_card
 from hf_prune.stages.publish.replaced import is_same_run, previous_version, unreadable_version
 from hf_prune.stages.run import SCHEMA_VERSION, Recorded, Run
 from tests.support.sample_cards import healed_run, replacing_run
-from tests.support.sample_run import sample_encoder_run, sample_run, sample_scores_of_tasks
+from tests.support.sample_run import remeasured, sample_encoder_run, sample_run, sample_scores_of_tasks
 
 COMMIT, DATE = "c0ffee" * 6 + "c0ff", "2026-11-01T08:00:00Z"
 
@@ -23,13 +23,8 @@ def change(run: Run) -> str:
 
 
 def test_figures_on_the_same_data_are_compared() -> None:
-    old = replace(
-        sample_run(variants=("cut",)),
-        evaluated=replace(
-            sample_run(variants=("cut",)).evaluated,
-            scores=Attempt(found=sample_scores_of_tasks(["dense", "cut"])),
-        ),
-    )
+    scores = Attempt(found=sample_scores_of_tasks(["dense", "cut"]))
+    old = remeasured(sample_run(variants=("cut",)), scores=scores)
     new = healed_run()
     before = previous_version(new, recorded(old), COMMIT, DATE)
     assert before.perplexity == old.evaluated.perplexities[1]
@@ -47,7 +42,7 @@ def test_figures_on_other_data_are_left_out_and_that_is_told() -> None:
     items = tuple(replace(chosen, sha256="0" * 64) for chosen in old.evaluated.choices)
     before = previous_version(
         new,
-        recorded(replace(old, evaluated=replace(old.evaluated, perplexities=texts, choices=items))),
+        recorded(remeasured(old, perplexities=texts, choices=items)),
         COMMIT,
         DATE,
     )

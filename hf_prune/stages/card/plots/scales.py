@@ -1,4 +1,4 @@
-"""A vertical scale on which the values can be told apart, and the words that say what it is."""
+"""A vertical scale that keeps the values distinct, its ticks, and its name."""
 
 import math
 import statistics
@@ -87,7 +87,7 @@ def _linear(low: float, high: float) -> Scale:
 
 
 def set_scale(axes: Axes, scale: Scale) -> None:
-    """Give the vertical axis a scale and its ticks. The axes must already have their place in the figure."""
+    """Give the vertical axis a scale and its ticks. The axes must already be placed in the figure."""
     if scale.kind == "symlog":
         axes.set_yscale("symlog", linthresh=scale.linear_within)
     else:

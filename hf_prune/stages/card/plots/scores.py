@@ -116,8 +116,8 @@ def _mark_threshold(axes: Axes, scale: Scale) -> None:
     shown: dict[float, float] = {}  # factors by their height in pixels
     for factor in FACTORS:
         height = axes.transData.transform((0, math.log(factor)))[1]
-        apart = all(abs(height - other) >= FACTOR_DISTANCE for other in shown)
-        if apart and scale.bottom <= math.log(factor) <= scale.top:
+        has_room = all(abs(height - other) >= FACTOR_DISTANCE for other in shown)
+        if has_room and scale.bottom <= math.log(factor) <= scale.top:
             shown[height] = factor
     right = axes.twinx()
     set_scale(right, scale)

@@ -68,14 +68,9 @@ def tournament(tournament: Tournament) -> bytes:
 
 def _headline(figure: Figure, tournament: Tournament, shown: int) -> None:
     height, count, winner = figure.get_figheight(), len(tournament.trials), tournament.trials[0]
-    cuts = (
-        f"The best {shown} of {count} cuts that were tried"
-        if count > shown
-        else f"The {count} cuts that were tried"
-    )
-    if count == 1:
-        cuts = "The one cut that was tried"
-    title = f"{cuts}: layers removed, and who proposed it"
+    cuts = f"The best {shown} of {count} cuts" if count > shown else f"The {count} cuts"
+    tried = "The one cut that was tried" if count == 1 else f"{cuts} that were tried"
+    title = f"{tried}: layers removed, and who proposed it"
     losses = f"Loss of the winner {winner.loss:.3f}, of the original {tournament.original_loss:.3f}"
     bridges = f"; tried {'with' if winner.bridged else 'without'} bridges"
     figure.text(0.02, 1 - 0.16 / height, title, fontsize=FONT_SIZE + 2, color=INK, va="top")
