@@ -50,7 +50,7 @@ def room_of(module: str) -> str:
 
 
 def imported_by(path: Path) -> Iterator[str]:
-    """Every name that a file imports anywhere, under TYPE_CHECKING too: "hf_prune/hub/cache/kept_scores"."""
+    """Every name that a file imports anywhere, under TYPE_CHECKING too: "hf_prune/hub/cache/kept_results"."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.replace(".", "/") for alias in node.names)

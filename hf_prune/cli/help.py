@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from hf_prune.cli.options import SECTIONS, Decorator
+from hf_prune.cli.options import SECTIONS, Decorator, options_of
 
 FEW = 20  # so many options or fewer need no headings
 
@@ -35,13 +35,9 @@ class Headed(click.Command):
 
 def shared_options(decorators: Sequence[Decorator]) -> list[Words]:
     """The options that a group of decorators would add to a command, without its arguments."""
-
-    def command() -> None: ...
-
-    for decorator in reversed(decorators):
-        decorator(command)
-    built = click.command(add_help_option=False)(command)
-    return words_of(built, click.Context(built))
+    command = click.Command(None, params=[])
+    options_of(decorators)(command)
+    return words_of(command, click.Context(command))
 
 
 def words_of(command: click.Command, context: click.Context) -> list[Words]:

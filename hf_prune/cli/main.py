@@ -3,45 +3,35 @@
 Nothing heavy is imported before a command needs it, so `--help` answers at once.
 """
 
-import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hf_prune.cli.console.terminal import print_result, process_number, start
 from hf_prune.cli.help import Headed
 from hf_prune.cli.options import (
-    BASELINE,
     CALIBRATION,
     CARD,
+    COMPARISON,
     CUTTING,
     DESTINATION,
-    DETACHABLE_JOB,
-    EVALUATION,
-    HELD_OUT,
     JOB,
     MANNER,
+    OUTCOME,
     PLACE,
-    PUBLISHING,
     PUSH,
     RESULT,
     SOURCE,
-    TASKS,
-    TRAINING,
+    TRAINED,
     TRUSTING,
     options_of,
 )
-from hf_prune.cli.request import (
-    OF_THE_JOB_ALONE,
-    Request,
-    given_options,
-    read_publication,
-    read_request,
-)
-from hf_prune.errors import GateRefused, HfPruneError
+from hf_prune.cli.request import OF_THE_JOB_ALONE, Request, given_options, read_publication, read_request
+from hf_prune.errors import GateRefused, HfPruneError, first_line
 from hf_prune.machine.progress import Reporter
 from hf_prune.recipe.recipe import Recipe
 
@@ -68,8 +58,7 @@ class ModelFirst(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `run` first unless the words begin with a command or an option of the group."""
-        own = {"--help", "-h", "--version"}
-        if args and args[0] not in self.commands and args[0] not in own:
+        if args and args[0] not in (*self.commands, "--help", "-h", "--version"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -90,7 +79,7 @@ def cli() -> None:
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune meta-llama/Llama-2-7b --ratio 0.25 --push")
-@options_of(SOURCE, CUTTING, RESULT, PUBLISHING, DETACHABLE_JOB, MANNER)
+@options_of(SOURCE, CUTTING, OUTCOME)
 def run(**options: Any) -> None:
     """Prune MODEL, a Hub id or a local folder, and write its card."""
     _prune(read_request(options))
@@ -121,7 +110,7 @@ def run(**options: Any) -> None:
     metavar="FILE",
     help="Text that the new layers learn: .txt or .jsonl, also .gz.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, RESULT, PUBLISHING, DETACHABLE_JOB, MANNER)
+@options_of(TRAINED)
 def grow(**options: Any) -> None:
     """Insert new layers into MODEL and train only them (Llama SLayer).
 
@@ -143,7 +132,7 @@ def grow(**options: Any) -> None:
     metavar="FILE",
     help="Training text. Of conversations (.jsonl), only the answers are learnt.  [default: built in]",
 )
-@options_of(TRAINING, CALIBRATION, EVALUATION, RESULT, PUBLISHING, DETACHABLE_JOB, MANNER)
+@options_of(TRAINED)
 def sort(**options: Any) -> None:
     """Train the first layers of MODEL as models too (Sorted LLaMA).
 
@@ -159,18 +148,15 @@ def sort(**options: Any) -> None:
 @click.option("--push", metavar="ID", help="Also publish it, on the branch depth-N of this repository.")
 @options_of(MANNER)
 def extract(
-    as_json: bool, quiet: bool, verbose: bool, depth: int, output: Path | None, push: str | None, **model: Any
+    as_json: bool, quiet: bool, depth: int, output: Path | None, push: str | None, **model: Any
 ) -> None:
     """Write the first layers of a sorted MODEL as a model."""
-    from hf_prune.cli import console
-
-    console.quieten_libraries(quiet=quiet)
+    reporter = start(quiet=quiet)
+    from hf_prune.cli.console.run import show_extracted
     from hf_prune.commands.extract import extract
     from hf_prune.stages.source.find import find
 
-    found = find(model.pop("model"), model.pop("revision"), model.pop("gguf_file"), **model)
-    extracted = extract(found, depth, output, push=push, reporter=console.reporter(quiet=quiet))
-    console.show_extracted(extracted, as_json=as_json)
+    show_extracted(extract(find(**model), depth, output, push=push, reporter=reporter), as_json=as_json)
 
 
 @cli.command(epilog='\b\nExample:\n  hf-prune schedule acme/base --cron "0 3 * * 1" --on a10g-small')
@@ -183,30 +169,22 @@ def schedule(cron: str | None, on_change: bool, replaces: bool, **options: Any) 
 
     The jobs run `hf-prune run MODEL --push --if-changed` with the options that you give here.
     """
-    from hf_prune.cli import console
     from hf_prune.commands.jobs.handover import check_schedule, plan_job, schedule_job
 
     check_schedule(cron, on_change=on_change)
     request = read_request(options | {"push": True})
     if request.job is None:
         raise click.UsageError("--on is missing: `hf jobs hardware` lists the machines")
-    console.quieten_libraries(quiet=request.quiet)
-    reporter = console.reporter(quiet=request.quiet)
+    reporter, added = start(quiet=request.quiet), ("--push", "--if-changed")
     given = given_options(click.get_current_context(), (*OF_THE_JOB_ALONE, "push"))
-    planned = plan_job(
-        request.recipe,
-        request.publication,
-        "run",
-        given,
-        request.job,
-        reporter,
-        added=("--push", "--if-changed"),
-    )
+    planned = plan_job(request.recipe, request.publication, "run", given, request.job, reporter, added=added)
     if request.dry_run:
-        console.show_planned(planned, cron or f"changes of {planned.original}", as_json=request.as_json)
+        from hf_prune.cli.console.estimate import show_planned
+
+        show_planned(planned, cron or f"changes of {planned.original}", as_json=request.as_json)
         return
     scheduled = schedule_job(planned, cron, reporter, replaces=replaces)
-    console.show_scheduled(scheduled, as_json=request.as_json)
+    print_result(asdict(scheduled), scheduled.schedule.id, as_json=request.as_json)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune demo --layers 13-18")
@@ -237,43 +215,40 @@ def demo(**options: Any) -> None:
     help="Also estimate Shapley values, from N random orders of the layers.",
 )
 @options_of(PLACE, MANNER)
-def analyze(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+def analyze(as_json: bool, quiet: bool, **options: Any) -> None:
     """Measure what each layer of MODEL does; remove nothing.
 
     Writes similarity.json and pictures: the distances between all layer boundaries, the scores of all
     criteria, the best block of each size, and the loss without each single layer.
     """
-    from hf_prune.cli import console
-
-    console.quieten_libraries(quiet=quiet)
+    reporter = start(quiet=quiet)
+    from hf_prune.cli.console.analysis import show_analysis
     from hf_prune.commands.analyze import analyze
     from hf_prune.machine.processes import leave
 
     others = {name: options.pop(name) for name in ("output", "fresh", "max_memory", "permutations")}
-    reporter = console.reporter(quiet=quiet or _process_number() > 0)
     analysed = analyze(Recipe(**options), reporter=reporter, **others)
     leave()
     if analysed is not None:
-        console.show_analysis(analysed, as_json=as_json)
+        show_analysis(analysed, as_json=as_json)
 
 
 @cli.command(
     "eval", epilog="\b\nExample:\n  hf-prune eval ./small --baseline acme/base --eval arc_easy,gsm8k"
 )
-@options_of(SOURCE, BASELINE, HELD_OUT, TASKS, PLACE, MANNER)
-def evaluate(as_json: bool, quiet: bool, verbose: bool, baseline: str | None, **options: Any) -> None:
+@options_of(SOURCE, COMPARISON, PLACE, MANNER)
+def evaluate(as_json: bool, quiet: bool, baseline: str | None, **options: Any) -> None:
     """Measure MODEL as for a card: loss, speed, tasks.
 
     With --baseline it also compares the two models. Writes evaluation.json.
     """
-    from hf_prune.cli import console
-
-    console.quieten_libraries(quiet=quiet)
+    reporter = start(quiet=quiet)
+    from hf_prune.cli.console.evaluation import show_evaluation
     from hf_prune.commands.evaluate import evaluate_model
 
     others = {name: options.pop(name) for name in ("output", "fresh", "max_memory")}
-    evaluated = evaluate_model(Recipe(**options), baseline, reporter=console.reporter(quiet=quiet), **others)
-    console.show_evaluation(evaluated, as_json=as_json)
+    evaluated = evaluate_model(Recipe(**options), baseline, reporter=reporter, **others)
+    show_evaluation(evaluated, as_json=as_json)
     if evaluated.refused:
         raise GateRefused("; ".join(evaluated.refused))
 
@@ -290,19 +265,18 @@ def evaluate(as_json: bool, quiet: bool, verbose: bool, baseline: str | None, **
 )
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the figures again.")
 @options_of(TRUSTING, PLACE[:2], MANNER)
-def verify(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+def verify(as_json: bool, quiet: bool, **options: Any) -> None:
     """Check what a card claims: files, origin, figures.
 
     The exit code is 1 if a claim does not hold. Claims that cannot be checked here are listed; they do not
     count as failures.
     """
-    from hf_prune.cli import console
-
-    console.quieten_libraries(quiet=quiet)
+    reporter = start(quiet=quiet)
+    from hf_prune.cli.console.verification import show_verification
     from hf_prune.commands.verify.verify import verify
 
-    verification = verify(**options, reporter=console.reporter(quiet=quiet))
-    console.show_verification(verification, as_json=as_json)
+    verification = verify(**options, reporter=reporter)
+    show_verification(verification, as_json=as_json)
     if verification.failed:
         sys.exit(1)
 
@@ -310,35 +284,30 @@ def verify(as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
 @cli.command(epilog="\b\nExample:\n  hf-prune card ./Llama-2-7b-hf-24L")
 @FINISHED_RUN
 @options_of(CARD, MANNER)
-def card(
-    folder: Path, template: Path | None, notes: Path | None, as_json: bool, quiet: bool, **_: Any
-) -> None:
+def card(folder: Path, template: Path | None, notes: Path | None, as_json: bool, quiet: bool) -> None:
     """Rewrite the card and pictures of a finished RUN from its record.
 
     --template and --notes replace those of the run.
     """
-    from hf_prune.cli import console
-
-    console.quieten_libraries(quiet=quiet)
+    start(quiet=quiet)
     from hf_prune.commands.finished import read_finished, rebuild
     from hf_prune.stages.card.own_words import read_presentation
 
     presentation = read_presentation(template, notes)
-    console.show_card(rebuild(read_finished(folder), presentation), as_json=as_json)
+    path = str(rebuild(read_finished(folder), presentation))
+    print_result({"card": path}, path, as_json=as_json)
 
 
 @cli.command(epilog="\b\nExample:\n  hf-prune push ./Llama-2-7b-hf-24L --public")
 @FINISHED_RUN
 @options_of(DESTINATION, MANNER)
-def push(folder: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+def push(folder: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Publish a finished RUN: model, card and record, in one commit."""
-    from hf_prune.cli import console
-
-    console.quieten_libraries(quiet=quiet)
+    reporter = start(quiet=quiet)
     from hf_prune.commands.finished import push, read_finished
 
-    published = push(read_finished(folder), read_publication(options), console.reporter(quiet=quiet))
-    console.show_published(published, as_json=as_json)
+    published = push(read_finished(folder), read_publication(options), reporter)
+    print_result(asdict(published), published.address, as_json=as_json)
 
 
 @cli.command(epilog='\b\nExample:\n  hf-prune summary ./Llama-2-7b-hf-24L >> "$GITHUB_STEP_SUMMARY"')
@@ -346,7 +315,7 @@ def push(folder: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 def summary(folder: Path) -> None:
     """Print a finished RUN as Markdown, for the summary of a job.
 
-    Pictures become coloured squares, because the summary of a job on GitHub shows only text.
+    The layers are shown as coloured squares, because the summary of a job on GitHub shows only text.
     """
     from hf_prune.commands.finished import read_finished
     from hf_prune.stages.card.job_summary import run_summary
@@ -366,12 +335,10 @@ def recipes(name: str | None) -> None:
 
 
 def _prune(request: Request, command: str | None = None) -> None:
-    from hf_prune.cli import console
+    reporter = start(quiet=request.quiet)
     from hf_prune.stages.card.own_words import read_presentation
 
-    console.quieten_libraries(quiet=request.quiet)
     presentation = read_presentation(request.template, request.notes)
-    reporter = console.reporter(quiet=request.quiet or _process_number() > 0)
     if request.if_changed and not request.dry_run:
         from hf_prune.commands.if_changed import still_published
 
@@ -379,18 +346,20 @@ def _prune(request: Request, command: str | None = None) -> None:
             request.recipe, request.publication, reporter, cited=request.cited, presentation=presentation
         )
         if published is not None:
-            if _process_number() == 0:
-                console.show_unchanged(published, as_json=request.as_json)
+            content = {"unchanged": True, "published": asdict(published)}
+            if process_number() == 0:
+                print_result(content, published.address, as_json=request.as_json)
             return
     if request.job is not None:
         _run_as_job(request, reporter)
         return
     if request.dry_run:
+        from hf_prune.cli.console.estimate import show_estimate
         from hf_prune.commands.estimate import estimate_run
 
-        estimate = estimate_run(request.recipe, reporter, request.output)
-        console.show_estimate(estimate, as_json=request.as_json)
+        show_estimate(estimate_run(request.recipe, reporter, request.output), as_json=request.as_json)
         return
+    from hf_prune.cli.console.run import show
     from hf_prune.commands.prune import prune
     from hf_prune.machine.processes import leave
 
@@ -408,14 +377,13 @@ def _prune(request: Request, command: str | None = None) -> None:
     )
     leave()
     if outcome is not None:
-        console.show(outcome, as_json=request.as_json)
+        show(outcome, as_json=request.as_json)
         if outcome.refused:
             raise GateRefused(f"{'; '.join(outcome.refused)}: nothing was pushed; see {outcome.model}")
 
 
 def _run_as_job(request: Request, reporter: Reporter) -> None:
     """Make a run as a job, or show what the job would be."""
-    from hf_prune.cli import console
     from hf_prune.commands.jobs.handover import plan_job, run_job
 
     assert request.job is not None
@@ -423,10 +391,13 @@ def _run_as_job(request: Request, reporter: Reporter) -> None:
     given, command = given_options(context, OF_THE_JOB_ALONE), context.info_name or "run"
     planned = plan_job(request.recipe, request.publication, command, given, request.job, reporter)
     if request.dry_run:
-        console.show_planned(planned, None, as_json=request.as_json)
+        from hf_prune.cli.console.estimate import show_planned
+
+        show_planned(planned, None, as_json=request.as_json)
         return
-    job = run_job(planned, reporter, detach=request.detach)
-    console.show_job(job, as_json=request.as_json)
+    started = run_job(planned, reporter, detach=request.detach)
+    line = started.published.address if started.published else started.job.url
+    print_result(asdict(started), line, as_json=request.as_json)
 
 
 def main() -> None:
@@ -437,28 +408,19 @@ def main() -> None:
     except click.exceptions.Abort:
         _stop("interrupted; finished stages are kept: give the same command again to go on", 130)
     except click.ClickException as error:
-        if _process_number() == 0:
+        if process_number() == 0:
             error.show()
         sys.exit(error.exit_code)
-    except HfPruneError as error:
-        if verbose:
-            raise
-        _stop(str(error), error.exit_code)
     except Exception as error:
         if verbose:
             raise
-        detail = (str(error).strip().splitlines() or [""])[0]
-        _stop(f"unexpected {type(error).__name__}: {detail} (-v shows where)", 1)
+        if isinstance(error, HfPruneError):
+            _stop(str(error), error.exit_code)
+        _stop(f"unexpected {type(error).__name__}: {first_line(error)} (-v shows where)", 1)
 
 
 def _stop(line: str, exit_code: int) -> None:
-    if _process_number() == 0:
-        click.echo(f"hf-prune: {line}", err=True)
-    elif exit_code != WRONG_WORDS:  # the first process got the same words, and says so
-        click.echo(f"hf-prune, process {_process_number()}: {line}", err=True)
+    number = process_number()
+    if number == 0 or exit_code != WRONG_WORDS:  # the first process got the same words, and says so
+        click.echo(f"hf-prune{f', process {number}' if number else ''}: {line}", err=True)
     sys.exit(exit_code)
-
-
-def _process_number() -> int:
-    """The number of this process among those that a launcher started; 0 without one."""
-    return int(os.environ.get("RANK", "0"))

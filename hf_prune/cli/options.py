@@ -47,10 +47,9 @@ class Quantity(click.ParamType[int]):
 
 
 def recipe_options(**texts: str) -> Group:
-    """The options of fields of the recipe: name, type and default of each are the field's.
+    """The options of fields of the recipe, with a text for the help of each.
 
-    Args:
-        texts: for the help, by field. If the default is None, the text says what happens then.
+    Name, type and default are the field's. If the default is None, the text says what happens then.
     """
     return tuple(_recipe_option(field, text) for field, text in texts.items())
 
@@ -59,24 +58,16 @@ def _recipe_option(field: str, text: str) -> Decorator:
     option, kind, default = OPTIONS[field], KINDS[field], getattr(DEFAULTS, field)
     if option.negative:
         return click.option("/".join(SWITCHES[field]), field, default=default, help=text)
-    settings: dict[str, Any]
+    value_type: Any = PATHS[option.path] if option.path else kind
+    if option.choices or option.quantity:
+        value_type = click.Choice(option.choices) if option.choices else Quantity()
+    metavar = METAVARS.get(field, "N" if kind is int else None)
+    settings: dict[str, Any] = {"type": value_type, "metavar": metavar, "show_default": default is not None}
     if kind is bool:
         settings = {"is_flag": True}
-    else:
-        metavar = METAVARS.get(field, "N" if kind is int else None)
-        settings = {"type": _value_type(field), "metavar": metavar, "show_default": default is not None}
     if option.repeatable:
         settings |= {"multiple": True, "callback": _joined}
     return click.option(option_name(field), field, default=default, help=text, **settings)
-
-
-def _value_type(field: str) -> Any:
-    option = OPTIONS[field]
-    if option.choices:
-        return click.Choice(option.choices)
-    if option.quantity:
-        return Quantity()
-    return PATHS[option.path] if option.path else KINDS[field]
 
 
 def _joined(context: click.Context, parameter: click.Parameter, values: Sequence[str] | str) -> str | None:
@@ -122,8 +113,8 @@ TARGET = section(
     target_params="Largest parameter count of the result: 5B.",
     target_memory="Largest memory of the result, for weights and KV cache: 8GB.",
     context_length="Tokens in that KV cache.",
-    max_loss="Make the deepest cut whose loss rises by at most this, in nats per token. Publish nothing "
-    "worse.",
+    max_loss="Make the deepest cut whose loss rises by at most this, in nats per token. "
+    "Publish nothing worse.",
 )
 CHOICE = section(
     "How to choose",
@@ -134,8 +125,8 @@ CHOICE = section(
 )
 CALIBRATION = section(
     "Calibration",
-    calibration="Text for choosing and repairing (.txt or .jsonl, also .gz), or a folder of images.  "
-    "[default: built in]",
+    calibration="Text (.txt or .jsonl, also .gz) for choosing and repairing, or a folder of images.  "
+    "[default: built-in text]",
     samples="Number of calibration windows.",
     sequence_length="Tokens per window.",
     seed="Seed for the order of the calibration text and for random choices.",
@@ -180,7 +171,7 @@ HEALING = section(
 )
 HELD_OUT = section(
     "Held-out data",
-    eval_data="Held-out text for perplexity, or a folder of images.  [default: built in]",
+    eval_data="Held-out text for perplexity, or a folder of images.  [default: built-in text]",
     eval_elsewhere="Held-out text from another domain.  [default: built in]",
     eval_samples="Number of held-out windows.",
     choices="Multiple-choice items: .jsonl, also .gz.  [default: made from the held-out text]",
@@ -265,15 +256,17 @@ MANNER = section(
     "Messages",
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
     click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Show where an error came from."),
+    click.option("-v", "--verbose", is_flag=True, help="Show where an error came from.", expose_value=False),
 )
 
-BASELINE = (
+COMPARISON = (
     click.option("--baseline", metavar="MODEL", help="Measure this model too, and compare MODEL with it."),
     *recipe_options(
         max_loss="Exit with 3 if its loss is further above the baseline's, in nats per token.",
         sequence_length="Tokens per window.",
     ),
+    *HELD_OUT,
+    *TASKS,
 )
 EVALUATION = (*HELD_OUT, *TASKS, *DRAFT)
 CUTTING = (
@@ -281,3 +274,5 @@ CUTTING = (
     *(*EVALUATION, *GROWTH, *DEPTHS, *HEALING),
 )
 RESULT = (*EXPORT, REPORT_TO, *PLACE, DRY_RUN, *CARD)
+OUTCOME = (*RESULT, *PUBLISHING, *DETACHABLE_JOB, *MANNER)
+TRAINED = (*TRAINING, *CALIBRATION, *EVALUATION, *OUTCOME)

@@ -1,7 +1,7 @@
 """What a command that prunes was asked for: its parsed options, split once by what they decide."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,9 @@ from hf_prune.records import Citation
 if TYPE_CHECKING:
     from hf_prune.commands.jobs.handover import JobOptions
 
-OF_THE_JOB_ALONE = (  # parameters that say how a run is handed over, not what it does
-    *("flavor", "timeout", "namespace", "detach", "dry_run", "as_json"),
-    *("cron", "on_change", "replaces"),
-)
-NOTHING: Mapping[str, Any] = {}
-AS_GIVEN = (  # fields of a request that are parameters of each command
-    *("output", "fresh", "max_memory", "report_to", "template", "notes"),
-    *("dry_run", "as_json", "quiet"),
-)
+OF_JOBS = ("timeout", "namespace", "detach")
+# Parameters that say how a run is handed over, not what it does.
+OF_THE_JOB_ALONE = (*OF_JOBS, "flavor", "dry_run", "as_json", "cron", "on_change", "replaces")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +36,14 @@ class Request:
     report_to: str
     template: Path | None
     notes: Path | None
-    if_changed: bool
+    if_changed: bool = False
     dry_run: bool
-    detach: bool
+    detach: bool = False
     as_json: bool
     quiet: bool
 
 
-def read_request(options: Mapping[str, Any], own: Mapping[str, Any] = NOTHING) -> Request:
+def read_request(options: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> Request:
     """The request that a command line makes.
 
     The user's options win over those of a recipe file, these over the command's own, and these over defaults.
@@ -60,27 +54,22 @@ def read_request(options: Mapping[str, Any], own: Mapping[str, Any] = NOTHING) -
     Raises:
         RecipeError: the recipe file is none, or options of a job are given without one.
     """
-    options, cited = _with_recipe_file(options, own)
+    options, cited = _with_recipe_file(options, own or {})
+    as_given = {each.name: options[each.name] for each in fields(Request) if each.name in options}
     return Request(
         recipe=Recipe(**{"model": ""} | {name: options[name] for name in OPTIONS if name in options}),
         cited=cited,
         publication=read_publication(options) if options.get("push") else None,
         job=_read_job(options),
-        if_changed=options.get("if_changed", False),
-        detach=options.get("detach", False),
-        **{name: options[name] for name in AS_GIVEN},
+        **as_given,
     )
 
 
 def _with_recipe_file(
     options: Mapping[str, Any], own: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Citation | None]:
-    context = click.get_current_context()
-    stated = {
-        name: value
-        for name, value in options.items()
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
+    source = click.get_current_context().get_parameter_source
+    stated = {name: options[name] for name in options if source(name) is not ParameterSource.DEFAULT}
     if options.get("based_on") is None:
         return {**options, **merged_options(own, stated)}, None
     from hf_prune.recipe.files import read_recipe_file
@@ -97,42 +86,30 @@ def read_publication(options: Mapping[str, Any]) -> Publication:
 
 
 def _read_job(options: Mapping[str, Any]) -> "JobOptions | None":
-    """How to run as a job; None: the run is made here.
-
-    Raises:
-        RecipeError: the user says how a job runs, but not on which machine.
-    """
     if options.get("flavor") is not None:
         from hf_prune.commands.jobs.handover import JobOptions
 
         return JobOptions(**{name: options[name] for name in ("flavor", "timeout", "namespace")})
-    of_jobs = ("timeout", "namespace", "detach")
-    given = [each for each in given_options(click.get_current_context()) if each.field in of_jobs]
+    given = [each for each in given_options(click.get_current_context()) if each.field in OF_JOBS]
     if given:
         raise RecipeError(f"{given[0].words[0]} says how a job runs: add --on FLAVOR, or leave it out")
     return None
 
 
 def given_options(context: click.Context, but: Collection[str] = ()) -> tuple[GivenOption, ...]:
-    """The parameters that the user gave to a command, with the words that state them again.
-
-    Args:
-        context: of the command; click records there where each value comes from.
-        but: parameters to leave out.
-    """
-    defaults = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    """The parameters that the user gave to a command except `but`, with the words that state them again."""
     given = []
     for parameter in context.command.params:
         name = parameter.name or ""
-        value = context.params.get(name)
-        if name not in but and value is not None and context.get_parameter_source(name) not in defaults:
-            given.append(GivenOption(name, value, tuple(_words_for(parameter, value))))
+        value = context.params.get(name, True)  # only flags are not exposed
+        is_given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if name in but or value is None or not is_given:
+            continue
+        if isinstance(parameter, click.Argument):
+            words = [f"{value}"]
+        elif isinstance(value, bool):
+            words = [(parameter.opts if value else parameter.secondary_opts)[0]]
+        else:
+            words = [parameter.opts[0], f"{value}"]
+        given.append(GivenOption(name, value, tuple(words)))
     return tuple(given)
-
-
-def _words_for(parameter: click.Parameter, value: Any) -> list[str]:
-    if isinstance(parameter, click.Argument):
-        return [f"{value}"]
-    if isinstance(value, bool):
-        return [(parameter.opts if value else parameter.secondary_opts)[0]]
-    return [parameter.opts[0], f"{value}"]

@@ -19,7 +19,7 @@ from hf_prune.stages.card import plots
 from hf_prune.stages.choose.criteria import cornerstones
 from hf_prune.stages.measure.measurements import Measurements, measure_together, with_scores
 from hf_prune.stages.original import Original, locate, open_original
-from hf_prune.stages.run import SCHEMA_VERSION, Analysis
+from hf_prune.stages.run import Analysis
 from hf_prune.stages.work import RunFolder
 
 
@@ -43,17 +43,16 @@ def analyze(
     """Measure how much each layer of a model does, and write it down with pictures.
 
     Args:
-        recipe: the model and the text; what it says of cutting is not looked at.
+        recipe: the model and the text; how to cut is ignored.
         output: the folder for similarity.json, analysis.json and plots/; None: one named after the model.
         permutations: how often Shapley sampling shuffles the layers; 0: no Shapley values.
-        max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
-            is free.
+        max_memory: bytes for hidden states, beyond which they go to a file; None: half of the free memory.
 
     Returns:
-        What was found; None in the processes that torchrun started to help.
+        None in the processes that torchrun started to help.
 
     Raises:
-        HfPruneError: whatever went wrong, in one line.
+        HfPruneError: what went wrong, in one line.
     """
     clock, reporter = Clock(), reporter or Reporter()
     located = locate(replace(recipe, heal="none"), reporter)
@@ -65,13 +64,12 @@ def analyze(
         folder.claim(fingerprint(recipe, permutations), fresh=fresh)
     original = open_original(located, folder.checkpoints, max_memory=max_memory, ranks=ranks)
     if ranks.count > 1:
-        measure_together(original, hub.kept_scores(), ranks, reporter)
+        measure_together(original, hub.kept_results("scores"), ranks, reporter)
     if not ranks.leads:
         return None
     similarity = _measure(original, permutations, reporter)
     shown = without_folders(recipe)
     analysis = Analysis(
-        schema_version=SCHEMA_VERSION,
         command=analysis_command_line(shown, permutations),
         recipe=shown,
         environment=describe_environment(located.device),
@@ -88,10 +86,10 @@ def analyze(
 
 
 def _measure(original: Original, permutations: int, reporter: Reporter) -> Similarity:
-    measurements = Measurements(original, hub.kept_scores(), reporter)
+    measurements = Measurements(original, hub.kept_results("scores"), reporter)
     similarity = measurements.similarity()
-    decodes = original.anatomy.kind == DECODER
-    for criterion in ("taylor", "loss", *(("shapley",) if permutations else ())) if decodes else ():
+    criteria = ("taylor", "loss", "shapley") if permutations else ("taylor", "loss")
+    for criterion in criteria if original.anatomy.kind == DECODER else ():
         similarity = with_scores(similarity, measurements.layer_scores(criterion, permutations=permutations))
     return similarity
 

@@ -9,7 +9,7 @@ from hf_prune.model.anatomy import torch_dtype
 from hf_prune.recipe.criteria import AUTO, CRITERIA
 from hf_prune.recipe.formats import parse_formats
 from hf_prune.recipe.recipe import BRIDGES, Recipe
-from hf_prune.records import Anatomy, Estimate, HealingPlan, LayerCount, NamedLayers, Removal, WithinLoss
+from hf_prune.records import Anatomy, Estimate, LayerCount, NamedLayers, Removal, WithinLoss
 from hf_prune.records.blocks import blocks_of
 from hf_prune.stages.choose.criteria import measuring_passes
 from hf_prune.stages.choose.target import layers_to_remove
@@ -57,11 +57,13 @@ def estimate(
     grown = shorter.num_layers - (original.num_layers - (count or 0))
     healing = plan_healing(recipe, original, shorter, gaps, healing_tokens, machine, grown)
     seconds = _Seconds(recipe, original, machine)
+    untied_head = 0  # bytes of a head that is trained apart from the embedding
+    if healing.train_head and shorter.tied_embeddings:
+        untied_head = shorter.vocabulary_size * shorter.hidden_size * ELEMENT_BYTES.get(shorter.dtype, 2)
     checkpoints = 2 if healing.method == "none" else 3  # cut, bridged and healed
     bridge = "none" if count == 0 else recipe.bridge
-    lessons = lessons_bytes(
-        healing.objective, healing.boundary_loss, shorter, gaps, min(healing.num_tokens, healing_tokens)
-    )
+    tokens = min(healing.num_tokens, healing_tokens)
+    lessons = lessons_bytes(healing.objective, healing.boundary_loss, shorter, gaps, tokens)
     return Estimate(
         model=model,
         num_layers=original.num_layers,
@@ -71,7 +73,7 @@ def estimate(
         size_bytes=original.size_bytes,
         size_bytes_left=None if count is None else shorter.size_bytes,
         download_bytes=download_bytes,
-        disk_bytes=checkpoints * shorter.size_bytes + _untied_head(healing, shorter) + lessons,
+        disk_bytes=checkpoints * shorter.size_bytes + untied_head + lessons,
         memory_bytes=_memory(recipe, original),
         measuring_seconds=seconds.one_pass,
         choosing_seconds=seconds.one_pass * choosing_passes(recipe, original.num_layers, count),
@@ -112,12 +114,7 @@ class _Seconds:
         return self.one_pass * BRIDGE_PASSES.get(bridge, 2.0) + tried * (self.per_token + self.head_per_token)
 
     def evaluating(self, checkpoints: int, depth: float) -> float:
-        """For the original and its checkpoints.
-
-        Args:
-            checkpoints: how many there are.
-            depth: their share of the original's parameters.
-        """
+        """For the original and its checkpoints; `depth` is their share of the original's parameters."""
         recipe = self.recipe
         windows = recipe.eval_samples + min(recipe.eval_samples, ELSEWHERE_SEQUENCES)
         passage, continuation = item_lengths(min(STRETCH, recipe.sequence_length))
@@ -166,13 +163,6 @@ def _shorter(recipe: Recipe, original: Anatomy, removal: Removal) -> Anatomy:
     )
 
 
-def _untied_head(healing: HealingPlan, left: Anatomy) -> int:
-    """Bytes of a head that is trained apart from the embedding it was tied to."""
-    if not (healing.train_head and left.tied_embeddings):
-        return 0
-    return left.vocabulary_size * left.hidden_size * ELEMENT_BYTES.get(left.dtype, 2)
-
-
 def _memory(recipe: Recipe, original: Anatomy) -> int:
     """Embeddings, two layers, and the hidden states that are kept at once."""
     element = ELEMENT_BYTES.get(original.dtype, 2)
@@ -190,7 +180,8 @@ def estimate_run(recipe: Recipe, reporter: Reporter | None = None, output: Path 
     """
     located = locate(recipe, reporter, exact=True)
     check_exportable(parse_formats(recipe.formats), located.anatomy)
-    original = located.anatomy
+    original, device = located.anatomy, located.device
+    dtype = torch_dtype(original.dtype, device)
     return estimate(
         recipe,
         original,
@@ -198,10 +189,5 @@ def estimate_run(recipe: Recipe, reporter: Reporter | None = None, output: Path 
         model=located.model.name,
         download_bytes=source.download_size(located.model),
         healing_tokens=approximate_tokens(located.material.healing_text),
-        machine=this_machine(
-            located.device,
-            torch_dtype(original.dtype, located.device),
-            original.hidden_size,
-            output or Path(),
-        ),
+        machine=this_machine(device, dtype, original.hidden_size, output or Path()),
     )

@@ -18,7 +18,6 @@ from hf_prune.recipe.recipe import Recipe
 from hf_prune.recipe.words import evaluation_command_line, shown_name, without_folders
 from hf_prune.records import (
     DECODER,
-    Anatomy,
     Choices,
     Evaluated,
     Perplexity,
@@ -31,7 +30,7 @@ from hf_prune.records import (
 )
 from hf_prune.stages.evaluate.stage import DENSE, ask_tasks, evaluate
 from hf_prune.stages.original import Located, Original, locate, open_original
-from hf_prune.stages.run import SCHEMA_VERSION, Evaluation
+from hf_prune.stages.run import Evaluation
 from hf_prune.stages.source import find as source
 from hf_prune.stages.texts.material import task_folder_digest
 from hf_prune.stages.work import RunFolder, Work
@@ -62,22 +61,24 @@ def evaluate_model(
     """Measure a model the way the card of a result does.
 
     Args:
-        recipe: the model, and how it is measured; what it says of cutting and healing is not looked at.
-        baseline: a Hub id or a folder: the model is compared with it. `revision`, `gguf_file` and
-            `allow_pickle` of the recipe are not for this one.
+        recipe: the model, and how it is measured; how to cut and heal is ignored.
+        baseline: a Hub id or a folder to compare with. `revision`, `gguf_file` and `allow_pickle` of the
+            recipe are not for this one.
         output: the folder for evaluation.json; None: one named after the model.
-        max_memory: bytes that hidden states may take, beyond which they go to a file; None: half of what
-            is free.
+        max_memory: bytes for hidden states, beyond which they go to a file; None: half of the free memory.
 
     Raises:
-        HfPruneError: whatever went wrong, in one line.
+        HfPruneError: what went wrong, in one line.
     """
     clock, reporter = Clock(), reporter or Reporter()
     if recipe.max_loss is not None and baseline is None:
         raise RecipeError("--max-loss is how far the loss may be above the baseline's: give --baseline too")
     recipe = replace(recipe, heal="none")
     located = _located(recipe, reporter)
-    other = _located(_recipe_of(baseline, recipe), reporter) if baseline else None
+    other = None
+    if baseline:
+        others_recipe = replace(recipe, model=baseline, revision=None, gguf_file=None, allow_pickle=False)
+        other = _located(others_recipe, reporter)
     folder = RunFolder(output or Path(f"{located.model.name}-evaluation"))
     folder.claim(fingerprint(recipe, baseline), fresh=fresh)
     asked = ask_tasks(recipe, None, folder, reporter)
@@ -88,8 +89,8 @@ def evaluate_model(
         model = source.fetch_weights(located.model, folder.checkpoints)
         variants[MODEL] = Path(model.folder)
         _refuse_other_tokens(original, Path(model.folder))
-    evaluation = _evaluation(work, evaluate(work, variants, None), recipe, model, baseline)
-    evaluation = replace(evaluation, name=located.model.name, started=clock.started, seconds=clock.seconds)
+    evaluation = _evaluation(work, evaluate(work, variants, None), located, model, baseline)
+    evaluation = replace(evaluation, started=clock.started, seconds=clock.seconds)
     write_whole(folder.path / "evaluation.json", to_json(evaluation))
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     refused = gates.refusals(MODEL, evaluation.recipe, evaluation.evaluated)
@@ -103,10 +104,6 @@ def _located(recipe: Recipe, reporter: Reporter) -> Located:
             f"{recipe.model} is a {located.anatomy.kind}: hf-prune eval measures models that write text"
         )
     return located
-
-
-def _recipe_of(baseline: str, recipe: Recipe) -> Recipe:
-    return replace(recipe, model=baseline, revision=None, gguf_file=None, allow_pickle=False)
 
 
 def _inputs(located: Located, other: Located | None) -> str:
@@ -127,24 +124,20 @@ def _refuse_other_tokens(baseline: Original, folder: Path) -> None:
 
 
 def _evaluation(
-    work: Work, evaluated: Evaluated, recipe: Recipe, model: Source, baseline: str | None
+    work: Work, evaluated: Evaluated, located: Located, model: Source, baseline: str | None
 ) -> Evaluation:
-    """The record, its name and times left open, for they are known at the end."""
-    shown, first = without_folders(recipe), BASELINE if baseline else MODEL
-
+    shown, original = without_folders(located.recipe), work.original
+    opened = original.open(Path(model.folder)).skeleton if baseline else None
     return Evaluation(
-        schema_version=SCHEMA_VERSION,
-        name="",
+        name=located.model.name,
         command=evaluation_command_line(shown, shown_name(baseline) if baseline else None),
         recipe=shown,
-        environment=describe_environment(work.original.device),
+        environment=describe_environment(original.device),
         source=_published(model),
-        anatomy=_anatomy(work, Path(model.folder)) if baseline else work.original.anatomy,
-        baseline=_published(work.original.source) if baseline else None,
-        baseline_anatomy=work.original.anatomy if baseline else None,
-        evaluated=_renamed(evaluated, first),
-        started="",
-        seconds=0.0,
+        anatomy=anatomy.describe(opened) if opened else original.anatomy,
+        baseline=_published(original.source) if baseline else None,
+        baseline_anatomy=original.anatomy if baseline else None,
+        evaluated=_renamed(evaluated, BASELINE if baseline else MODEL),
     )
 
 
@@ -152,9 +145,8 @@ def _renamed(evaluated: Evaluated, first: str) -> Evaluated:
     """The same figures under the names that an evaluation has for its variants."""
 
     def renamed(records: tuple[OfVariant, ...]) -> tuple[OfVariant, ...]:
-        return tuple(
-            replace(record, variant=first if record.variant == DENSE else MODEL) for record in records
-        )
+        names = {DENSE: first}
+        return tuple(replace(each, variant=names.get(each.variant, MODEL)) for each in records)
 
     return Evaluated(
         perplexities=renamed(evaluated.perplexities),
@@ -164,10 +156,6 @@ def _renamed(evaluated: Evaluated, first: str) -> Evaluated:
         writings=replace(evaluated.writings, found=renamed(evaluated.writings.found)),
         speeds=replace(evaluated.speeds, found=renamed(evaluated.speeds.found)),
     )
-
-
-def _anatomy(work: Work, folder: Path) -> Anatomy:
-    return anatomy.describe(work.original.open(folder).skeleton)
 
 
 def _published(model: Source) -> Source:

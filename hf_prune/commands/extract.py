@@ -25,7 +25,7 @@ class Extracted:
 
     folder: Path
     checkpoint: Checkpoint
-    url: str | None
+    url: str | None = None
 
 
 def extract(
@@ -34,7 +34,7 @@ def extract(
     """Write the first `depth` layers of a model, with its norm and head, as a model of their own.
 
     Args:
-        model: the model, best one that `hf-prune sort` made: the depths of others are worth little.
+        model: best one that `hf-prune sort` made: the depths of others are worth little.
         output: an empty or new folder; None: one named after the model and the depth.
         push: the repository on whose branch `depth-N` it is published; None: it is not published.
 
@@ -62,17 +62,15 @@ def extract(
             )
         shutil.rmtree(target, ignore_errors=True)
         with whole_folder(target) as partial:
-            checkpoint = write_depth(
-                folder, partial, depth, reporter.progress, trust_remote_code=model.trust_remote_code
-            )
+            trusted = model.trust_remote_code
+            checkpoint = write_depth(folder, partial, depth, reporter.progress, trust_remote_code=trusted)
             card = render_depth_card(run, depth, push) if run is not None else None
             if card is not None:
                 (partial / CARD).write_text(card, encoding="utf-8")
-    url = None
-    if push is not None:
-        publish_depth(push, target, depth, card, reporter)
-        url = hub.address_of(push, depth_name(depth))
-    return Extracted(folder=target, checkpoint=checkpoint, url=url)
+    if push is None:
+        return Extracted(folder=target, checkpoint=checkpoint)
+    publish_depth(push, target, depth, card, reporter)
+    return Extracted(folder=target, checkpoint=checkpoint, url=hub.address_of(push, depth_name(depth)))
 
 
 def _check_branch(repo_id: str, depth: int) -> None:

@@ -51,13 +51,12 @@ def read_finished(path: Path) -> Finished:
     if folder is not None and whole not in (folder.path, folder.model):
         folder = None
     model = folder.model if folder else whole
-    record = model / MARKER
-    if not record.is_file():
+    if not (model / MARKER).is_file():
         raise UnreadableRecord(
             f"{path} holds no finished run of hf-prune ({MARKER} is missing): give the folder that --output "
             f"named, or what was published of it"
         )
-    return Finished(recorded=read_record(record), model=model, folder=folder)
+    return Finished(recorded=read_record(model / MARKER), model=model, folder=folder)
 
 
 def address_on(card: str, card_name: str = "the card") -> str | None:
@@ -71,14 +70,12 @@ def address_on(card: str, card_name: str = "the card") -> str | None:
 
 
 def rebuild(finished: Finished, presentation: Presentation | None = None) -> Path:
-    """Write the card and the pictures of a finished run anew, once all could be made.
+    """Write the card and pictures of a finished run anew, once all could be made, and return the card's path.
+
+    Of a sorted run, the cards of its depths are written too.
 
     Args:
-        finished: the run. Of a sorted one, the cards of its depths are written too.
         presentation: the user's own words for the card; None: those that the run was given.
-
-    Returns:
-        The card.
 
     Raises:
         UnreadableRecord: the record is of an older schema, which lacks parts of the card.
@@ -117,11 +114,10 @@ def push(finished: Finished, publication: Publication, reporter: Reporter) -> Pu
     if folder is None:
         raise UnreadableRecord(f"{finished.model} is what was published of a run: give the run folder itself")
     _check_schema(recorded, folder.path)
-    source = recorded.run.source
+    run, source = recorded.run, recorded.run.source
     terms = terms_of(source.license, source.license_name)
-    depths = bool(recorded.run.evaluated.depths)
-    repo_id = check_publication(publication, recorded.run.name, terms, depths=depths)
-    _, published = publish(recorded.run, folder, repo_id, publication, reporter)
+    repo_id = check_publication(publication, run.name, terms, depths=bool(run.evaluated.depths))
+    _, published = publish(run, folder, repo_id, publication, reporter)
     return published
 
 

@@ -10,14 +10,12 @@ from hf_prune.machine.progress import Reporter
 from hf_prune.recipe.faults import check_recipe
 from hf_prune.recipe.recipe import Publication, Recipe, option_name
 from hf_prune.recipe.words import SWITCHES, without_folders
-from hf_prune.records import DECODER, Citation, Presentation, Published
-from hf_prune.stages.choose.target import layers_to_remove
+from hf_prune.records import Citation, Presentation, Published
 from hf_prune.stages.original import find_original
-from hf_prune.stages.publish.naming import result_name
-from hf_prune.stages.publish.published import PublishedRevision, published_revisions
+from hf_prune.stages.publish.naming import name_and_kind
+from hf_prune.stages.publish.published import published_revisions
 from hf_prune.stages.publish.stage import check_publication
 from hf_prune.stages.run import MARKER, Run, read_record
-from hf_prune.stages.source import find as source
 from hf_prune.stages.texts.material import digests_of, read_material
 
 STATED_BY_THE_COMMIT = ("model", "revision")
@@ -57,13 +55,12 @@ def still_published(
         raise RecipeError("--if-changed compares with what is published: add --push")
     check_recipe(recipe)
     original = find_original(recipe, Reporter())
-    repository = original.repository
-    if repository is None:
+    if (repository := original.repository) is None:
         raise RecipeError(
             f"--if-changed compares the commit of a model on the Hub, and {recipe.model} is a folder here, "
             f"which has none: leave it out"
         )
-    name, kind = _name_and_kind(recipe, publication, original)
+    name, kind = name_and_kind(recipe, publication, original)
     repo_id = check_publication(publication, name, original.terms, depths=recipe.depths is not None)
     now = Ingredients(
         repo_id=repository.repo_id,
@@ -75,35 +72,20 @@ def still_published(
         presentation=presentation,
     )
     reasons = []
-    for revision in published_revisions(repo_id, publication):
-        reason = _change_since(revision, now)
+    for snapshot, published in published_revisions(repo_id, publication):
+        try:
+            reason = what_changed(read_record(hub.download_file(snapshot, MARKER)).run, now)
+        except UnreadableRecord:
+            reason = f"another version of hf-prune made it, and this is {now.hf_prune}"
         if reason is None:
             reporter.tell(
-                f"{revision.published.address} was made from {now.repo_id} at {now.commit[:7]} by the same "
-                f"recipe: nothing is to be done"
+                f"{published.address} was made from {now.repo_id} at {now.commit[:7]} by the same recipe: "
+                f"nothing is to be done"
             )
-            return revision.published
+            return published
         reasons.append(reason)
     reporter.tell(f"{repo_id}: {reasons[0] if reasons else 'nothing is published there yet'}")
     return None
-
-
-def _name_and_kind(
-    recipe: Recipe, publication: Publication, original: source.LocatedModel
-) -> tuple[str, str]:
-    """The name of the result, and the kind of model."""
-    if recipe.gguf_file is not None and publication.repo_id is not None:
-        return original.name, DECODER  # to count its layers, the whole file would have to be fetched
-    anatomy = source.fetch_anatomy(original, exact=recipe.needs_sizes)
-    removal = layers_to_remove(recipe, anatomy)
-    return result_name(original.name, recipe, anatomy.num_layers, removal), anatomy.kind
-
-
-def _change_since(revision: PublishedRevision, now: Ingredients) -> str | None:
-    try:
-        return what_changed(read_record(hub.download_file(revision.snapshot, MARKER)).run, now)
-    except UnreadableRecord:
-        return f"another version of hf-prune made it, and this is {now.hf_prune}"
 
 
 def what_changed(run: Run, now: Ingredients) -> str | None:
@@ -132,7 +114,6 @@ def _differences(then: Recipe, now: Recipe) -> Iterator[str]:
 
 
 def _as_option(name: str, value: object) -> str:
-    """A field of a recipe as on the command line."""
     option = SWITCHES[name][0 if value else 1] if name in SWITCHES else option_name(name)
     if value is None or (value is False and name not in SWITCHES):
         return f"no {option_name(name)}"

@@ -29,7 +29,6 @@ from hf_prune.records import (
     Checkpoint,
     Citation,
     NamedLayers,
-    Plan,
     Presentation,
     Published,
     Removal,
@@ -57,7 +56,7 @@ from hf_prune.stages.original import Located, Original, locate, open_original
 from hf_prune.stages.publish.folder import CARD, assemble, with_sections_of, write_card_and_record
 from hf_prune.stages.publish.naming import result_name
 from hf_prune.stages.publish.stage import check_publication, publish
-from hf_prune.stages.run import SCHEMA_VERSION, Run
+from hf_prune.stages.run import Run
 from hf_prune.stages.source.companions import has_chat_template
 from hf_prune.stages.source.licence import cautions, fitting_name
 from hf_prune.stages.texts.material import digests_of
@@ -102,7 +101,7 @@ def prune(
         command: how the command that repeats this run begins; None: `hf-prune MODEL`.
         report_to: an experiment tracker that transformers knows ("trackio", "tensorboard"), or "none".
         cited: the paper whose recipe is followed, for the card.
-        presentation: the user's template and notes for the card; they change no figure.
+        presentation: the user's template and notes for the card.
 
     Returns:
         The finished run; None in the processes that torchrun started to help.
@@ -114,7 +113,7 @@ def prune(
     check_tracker(report_to)
     prepared = _prepare(recipe, output, publication, reporter, max_memory=max_memory, fresh=fresh)
     if prepared.ranks.count > 1:
-        measure_together(prepared.original, hub.kept_scores(), prepared.ranks, reporter)
+        measure_together(prepared.original, hub.kept_results("scores"), prepared.ranks, reporter)
     if not prepared.ranks.leads:
         follow(prepared.ranks)
         return None
@@ -141,7 +140,7 @@ def prune(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A run whose every fault that shows without the weights has been looked for."""
+    """A run that has no fault which shows without the weights."""
 
     located: Located
     removal: Removal
@@ -192,11 +191,9 @@ def _prepare(
     removal = layers_to_remove(recipe, located.anatomy)
     terms = located.model.terms
     own_name = result_name(located.model.name, recipe, located.anatomy.num_layers, removal)
-    name = fitting_name(terms, own_name)
-    depths = recipe.depths is not None
-    repo_id = None
+    name, repo_id = fitting_name(terms, own_name), None
     if publication is not None and ranks.leads:
-        repo_id = check_publication(publication, name, terms, depths=depths)
+        repo_id = check_publication(publication, name, terms, depths=recipe.depths is not None)
     for line in cautions(terms, own_name, publishing=repo_id is not None):
         reporter.tell(line)
     folder, tasks = RunFolder(output or Path(name)), None
@@ -220,31 +217,31 @@ def _prepare(
 def _run_stages(prepared: _Prepared, command: str | None, report_to: str) -> Run:
     """Measure, choose, cut, bridge, grow, heal, evaluate and export."""
     work, name = prepared.work, prepared.name
-    measurements = Measurements(work.original, hub.kept_scores(), work.reporter)
+    measurements = Measurements(work.original, hub.kept_results("scores"), work.reporter)
     selected = _select(work, measurements, prepared.removal)
-    plan = selected.plan
-    if plan.removed:
-        work.reporter.tell(_announced(plan))
-    proved_cut = cut(work, plan) if plan.removed else None
+    plan, removed = selected.plan, selected.plan.removed
+    if removed:
+        distance = plan.distance if plan.method == "angular" else None
+        criterion = plan.criterion if distance is None else f"{plan.criterion} {distance:.3f}"
+        work.reporter.tell(f"removing layers {ranges(removed)} of 0-{plan.num_layers - 1} ({criterion})")
+    proved_cut = cut(work, plan) if removed else None
     bridged = bridge(work, plan)
     start = bridged.checkpoint or (proved_cut.checkpoint if proved_cut else None)
     grown = grow(work, measurements, work.folder_of(start))
     start = grown.checkpoint if grown else start
-    healed = heal(
-        HealStage(
-            work=work,
-            plan=plan,
-            start=work.folder_of(start),
-            after=grown.growth.after if grown else (),
-            report_to=report_to,
-            name=name,
-        )
+    stage = HealStage(
+        work=work,
+        plan=plan,
+        start=work.folder_of(start),
+        after=grown.growth.after if grown else (),
+        report_to=report_to,
+        name=name,
     )
+    healed = heal(stage)
     result = healed.checkpoint or start
     if result is None:
-        raise NothingGained(
-            f"{name} would be its original: {healed.healing.reason or healed.healing.plan.reason}"
-        )
+        reason = healed.healing.reason or healed.healing.plan.reason
+        raise NothingGained(f"{name} would be its original: {reason}")
     result = sharded(work, result)
     stages = [stage for stage in (proved_cut, bridged, grown, healed) if stage]
     checkpoints = [stage.checkpoint for stage in stages if stage.checkpoint]
@@ -252,10 +249,10 @@ def _run_stages(prepared: _Prepared, command: str | None, report_to: str) -> Run
     variants |= {each.variant: work.folder_of(each) for each in (*checkpoints, result)}
     if healed.checkpoint:
         variants.pop(GROWN, None)  # it computes the same as the model that it was grown from
-    trained = healed.healing.plan.depths
+    depths = healed.healing.plan.depths
+    intermediate = [each for each in checkpoints if each.variant != result.variant]
     shown = without_folders(work.recipe)
     return Run(
-        schema_version=SCHEMA_VERSION,
         name=name,
         command=command_line(shown, command, options_of_builtin(shown)),
         recipe=shown,
@@ -266,18 +263,12 @@ def _run_stages(prepared: _Prepared, command: str | None, report_to: str) -> Run
         plan=plan,
         result=result,
         result_anatomy=_anatomy(work, result),
-        intermediate=tuple(
-            Variant(name=each.variant, anatomy=_anatomy(work, each))
-            for each in checkpoints
-            if each.variant != result.variant
-        ),
+        intermediate=tuple(Variant(name=each.variant, anatomy=_anatomy(work, each)) for each in intermediate),
         proofs=tuple(stage.proof for stage in stages if stage.proof),
         bridge=bridged.bridge,
         healing=healed.healing,
-        evaluated=evaluate(work, variants, result, trained if len(trained) > 1 else ()),
+        evaluated=evaluate(work, variants, result, depths if len(depths) > 1 else ()),
         exports=export(work, result),
-        started="",
-        seconds=0.0,
         growth=grown.growth if grown else None,
         chat_template=has_chat_template(work.folder_of(result)),
     )
@@ -286,11 +277,6 @@ def _run_stages(prepared: _Prepared, command: str | None, report_to: str) -> Run
 def _anatomy(work: Work, checkpoint: Checkpoint) -> Anatomy:
     trusted = work.recipe.trust_remote_code
     return anatomy.describe(build_skeleton(work.folder_of(checkpoint), trust_remote_code=trusted))
-
-
-def _announced(plan: Plan) -> str:
-    distance = f" {plan.distance:.3f}" if plan.distance is not None and plan.method == "angular" else ""
-    return f"removing layers {ranges(plan.removed)} of 0-{plan.num_layers - 1} ({plan.criterion}{distance})"
 
 
 def _select(work: Work, measurements: Measurements, removal: Removal) -> Selected:

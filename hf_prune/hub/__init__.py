@@ -5,8 +5,7 @@ Every failure becomes one of our errors, which names the repository and the next
 """
 
 from hf_prune.hub.cache import kept_demo as kept_demo
-from hf_prune.hub.cache import kept_scores as kept_scores
-from hf_prune.hub.cache import kept_task_scores as kept_task_scores
+from hf_prune.hub.cache import kept_results as kept_results
 from hf_prune.hub.collection import add_to_collection as add_to_collection
 from hf_prune.hub.collection import check_collection as check_collection
 from hf_prune.hub.jobs import end_schedule as end_schedule
@@ -21,13 +20,12 @@ from hf_prune.hub.jobs import wait_for_end as wait_for_end
 from hf_prune.hub.logs import quieten as quieten
 from hf_prune.hub.permission import check_may_publish as check_may_publish
 from hf_prune.hub.permission import keep_gate as keep_gate
+from hf_prune.hub.repository import Card as Card
 from hf_prune.hub.repository import Repository as Repository
-from hf_prune.hub.repository import card_data as card_data
+from hf_prune.hub.repository import card_in as card_in
 from hf_prune.hub.repository import download as download
 from hf_prune.hub.repository import exists as exists
 from hf_prune.hub.repository import look_up as look_up
-from hf_prune.hub.repository import only_base as only_base
-from hf_prune.hub.repository import stated_license as stated_license
 from hf_prune.hub.repository import weight_headers as weight_headers
 from hf_prune.hub.retrying import Wait as Wait
 from hf_prune.hub.upload import MAIN as MAIN

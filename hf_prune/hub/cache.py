@@ -15,22 +15,13 @@ from hf_prune.machine.disk import CLOSED, FULL, write_whole
 ELSEWHERE = "set HF_HOME to a folder on another disk"
 
 
-def kept_scores() -> Path:
-    """The cache folder for what hf-prune has measured."""
-    return _assets_folder("scores")
-
-
-def kept_task_scores() -> Path:
-    """The cache folder for the results of tasks."""
-    return _assets_folder("tasks")
-
-
 def kept_demo(name: str) -> Path:
     """The cache folder for the model of `hf-prune demo`."""
     return cached_assets_path("hf-prune", namespace="demo", subfolder=name)
 
 
-def _assets_folder(kind: str) -> Path:
+def kept_results(kind: str) -> Path:
+    """The cache folder for results of this kind: "scores" of layers, or of "tasks"."""
     cache = Path(constants.HF_ASSETS_CACHE)
     with plain_cache_errors(cache):
         try:

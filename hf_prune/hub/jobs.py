@@ -6,9 +6,10 @@ command, no visible environment variable and no log.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
-from huggingface_hub import HfApi, WebhookInfo, constants, get_token
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
 from hf_prune.errors import AccessDenied, RecipeError
@@ -17,7 +18,6 @@ from hf_prune.records.jobs import PUBLISHES, Job, JobSpec, Machine, Schedule
 
 UNITS_PER_HOUR = {"second": 3600.0, "minute": 60.0, "hour": 1.0}  # of a price
 SERVICE = "Hugging Face Jobs"
-NO_CREDIT = 402
 USUAL_ENDPOINT = "https://huggingface.co"
 
 
@@ -27,7 +27,7 @@ def _plain_job_errors() -> Iterator[None]:
         try:
             yield
         except HfHubHTTPError as error:
-            if error.response is None or error.response.status_code != NO_CREDIT:
+            if error.response.status_code != HTTPStatus.PAYMENT_REQUIRED:
                 raise
             raise AccessDenied(
                 f"{SERVICE} want credit ({error.server_message}): buy some at "
@@ -119,7 +119,7 @@ def start_on_schedule(spec: JobSpec, cron: str, namespace: str | None) -> Schedu
                 f"--cron {cron!r}: the Hub refuses this schedule ({error.server_message}): give minute, "
                 f'hour, day, month and day of the week, as in "0 3 * * 1" for 3:00 UTC each Monday or @weekly'
             ) from error
-    return Schedule(id=created.id, by=cron, webhook=False, namespace=namespace)
+    return Schedule(id=created.id, by=cron, namespace=namespace)
 
 
 def start_on_change(spec: JobSpec, model: str, namespace: str | None) -> tuple[Schedule, Job]:
@@ -140,26 +140,19 @@ def schedules_for(label: str, namespace: str | None) -> tuple[Schedule, ...]:
     api = HfApi()
     with _plain_job_errors():
         timed = api.list_scheduled_jobs(labels={PUBLISHES: label}, namespace=namespace)
-        webhooks = _webhooks(api)
-    schedules = [
-        Schedule(id=each.id, by=each.schedule or "", webhook=False, namespace=namespace) for each in timed
-    ]
+        try:
+            webhooks = api.list_webhooks()
+        except HfHubHTTPError as error:
+            if error.response.status_code not in (401, 403):
+                raise
+            webhooks = []  # this token may start jobs, and not list webhooks
+    schedules = [Schedule(id=each.id, by=each.schedule or "", namespace=namespace) for each in timed]
     for webhook in webhooks:
         labels: Mapping[str, str] = (webhook.job and webhook.job.labels) or {}
         if labels.get(PUBLISHES) == label:
             watched = ", ".join(item.name for item in webhook.watched)
             schedules.append(Schedule(id=webhook.id, by=f"changes of {watched}", webhook=True))
     return tuple(schedules)
-
-
-def _webhooks(api: HfApi) -> list[WebhookInfo]:
-    """The webhooks of the user; none if the token, which may start jobs, may not list webhooks."""
-    try:
-        return api.list_webhooks()
-    except HfHubHTTPError as error:
-        if error.response is None or error.response.status_code not in (401, 403):
-            raise
-        return []
 
 
 def end_schedule(schedule: Schedule) -> None:

@@ -75,7 +75,6 @@ def _only_repository(resource: str, repo_id: str | None) -> str:
 
 
 def _check_token(user: Mapping[str, Any], full: str) -> None:
-    """Stop if the token may only read, everywhere or there."""
     token = user.get("auth", {}).get("accessToken", {})
     if token.get("role") == "read":
         raise AccessDenied(
@@ -120,11 +119,9 @@ def _check_writable(full: str) -> bool:
 
 
 def _check_namespace(user: Mapping[str, Any], full: str) -> None:
-    """Stop if this user may make no repository there."""
     namespace, own = full.split("/")[0], user["name"]
     roles = {org["name"].lower(): org.get("roleInOrg") for org in user.get("orgs", ())}
-    if namespace.lower() == own.lower():
-        return
+    roles[own.lower()] = "admin"
     if namespace.lower() not in roles:
         raise AccessDenied(
             f"{full} cannot be written ({own} is not part of {namespace}): give a --repo-id under {own} or "
@@ -151,14 +148,13 @@ def keep_gate(repo_id: str, gate: str | None, *, private: bool) -> None:
     """
     if gate is None or private:
         return
-    api = HfApi()
     make_repository(repo_id, private=private)
     with plain_hub_errors(repo_id):
-        if retry_if_limited(lambda: api.model_info(repo_id)).gated:
+        if retry_if_limited(lambda: HfApi().model_info(repo_id)).gated:
             return
         try:
             kind = cast(Literal["auto", "manual"], gate)
-            retry_if_limited(lambda: api.update_repo_settings(repo_id, gated=kind))
+            retry_if_limited(lambda: HfApi().update_repo_settings(repo_id, gated=kind))
         except HfHubHTTPError as error:
             if error.response.status_code not in (401, 403):
                 raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from huggingface_hub import (
     get_cached_repo_tree,
     resolve_revision,
     snapshot_download,
-    try_to_load_from_cache,
 )
 from huggingface_hub.errors import CachedRepoTreeNotFoundError, NotASafetensorsRepoError
 
@@ -28,6 +28,17 @@ GATE_FIELDS = "extra_gated_"  # the prefix of the card's fields about its gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a model card states in its metadata."""
+
+    license: str | None
+    license_name: str | None
+    license_link: str | None
+    languages: tuple[str, ...]
+    base_model: str | None  # that the model was made from; None: it names none, or several
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
     """A model on the Hub, before anything is downloaded."""
 
@@ -37,11 +48,7 @@ class Repository:
     files: dict[str, int]  # name -> bytes
     gated: bool
     gate: str | None  # "auto" or "manual"; None: not gated, or unknown
-    license: str | None
-    license_name: str | None
-    license_link: str | None
-    languages: tuple[str, ...]
-    base_model: str | None = None  # that it was made from, by its card
+    card: Card
 
 
 def look_up(repo_id: str, revision: str | None) -> Repository:
@@ -50,16 +57,15 @@ def look_up(repo_id: str, revision: str | None) -> Repository:
         return _cached(repo_id, revision)
     with plain_hub_errors(repo_id, revision):
         info = retry_if_limited(lambda: HfApi().model_info(repo_id, revision=revision, files_metadata=True))
-    card: dict[str, Any] = info.card_data.to_dict() if info.card_data else {}
     gate = info.gated if isinstance(info.gated, str) else None
-    return _with_card(
-        card,
+    return Repository(
         repo_id=info.id,
         revision=revision,
         commit=info.sha or "",
         files={sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()},
         gated=bool(gate),
         gate=gate,
+        card=_card_of(info.card_data.to_dict() if info.card_data else {}),
     )
 
 
@@ -67,51 +73,48 @@ def _cached(repo_id: str, revision: str | None) -> Repository:
     """A model that was downloaded before, by hf-prune, `hf download` or another library."""
     with plain_hub_errors(repo_id, revision):
         commit = resolve_revision(repo_id, revision=revision, local_files_only=True).resolved
+        snapshot = cached_repository(repo_id) / "snapshots" / commit
         try:
             files = {file.path: file.size for file in get_cached_repo_tree(repo_id, revision=commit)}
         except CachedRepoTreeNotFoundError:  # they were downloaded one by one
-            snapshot = cached_repository(repo_id) / "snapshots" / commit
             paths = (path for path in sorted(snapshot.rglob("*")) if path.is_file())
             files = {path.relative_to(snapshot).as_posix(): path.stat().st_size for path in paths}
-        card_path = try_to_load_from_cache(repo_id, CARD, revision=commit)
-    card = card_data(Path(card_path)) if isinstance(card_path, str) else {}
-    gated = any(field.startswith(GATE_FIELDS) for field in card)
-    return _with_card(
-        card, repo_id=repo_id, revision=revision, commit=commit, files=files, gated=gated, gate=None
-    )
-
-
-def _with_card(card: Mapping[str, Any], **known: Any) -> Repository:
-    languages = card.get("language") or ()
-    license_id, license_name = stated_license(card)
+    metadata = _metadata_in(snapshot)
     return Repository(
-        **known,
-        license=license_id,
-        license_name=license_name,
-        license_link=card.get("license_link"),
-        languages=(languages,) if isinstance(languages, str) else tuple(languages),
-        base_model=only_base(card),
+        repo_id=repo_id,
+        revision=revision,
+        commit=commit,
+        files=files,
+        gated=any(field.startswith(GATE_FIELDS) for field in metadata),
+        gate=None,
+        card=_card_of(metadata),
     )
 
 
-def stated_license(card: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The Hub's id of a card's licence, and the name of a licence without an id of its own.
+def card_in(folder: Path) -> Card:
+    """What the card in a model's folder states; nothing if there is no card."""
+    return _card_of(_metadata_in(folder))
 
-    A card may list several licences: their id is "other", as on the Hub.
-    """
-    stated = card.get("license")
+
+def _metadata_in(folder: Path) -> dict[str, Any]:
+    card = folder / CARD
+    return ModelCard.load(card, ignore_metadata_errors=True).data.to_dict() if card.is_file() else {}
+
+
+def _card_of(metadata: Mapping[str, Any]) -> Card:
+    stated, base = metadata.get("license"), metadata.get("base_model")
     licences = [str(each) for each in stated] if isinstance(stated, list) else [stated]
-    if len(licences) == 1:
-        return licences[0], card.get("license_name")
-    return "other", " and ".join(map(str, licences))
-
-
-def only_base(card: Mapping[str, Any]) -> str | None:
-    """The base model that a card names; None if it names none or several."""
-    base = card.get("base_model")
+    several = len(licences) != 1  # the Hub's id of several licences is "other"
+    languages = metadata.get("language") or ()
     if isinstance(base, list) and len(base) == 1:
         base = base[0]
-    return base if isinstance(base, str) else None
+    return Card(
+        license="other" if several else licences[0],
+        license_name=" and ".join(map(str, licences)) if several else metadata.get("license_name"),
+        license_link=metadata.get("license_link"),
+        languages=(languages,) if isinstance(languages, str) else tuple(languages),
+        base_model=base if isinstance(base, str) else None,
+    )
 
 
 def exists(repo_id: str) -> bool:
@@ -127,20 +130,16 @@ def download(repository: Repository, names: tuple[str, ...]) -> Path:
         DiskFull: the cache has no room for what is missing.
         UnusableCache: the cache cannot be written.
     """
-    cache = Path(constants.HF_HUB_CACHE)
-    request: dict[str, Any] = {
-        "repo_id": repository.repo_id,
-        "revision": repository.commit,
-        "allow_patterns": list(names),
-    }
-    with plain_hub_errors(repository.repo_id, repository.revision), plain_cache_errors(cache):
+    cache, repo_id, commit = Path(constants.HF_HUB_CACHE), repository.repo_id, repository.commit
+    fetch: Any = partial(snapshot_download, repo_id, revision=commit, allow_patterns=list(names))
+    with plain_hub_errors(repo_id, repository.revision), plain_cache_errors(cache):
         if not constants.is_offline_mode():
-            plan = retry_if_limited(lambda: snapshot_download(**request, dry_run=True))
+            plan = retry_if_limited(lambda: fetch(dry_run=True))
             missing = sum(file.file_size for file in plan if file.will_download)
-            check_room(cache, missing, f"downloading {repository.repo_id}", ELSEWHERE)
-        folder = Path(retry_if_limited(lambda: snapshot_download(**request)))
+            check_room(cache, missing, f"downloading {repo_id}", ELSEWHERE)
+        folder = Path(retry_if_limited(fetch))
         if not constants.is_offline_mode():
-            remember_commit(repository.repo_id, repository.revision, repository.commit)
+            remember_commit(repo_id, repository.revision, commit)
         return folder
 
 
@@ -168,8 +167,3 @@ def weight_headers(repository: Repository) -> WeightIndex:
         for name, tensor in header.tensors.items()
     }
     return WeightIndex(folder=Path(repository.repo_id), tensors=tensors, metadata={})
-
-
-def card_data(card: Path) -> dict[str, Any]:
-    """The metadata of a model card."""
-    return dict(ModelCard.load(card, ignore_metadata_errors=True).data.to_dict())

@@ -26,38 +26,28 @@ LIMITED = (429, 503)
 USED_UP = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")  # in the header `RateLimit: "api";r=0;t=55`
 
 Wait = Callable[[float], None]  # seconds
-Pause = Callable[[Exception, int], float | None]  # seconds after this attempt, from 0; None: do not retry
 Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
 
-def backoff(error: Exception, attempt: int) -> float | None:
-    """Seconds to wait after a transient error: as long as the Hub asks, or longer each time."""
-    if attempt + 1 >= ATTEMPTS or not is_transient(error):
-        return None
-    seconds = requested_wait(error)
-    if seconds is None:
-        return float(FIRST_WAIT * 2**attempt)
-    return seconds if seconds <= LONGEST_WAIT else None
+def retry(call: Callable[[], Answer], wait: Wait = time.sleep, *, only_if_limited: bool = False) -> Answer:
+    """The answer to a call that is safe to make twice: it is made again after a transient error.
 
-
-def retry(call: Callable[[], Answer], wait: Wait = time.sleep, pause: Pause = backoff) -> Answer:
-    """The answer to a call, which is made again while `pause` allows it.
-
-    Args:
-        call: safe to make twice.
-        pause: decides whether the call is made again, and when.
+    The wait is as long as the Hub asks, or longer each time. With `only_if_limited`, the call is made again
+    only if the Hub says how long to wait.
     """
-    attempt = 0
+    attempts, attempt = LIMITED_ATTEMPTS if only_if_limited else ATTEMPTS, 0
     while True:
         try:
             return call()
         except Exception as error:
-            seconds = pause(error, attempt)
-            if seconds is None:
+            seconds: float | None = requested_wait(error)
+            if seconds is None and not only_if_limited and is_transient(error):
+                seconds = FIRST_WAIT * 2**attempt
+            attempt += 1
+            if seconds is None or seconds > LONGEST_WAIT or attempt == attempts:
                 raise
             wait(seconds)
-        attempt += 1
 
 
 def retry_if_limited(question: Callable[[], Answer]) -> Answer:
@@ -66,18 +56,12 @@ def retry_if_limited(question: Callable[[], Answer]) -> Answer:
     Raises:
         HfHubHTTPError: refused for another reason, too often, or for longer than is worth waiting.
     """
-    return retry(question, _wait_aloud, _requested_pause)
+    return retry(question, _wait_aloud, only_if_limited=True)
 
 
 def _wait_aloud(seconds: float) -> None:
     _log.warning("the Hub asks to slow down: going on in %d s", seconds)
     time.sleep(seconds)
-
-
-def _requested_pause(error: Exception, attempt: int) -> float | None:
-    seconds = requested_wait(error)
-    too_long = seconds is not None and seconds > LONGEST_WAIT
-    return None if too_long or attempt + 1 >= LIMITED_ATTEMPTS else seconds
 
 
 def is_transient(error: Exception) -> bool:

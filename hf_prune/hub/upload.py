@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.hf_api import RepoSibling
 
 from hf_prune.errors import PublishRefused, RepositoryChanged, UploadDiffers
 from hf_prune.hub.plain_errors import plain_hub_errors
@@ -25,18 +26,8 @@ from hf_prune.hub.retrying import Wait, is_transient, retry
 
 MAIN = "main"
 PULL_REQUEST = "refs/pr/"  # with its number: the revision of a pull request
-PRECONDITION_FAILED = 412  # another commit came first
-TOO_MANY = 429
+CAME_SECOND = 412  # after another commit
 NOBODY = (401, 403)  # the Hub's answer to a token without a user that asks for its user
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubFile:
-    """A file on the Hub."""
-
-    size: int
-    blob_id: str  # git's
-    sha256: str | None  # of a file in large-file storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +38,7 @@ class Snapshot:
     revision: str  # a branch, or "refs/pr/3"
     commit: str
     private: bool
-    files: Mapping[str, HubFile]
+    files: Mapping[str, RepoSibling]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,23 +74,22 @@ def outgoing(files: Mapping[str, Path | bytes]) -> dict[str, CommitOperationAdd]
     }
 
 
-def is_same(file: CommitOperationAdd, there: HubFile | None) -> bool:
+def is_same(file: CommitOperationAdd, there: RepoSibling | None) -> bool:
     """Whether the Hub has the same bytes."""
     if there is None or there.size != file.upload_info.size:
         return False
-    if there.sha256 is not None:
-        return file.upload_info.sha256.hex() == there.sha256
+    if there.lfs is not None:  # in large-file storage
+        return file.upload_info.sha256.hex() == there.lfs.sha256
     with file.as_file() as content:
         data = content.read()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == there.blob_id
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == there.blob_id  # git's
 
 
 def snapshot_of(repo_id: str, revision: str = MAIN, wait: Wait = time.sleep) -> Snapshot | None:
     """The files of a revision now; None if there is no such repository or revision."""
-    api = HfApi()
     with plain_hub_errors(repo_id):
         try:
-            info = retry(lambda: api.model_info(repo_id, revision=revision, files_metadata=True), wait)
+            info = retry(lambda: HfApi().model_info(repo_id, revision=revision, files_metadata=True), wait)
         except GatedRepoError:  # a kind of RepositoryNotFoundError
             raise
         except (RepositoryNotFoundError, RevisionNotFoundError):
@@ -109,14 +99,7 @@ def snapshot_of(repo_id: str, revision: str = MAIN, wait: Wait = time.sleep) -> 
         revision=revision,
         commit=info.sha or "",
         private=bool(info.private),
-        files={
-            sibling.rfilename: HubFile(
-                size=sibling.size or 0,
-                blob_id=sibling.blob_id or "",
-                sha256=sibling.lfs.sha256 if sibling.lfs else None,
-            )
-            for sibling in info.siblings or ()
-        },
+        files={sibling.rfilename: sibling for sibling in info.siblings or ()},
     )
 
 
@@ -139,21 +122,19 @@ def last_change(snapshot: Snapshot, name: str, wait: Wait = time.sleep) -> tuple
 
 def make_repository(repo_id: str, *, private: bool, wait: Wait = time.sleep) -> None:
     """Make a repository; one that exists is left unchanged."""
-    api = HfApi()
     with plain_hub_errors(repo_id):
-        retry(lambda: api.create_repo(repo_id, private=private, exist_ok=True), wait)
+        retry(lambda: HfApi().create_repo(repo_id, private=private, exist_ok=True), wait)
 
 
 def make_branch(repo_id: str, branch: str, wait: Wait = time.sleep) -> None:
     """Make a branch that starts at main; one that exists is left unchanged."""
-    api = HfApi()
     with plain_hub_errors(repo_id):
-        retry(lambda: api.create_branch(repo_id, branch=branch, exist_ok=True), wait)
+        retry(lambda: HfApi().create_branch(repo_id, branch=branch, exist_ok=True), wait)
 
 
 def address_of(repo_id: str, revision: str = MAIN, pull_request: int | None = None) -> str:
     """The web page of a repository, one of its branches, or a pull request."""
-    page = f"{HfApi().endpoint}/{repo_id}"
+    page = f"{constants.ENDPOINT}/{repo_id}"
     if pull_request is not None:
         return f"{page}/discussions/{pull_request}"
     return page if revision == MAIN else f"{page}/tree/{quote(revision, safe='')}"
@@ -182,20 +163,12 @@ def open_pull_requests(repo_id: str, wait: Wait = time.sleep) -> list[int]:
         return retry(lambda: find(user["name"]), wait)
 
 
-def send_large_files(change: Change, leave_out: tuple[str, ...]) -> None:
-    """Send large files to the Hub's storage, where nobody sees them before the commit.
-
-    Args:
-        leave_out: paths whose content is not final yet.
-    """
-    files = [file for file in change.added if file.path_in_repo not in leave_out]
-    if not files:
-        return
-    repo_id, revision = change.snapshot.repo_id, change.snapshot.revision
+def send_large_files(change: Change, unfinished: tuple[str, ...]) -> None:
+    """Send large files to the Hub's storage, where nobody sees them before the commit."""
+    files = [file for file in change.added if file.path_in_repo not in unfinished]
+    repo_id, revision, propose = change.snapshot.repo_id, change.snapshot.revision, change.propose
     with plain_hub_errors(repo_id):
-        HfApi().preupload_lfs_files(
-            repo_id, files, revision=revision, create_pr=change.propose, free_memory=False
-        )
+        HfApi().preupload_lfs_files(repo_id, files, revision=revision, create_pr=propose, free_memory=False)
 
 
 def commit(change: Change, wait: Wait = time.sleep) -> Committed:
@@ -227,7 +200,7 @@ def _commit_or_find(change: Change, wait: Wait) -> Committed:
         return _commit_once(change)
     except Exception as error:
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-        may_exist = status == PRECONDITION_FAILED or (is_transient(error) and status != TOO_MANY)
+        may_exist = status == CAME_SECOND or (is_transient(error) and status != 429)
         if may_exist and (committed := _find_commit(change, wait)) is not None:
             return committed
         raise
@@ -255,11 +228,7 @@ def _commit_once(change: Change) -> Committed:
 
 
 def _find_commit(change: Change, wait: Wait) -> Committed | None:
-    """The commit that was made although no answer said so; None if it was not.
-
-    Raises:
-        RepositoryChanged: there is another commit in its place.
-    """
+    """The commit that was made although no answer said so; None if it was not."""
     repo_id = change.snapshot.repo_id
     if change.propose:
         for number in open_pull_requests(repo_id, wait):
@@ -279,13 +248,10 @@ def _find_commit(change: Change, wait: Wait) -> Committed | None:
     return Committed(commit=now.commit)
 
 
-def _differences(change: Change, there: Mapping[str, HubFile]) -> list[str]:
+def _differences(change: Change, there: Mapping[str, RepoSibling]) -> list[str]:
     """What is wrong with the files that the Hub has after a change, a few words each."""
     missing = [f"{name} is missing" for name in change.files if name not in there]
-    other = [
-        f"{name} differs"
-        for name, file in change.files.items()
-        if name in there and not is_same(file, there[name])
-    ]
+    common = {name: file for name, file in change.files.items() if name in there}
+    other = [f"{name} differs" for name, file in common.items() if not is_same(file, there[name])]
     kept = [f"{name} is still there" for name in change.deleted if name in there]
     return [*missing, *other, *kept]

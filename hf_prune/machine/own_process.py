@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from hf_prune.machine.progress import Progress
@@ -33,3 +34,16 @@ def run_module(
         return objects, None
     last = (errors.splitlines() or [f"exit {returncode}"])[-1]
     return objects, f"the models could not be run: {last}"
+
+
+def print_answers(answers: Callable[[dict[str, Any]], Iterable[dict[str, Any]]]) -> None:
+    """The other side of `run_module`: print the answers to the request in the first argument."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    out = sys.stdout
+    with redirect_stdout(sys.stderr):  # what libraries print is no answer
+        for answer in answers(json.loads(sys.argv[1])):
+            out.write(json.dumps(answer) + "\n")
+            out.flush()

@@ -55,10 +55,6 @@ class Ranks:
                 raise HfPruneError("a process that works with this one has ended") from error
         return messages[0]
 
-    def agree(self, answer: bool) -> bool:
-        """The answer of the first process, in every process."""
-        return bool(self.total(torch.tensor(float(answer and self.leads))).item())
-
 
 ALONE = Ranks()
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import torch
 from torch import Tensor
 
 from hf_prune.machine.disk import plain_disk_errors
+from hf_prune.model.weights import write_all
 
 WIDEST_ELEMENT = 8  # bytes: a batch's slot in the file fits any dtype; unwritten bytes take no room
 
@@ -36,9 +37,9 @@ class ActivationMemory:
         self.in_use += size
         return True
 
-    def give_back(self, size: list[int]) -> None:
-        """Free the bytes that a store has taken, in a list of one so that they may grow until then."""
-        self.in_use -= size[0]
+    def give_back(self, size: int) -> None:
+        """Free bytes that were taken."""
+        self.in_use -= size
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,7 @@ class Activations(Sequence[Tensor]):
         self._items: list[Tensor | _InFile] = []
         self._file: io.FileIO | None = None
         self._file_size = 0
-        self._taken = [0]
         self._cleanup = ExitStack()  # gives the memory back and closes the file
-        self._cleanup.callback(memory.give_back, self._taken)
         weakref.finalize(self, self._cleanup.close)
 
     def __len__(self) -> int:
@@ -94,7 +93,7 @@ class Activations(Sequence[Tensor]):
         """Add a batch."""
         size = states.numel() * states.element_size()
         if self.memory.take(size):
-            self._taken[0] += size
+            self._cleanup.callback(self.memory.give_back, size)
             self._items.append(states)
             return
         offset = self._file_size
@@ -108,17 +107,15 @@ class Activations(Sequence[Tensor]):
         return self._file
 
     def _write(self, offset: int, states: Tensor) -> _InFile:
-        content = memoryview(_bytes_of(states.detach().to("cpu").contiguous()))
+        content = _bytes_of(states.detach().to("cpu").contiguous())
         with plain_disk_errors(self.memory.folder or Path(tempfile.gettempdir())):
-            file = self._at(offset)
-            while content:
-                content = content[file.write(content) :]
+            write_all(content, self._at(offset))
         return _InFile(offset, states.shape, states.dtype, states.device)
 
     def _read(self, stored: _InFile, start: int, stop: int) -> Tensor:
         row_bytes = stored.shape[1:].numel() * stored.dtype.itemsize
         states = torch.empty(stop - start, *stored.shape[1:], dtype=stored.dtype)
-        content, file = memoryview(_bytes_of(states)), self._at(stored.offset + start * row_bytes)
+        content, file = _bytes_of(states), self._at(stored.offset + start * row_bytes)
         while content:
             content = content[file.readinto(content) :]
         return states.to(stored.device)
@@ -128,6 +125,6 @@ def _nameless_file(folder: Path | None) -> io.FileIO:
     return tempfile.TemporaryFile(buffering=0, dir=folder)
 
 
-def _bytes_of(states: Tensor) -> Any:
-    """The memory of a contiguous tensor on the CPU, as an array of bytes."""
-    return states.reshape(-1).view(torch.uint8).numpy()
+def _bytes_of(states: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU."""
+    return states.reshape(-1).view(torch.uint8).numpy().data

@@ -1,12 +1,8 @@
 """A decoder run layer by layer from its files: one layer in memory at a time, each read once a pass.
 
-The model's own forward does everything around the layers. To enter, it runs with a recorder in each
-layer's place, which gives the embedded tokens and the arguments of every layer (masks, rotary embeddings).
-To leave, it runs with layers that return the finished hidden states, so that the final norm, the head and
-whatever a family does to its logits are the family's own code.
-
-Sequences of one pass have equal length and no padding. `replacements` are tensors by their name on disk, used
-in place of the stored ones; `memory` limits how much memory hidden states take.
+The model's own forward does everything around the layers: to enter, with recorders of their calls in their
+places, and to leave, with layers that return the finished hidden states. Sequences of one pass have equal
+length and no padding. `replacements` are tensors by their name on disk, used in place of the stored ones.
 """
 
 import math
@@ -21,22 +17,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_prune.errors import UnsupportedModel, first_line
+from hf_prune.model import stream
 from hf_prune.model.activations import ActivationMemory, Activations
 from hf_prune.model.anatomy import describe, torch_dtype
 from hf_prune.model.in_place import in_place
 from hf_prune.model.model_class import auto_class, first_output, model_inputs
 from hf_prune.model.skeleton import Skeleton, build_skeleton
-from hf_prune.model.stream import (
-    FORWARD_ERRORS,
-    CallRecorder,
-    LastLayerReached,
-    LayerDependency,
-    StateShape,
-    StreamChanged,
-    alike,
-    in_isolation,
-    unsupported_stream,
-)
 from hf_prune.records import IMAGE_ENCODER
 
 TOKENS_AT_ONCE = 2048  # through one layer in one call
@@ -58,7 +44,7 @@ class StreamedDecoder:
     _calls: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=list)
     _num_returned: int = 0  # how many values this family's layers return in a tuple; 0: a tensor alone
     _needs_ids: bool | None = None  # whether the model takes token ids alone; None: not yet tried
-    _state: StateShape = field(default_factory=lambda: StateShape())
+    _state: stream.StateShape = field(default_factory=stream.StateShape)
     _zero_input: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
@@ -71,8 +57,7 @@ class StreamedDecoder:
         """Embed the tokens and note what every layer is called with.
 
         Args:
-            tokens: ids, (sequences, length); for an encoder of images the pixel values, (images, channels,
-                height, width).
+            tokens: ids, (sequences, length), or pixel values, (images, channels, height, width).
 
         Returns:
             Hidden states at the input of layer 0, batch by batch: (batch, length, hidden).
@@ -85,10 +70,10 @@ class StreamedDecoder:
             for batch in batches:
                 recorder = self._record_calls(batch.to(self.device))
                 assert recorder.hidden is not None
-                self._state = StateShape.of(recorder.hidden, batch, self.skeleton)
+                self._state = stream.StateShape.of(recorder.hidden, batch, self.skeleton)
                 hidden.append(self._state.flat(recorder.hidden))
                 # Masks and rotary embeddings are the same for every batch of a shape: keep them once.
-                known = next((calls for calls in self._calls if alike(calls, recorder.calls)), None)
+                known = next((calls for calls in self._calls if stream.alike(calls, recorder.calls)), None)
                 self._calls.append(known or recorder.calls)
         return hidden
 
@@ -107,9 +92,9 @@ class StreamedDecoder:
         arguments, keywords = self._calls[batch][number]
         layer = f"layer {number} of {self.skeleton.config.model_type}"
         try:
-            with in_isolation(keywords):
+            with stream.in_isolation(keywords):
                 output = self.skeleton.layers[number](self._state.own(hidden), *arguments, **keywords)
-        except LayerDependency as error:
+        except stream.LayerDependency as error:
             raise UnsupportedModel(
                 f"{layer} {error}; layers that depend on one another cannot be cut so far"
             ) from error
@@ -119,7 +104,7 @@ class StreamedDecoder:
             ) from error
         state = self._state.flat(output[0] if isinstance(output, tuple | list) else output)
         if state.shape != hidden.shape:
-            raise unsupported_stream(self.skeleton, f"layer {number} changes their shape")
+            raise stream.unsupported_stream(self.skeleton, f"layer {number} changes their shape")
         return state
 
     @contextmanager
@@ -145,7 +130,7 @@ class StreamedDecoder:
         state = torch.zeros(1, 1, math.prod(self._state.tail), dtype=self.dtype, device=self.device)
         try:
             self._logits(state)
-        except FORWARD_ERRORS:
+        except stream.FORWARD_ERRORS:
             return False
         return True
 
@@ -169,20 +154,20 @@ class StreamedDecoder:
         """The state as a layer of this family would return it."""
         return (state, *[beside] * (self._num_returned - 1)) if self._num_returned else state
 
-    def _record_calls(self, tokens: Tensor) -> CallRecorder:
+    def _record_calls(self, tokens: Tensor) -> stream.CallRecorder:
         """What the layers are called with. How many values they have to return is found by trying."""
         reason, cause = "", None
         for num_returned, marker in self._return_forms():
             self._num_returned = num_returned
             try:
                 recorder = self._probe(tokens, marker)
-            except FORWARD_ERRORS as error:
+            except stream.FORWARD_ERRORS as error:
                 reason, cause = reason or first_line(error), cause or error
                 continue
             if len(recorder.calls) == self.num_layers:
                 return recorder
             reason = f"it runs {len(recorder.calls)} layers for a text"
-        raise unsupported_stream(self.skeleton, reason) from cause
+        raise stream.unsupported_stream(self.skeleton, reason) from cause
 
     def _return_forms(self) -> Iterator[tuple[int, Tensor | None]]:
         """What a layer may return, the known form first: how many values, and what beside the state.
@@ -194,25 +179,25 @@ class StreamedDecoder:
                 yield num_returned, torch.empty(0, device=self.device)
             yield num_returned, None
 
-    def _probe(self, tokens: Tensor, marker: Tensor | None) -> CallRecorder:
+    def _probe(self, tokens: Tensor, marker: Tensor | None) -> stream.CallRecorder:
         """Run the model once, with a recorder that returns `marker` beside the state in the layers' place."""
-        recorder = CallRecorder(marker=marker)
+        recorder = stream.CallRecorder(marker=marker)
         last = self.skeleton.layers[-1]
 
         def record(layer: nn.Module, *arguments: Any, **keywords: Any) -> Any:
             state = keywords.pop("hidden_states") if not arguments else arguments[0]
             recorder.record(state, arguments[1:], keywords)
             if layer is last:
-                raise LastLayerReached
+                raise stream.LastLayerReached
             return self._layer_output(state, marker)
 
         model, kind = self.skeleton.model, self.skeleton.kind
         try:
             with self._replaced(record):
                 first_output(model, kind, **model_inputs(kind, tokens))
-        except LastLayerReached:
+        except stream.LastLayerReached:
             pass
-        except StreamChanged as error:
+        except stream.StreamChanged as error:
             raise UnsupportedModel(
                 f"{type(model).__name__} {error}; such models cannot be measured layer by layer"
             ) from error
@@ -229,35 +214,21 @@ class StreamedDecoder:
             for layer in layers:
                 del layer.forward
 
-    @contextmanager
-    def _outer_weights(self, without: nn.Module | None = None) -> Iterator[None]:
-        """Read the weights outside the layers into the model, except those that only one module uses.
+    def _outer_weights(self, without: nn.Module | None = None) -> AbstractContextManager[None]:
+        """Read the weights outside the layers into the model, except those that only `without` uses.
 
         A tower for pictures or sound is a model of its own, which text does not pass through.
         """
-        path = self.skeleton.layer_path
-        towers = [
-            f"{name}."
-            for name, module in self.skeleton.model.named_modules()
-            if name and isinstance(module, PreTrainedModel) and not path.startswith(f"{name}.")
-        ]
-        skipped = (*towers, f"{path}.")
+        path, partners = self.skeleton.layer_path, self.skeleton.partners
+        modules = dict(self.skeleton.model.named_modules())
+        towers = [name for name, module in modules.items() if name and isinstance(module, PreTrainedModel)]
+        skipped = (f"{path}.", *(f"{name}." for name in towers if not path.startswith(f"{name}.")))
         outer = [n for n in self.skeleton.loading_rules.model_tensors if not n.startswith(skipped)]
-        unneeded = self._unshared_names(without)
-        with self._in_place([name for name in outer if name not in unneeded], {}):
-            yield
+        unneeded = tuple(f"{name}." for name, module in modules.items() if module is without)
+        return self._in_place([n for n in outer if partners.get(n) or not n.startswith(unneeded)], {})
 
     def _in_place(self, names: list[str], replacements: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         return in_place(self.skeleton, names, replacements, device=self.device, dtype=self.dtype)
-
-    def _unshared_names(self, module: nn.Module | None) -> frozenset[str]:
-        """The parameters of a module of the model that are tied to no other."""
-        modules = self.skeleton.model.named_modules()
-        path = next((name for name, candidate in modules if candidate is module), None)
-        if path is None or module is None:
-            return frozenset()
-        names = (f"{path}.{name}" for name, _ in module.named_parameters())
-        return frozenset(name for name in names if not self.skeleton.partners.get(name))
 
 
 def open_decoder(
@@ -276,12 +247,8 @@ def open_decoder(
     for module in skeleton.model.modules():
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else buffer.to(device)
-    return StreamedDecoder(
-        skeleton=skeleton,
-        device=device,
-        dtype=torch_dtype(describe(skeleton).dtype, device),
-        memory=memory or ActivationMemory(),
-    )
+    dtype = torch_dtype(describe(skeleton).dtype, device)
+    return StreamedDecoder(skeleton, device, dtype, memory or ActivationMemory())
 
 
 def run_layers(
@@ -329,13 +296,9 @@ def load_with_info(folder: Path, decoder: StreamedDecoder) -> tuple[Any, dict[st
     It is loaded by the class, in the dtype and onto the device of `decoder`.
     """
     skeleton = decoder.skeleton
-    loaded: Any = auto_class(skeleton.whole_config).from_pretrained(
-        folder,
-        dtype=decoder.dtype,
-        output_loading_info=True,
-        trust_remote_code=skeleton.trust_remote_code,
+    model, info = auto_class(skeleton.whole_config).from_pretrained(
+        folder, dtype=decoder.dtype, output_loading_info=True, trust_remote_code=skeleton.trust_remote_code
     )
-    model, info = loaded
     return model.to(decoder.device).eval(), info
 
 

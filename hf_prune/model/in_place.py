@@ -40,7 +40,9 @@ def in_place(
         for name, source in sources.items():
             if source not in loaded:
                 converted = skeleton.conversion_of[source].convert(model, read)
-                loaded |= {n: _cast(tensor, dtype_of(skeleton, n, dtype)) for n, tensor in converted.items()}
+                for n, value in converted.items():
+                    floating = value.is_floating_point()
+                    loaded[n] = value.to(dtype_of(skeleton, n, dtype)) if floating else value
             _assign(*slots[name], loaded[source])
         yield
     finally:
@@ -55,10 +57,6 @@ def dtype_of(skeleton: Skeleton, name: str, dtype: torch.dtype) -> torch.dtype:
         if re.search(rf"(^|\.){re.escape(pattern)}(\.|$)", name):
             return kept
     return dtype if own == (model.config.dtype or torch.get_default_dtype()) else own
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _slot(model: nn.Module, name: str) -> tuple[dict[str, Any], str]:

@@ -2,22 +2,14 @@
 
 No field is known by its name. `layer_fields` has the ways in which configurations describe single layers.
 Which of them a field uses is found by trial: the shorter model is built without weights, and every layer
-that stays must still be of its own kind (`layer_kinds`). An example, with the layers 0, 2, 4 and 5 of 6:
-
-    {"num_hidden_layers": 6, "layer_types": ["a", "b", "a", "b", "a", "b"], "first_k_dense_replace": 3}
-
-1. `_with_new_depth`: the list has an entry for each layer, so it becomes ["a", "a", "a", "b"]. The field that
-   equals the number of layers becomes 4.
-2. The model that this describes is built. Its first three layers are dense, but layer 4, now its third, had
-   experts: one layer is wrong.
-3. `_best_repair`: of all guesses, `first_k_dense_replace: 2` (0 and 2 are below 3) leaves the fewest layers
-   wrong, none. It is taken. If layers were still wrong, the next round would search again.
+that stays must still be of its own kind (`layer_kinds`). While one is not, guesses at further fields are
+tried, and the one that leaves the fewest layers wrong is taken.
 """
 
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -30,6 +22,7 @@ from hf_prune.model.layer_kinds import Change, Kind, changes, kinds_of
 from hf_prune.model.skeleton import Skeleton, decoder_config, decoder_fields, empty_model
 
 Content = dict[str, Any]
+Kept = tuple[int, ...]
 
 # Of models that can serve as backbones: a name for each layer's output, and the outputs that a backbone hands
 # out. Where they are not stated, configuration classes name as many as there are layers.
@@ -38,7 +31,7 @@ OF_BACKBONES = ("stage_names", "out_features", "out_indices")
 BEYOND_THE_LAST = ("num_nextn_predict_layers", "num_mtp_layers")
 
 
-def cut_config(text: str, kept: tuple[int, ...], skeleton: Skeleton) -> str:
+def cut_config(text: str, kept: Kept, skeleton: Skeleton) -> str:
     """`config.json` of the model with the layers `kept`, in order; only layer fields differ from `text`.
 
     Raises:
@@ -81,7 +74,7 @@ def _all_alike(skeleton: Skeleton) -> bool:
     return uniform and not changes(kinds[:1] * len(kinds), kinds, everywhere)
 
 
-def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
+def _shorter(content: Content, kept: Kept, skeleton: Skeleton) -> Content:
     kinds = kinds_of(skeleton.layers)
     best = _with_new_depth(content, kept, skeleton)
     wrong = changes(kinds, kinds_of(_build_layers(best, skeleton)), kept)
@@ -98,25 +91,21 @@ def _shorter(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Con
 
 
 def _best_repair(
-    content: Content,
-    wrong: Sequence[Change],
-    kinds: tuple[Kind, ...],
-    kept: tuple[int, ...],
-    skeleton: Skeleton,
+    content: Content, wrong: list[Change], kinds: tuple[Kind, ...], kept: Kept, skeleton: Skeleton
 ) -> tuple[Content, list[Change]] | None:
     """The guess that leaves the fewest layers wrong, with those; None: no guess leaves fewer than now."""
-    repairs: list[tuple[Content, list[Change]]] = []
+    best = (content, wrong)
     sets = _sets_of_one_kind(kinds, {change.layer for change in wrong}, kept)
     for edit in guesses(skeleton.config.to_dict(), KeptLayers(kept, skeleton.num_layers), sets):
         edited = _edited(content, skeleton, edit)
-        layers = _accepted_layers(edited, skeleton)
+        layers = _unless_refused(_build_layers, edited, skeleton)
         if layers is not None and len(layers) == len(kept):
-            repairs.append((edited, changes(kinds, kinds_of(layers), kept)))
-    better = [(edited, still_wrong) for edited, still_wrong in repairs if len(still_wrong) < len(wrong)]
-    return min(better, key=lambda repair: len(repair[1]), default=None)
+            still_wrong = changes(kinds, kinds_of(layers), kept)
+            best = min(best, (edited, still_wrong), key=lambda repair: len(repair[1]))
+    return best if best[1] is not wrong else None
 
 
-def _sets_of_one_kind(kinds: tuple[Kind, ...], wrong: set[int], kept: tuple[int, ...]) -> list[list[int]]:
+def _sets_of_one_kind(kinds: tuple[Kind, ...], wrong: set[int], kept: Kept) -> list[list[int]]:
     """For each layer that is wrong, the new numbers of those of its class, and of those that are not."""
     classes = [{trait: value for trait, value in kind.items() if trait[1] == "class"} for kind in kinds]
     sets: list[list[int]] = []
@@ -137,7 +126,7 @@ def _why_it_changes(kinds: tuple[Kind, ...], change: Change) -> str:
     )
 
 
-def _with_new_depth(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
+def _with_new_depth(content: Content, kept: Kept, skeleton: Skeleton) -> Content:
     """The content with the new number of layers, and with every list for the layers that stay."""
     reason = ""
     for first_number, counts in itertools.product((0, 1), _count_fields(skeleton)):
@@ -158,21 +147,15 @@ def _with_new_depth(content: Content, kept: tuple[int, ...], skeleton: Skeleton)
 
 def _count_fields(skeleton: Skeleton) -> list[tuple[str, ...]]:
     """The fields that may say how many layers there are, the likeliest first, and all of them together."""
-    config, total = skeleton.config, skeleton.num_layers
-    usual = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
-    values = config.to_dict()
-    singly = [usual] if values.get(usual) == total else []
-    singly += [
-        name
-        for name, value in values.items()
-        if value == total and type(value) is int and re.search("layer|block", name) and name != usual
-    ]
+    usual = skeleton.config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    fields = skeleton.config.to_dict().items()
+    equal = [name for name, value in fields if type(value) is int and value == skeleton.num_layers]
+    named = [name for name in equal if name == usual or re.search("layer|block", name)]
+    singly = sorted(named, key=lambda name: name != usual)
     return [*((name,) for name in singly), tuple(singly)]
 
 
-def _recognised_fields(
-    content: Content, kept: tuple[int, ...], skeleton: Skeleton, first_number: int
-) -> Edit:
+def _recognised_fields(content: Content, kept: Kept, skeleton: Skeleton, first_number: int) -> Edit:
     """The fields that describe single layers, for those that stay."""
     layers = KeptLayers(kept, skeleton.num_layers, first_number)
     edit: Edit = {}
@@ -185,7 +168,7 @@ def _recognised_fields(
     return edit
 
 
-def _with_derived_lists(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> Content:
+def _with_derived_lists(content: Content, kept: Kept, skeleton: Skeleton) -> Content:
     """What the class derives for each layer is written out where it would derive something else."""
     for name, required in _required_values(skeleton, kept).items():
         if _read(_accepted_config(content, skeleton), name) != required:
@@ -194,7 +177,7 @@ def _with_derived_lists(content: Content, kept: tuple[int, ...], skeleton: Skele
     return content
 
 
-def _check_lists(content: Content, kept: tuple[int, ...], skeleton: Skeleton) -> None:
+def _check_lists(content: Content, kept: Kept, skeleton: Skeleton) -> None:
     """Check the lists that show in no module, such as one that the masks follow."""
     shorter = _accepted_config(content, skeleton)
     before, after = (_read(config, "layer_types") or () for config in (skeleton.config, shorter))
@@ -218,7 +201,7 @@ def _caches_positions(kind: str) -> bool:
     return ("attention" in kind and "linear" not in kind) or kind == "hybrid"
 
 
-def _required_values(skeleton: Skeleton, kept: tuple[int, ...]) -> dict[str, Any]:
+def _required_values(skeleton: Skeleton, kept: Kept) -> dict[str, Any]:
     """What the fields that describe single layers, derived ones included, must say of those that stay."""
     config, layers = skeleton.config, KeptLayers(kept, skeleton.num_layers)
     names = {*config.to_dict(), "layer_types", "layers_block_type"}
@@ -227,11 +210,11 @@ def _required_values(skeleton: Skeleton, kept: tuple[int, ...]) -> dict[str, Any
 
 
 def _read(config: PreTrainedConfig | None, name: str) -> Any:
-    value = _unless_refused(lambda: getattr(config, name, None))
+    value = _unless_refused(getattr, config, name, None)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _renumbered(value: Any, kept: tuple[int, ...], skeleton: Skeleton) -> Any:
+def _renumbered(value: Any, kept: Kept, skeleton: Skeleton) -> Any:
     """Quantisation settings that name single modules by their layers' new numbers."""
     if isinstance(value, dict):
         return {key: _renumbered(item, kept, skeleton) for key, item in value.items()}
@@ -259,7 +242,7 @@ def _edited(content: Content, skeleton: Skeleton, edit: Mapping[str, Any]) -> Co
 
 def _accepted_config(content: Content, skeleton: Skeleton) -> PreTrainedConfig | None:
     """The decoder's part of a configuration; None if its class refuses it."""
-    whole = _unless_refused(lambda: _build_config(content, skeleton))
+    whole = _unless_refused(_build_config, content, skeleton)
     return None if whole is None else decoder_config(whole, skeleton.section)
 
 
@@ -277,14 +260,9 @@ def _build_layers(content: Content, skeleton: Skeleton) -> nn.ModuleList:
     return layers
 
 
-def _accepted_layers(content: Content, skeleton: Skeleton) -> nn.ModuleList | None:
-    layers: nn.ModuleList | None = _unless_refused(lambda: _build_layers(content, skeleton))
-    return layers
-
-
-def _unless_refused(build: Callable[[], Any]) -> Any:
+def _unless_refused(build: Callable[..., Any], *arguments: Any) -> Any:
     """What is built; None if the configuration class refuses, whose validators raise whatever they like."""
     try:
-        return build()
+        return build(*arguments)
     except Exception:
         return None

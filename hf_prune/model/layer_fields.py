@@ -1,16 +1,9 @@
 """The ways in which a field of `config.json` describes single layers, and its value for the layers that stay.
 
 Each kind of field is one function. From a field's name and value it makes the value for the shorter model;
-None means that the field is of another kind. Some examples, for the layers 0, 2, 4 and 5 of 6:
-
-    kind                   field                  6 layers                       4 layers
-    entry_per_layer        layer_types            ["a", "b", "a", "b", "a", "b"] ["a", "a", "a", "b"]
-    layer_numbers          mlp_only_layers        [0, 4]                         [0, 2]
-    runs_of_patterns       attention_types        [[["a", "b"], 3]]              [[["a", "a", "a", "b"], 1]]
-    count_of_first_layers  first_k_dense_replace  3                              2
-
-The kinds in `RECOGNISED` show in the name and value themselves. Those in `GUESSED` do not: a 3 may count
-layers or anything else. `layer_config` takes such a value only if it makes layers right that were wrong.
+None means that the field is of another kind. Those in `RECOGNISED` show in the name and value themselves.
+Those in `GUESSED` do not: `layer_config` takes such a value only if it makes layers right that were wrong.
+The examples in the docstrings keep the layers 0, 2, 4 and 5 of 6.
 """
 
 import itertools
@@ -41,13 +34,6 @@ class KeptLayers:
 FieldKind = Callable[[str, Any, KeptLayers], Any]
 
 
-def letter_per_layer(name: str, value: Any, kept: KeptLayers) -> str | None:
-    """A text with a letter for each layer."""
-    if not isinstance(value, str) or len(value) != kept.total or "pattern" not in name:
-        return None
-    return "".join(value[layer] for layer in kept.numbers)
-
-
 def entries_by_number(name: str, value: Any, kept: KeptLayers) -> dict[str, Any] | None:
     """An object whose keys are layer numbers."""
     if not isinstance(value, dict) or not value or "layer" not in name:
@@ -64,15 +50,17 @@ def all_layer_numbers(name: str, value: Any, kept: KeptLayers) -> list[int] | No
     return None
 
 
-def entry_per_layer(name: str, value: Any, kept: KeptLayers) -> list[Any] | None:
-    """A list with one entry for each layer."""
-    if not isinstance(value, list) or len(value) != kept.total:
+def entry_per_layer(name: str, value: Any, kept: KeptLayers) -> list[Any] | str | None:
+    """A list with one entry for each layer, or a text with one letter: "MEMEME" becomes "MMME"."""
+    is_text = isinstance(value, str) and "pattern" in name
+    if not (is_text or isinstance(value, list)) or len(value) != kept.total:
         return None
-    return [value[layer] for layer in kept.numbers]
+    entries = [value[layer] for layer in kept.numbers]
+    return "".join(entries) if is_text else entries
 
 
 def runs_of_patterns(name: str, value: Any, kept: KeptLayers) -> list[Any] | None:
-    """[[pattern, times], …], which together describe every layer (GPT-Neo)."""
+    """[[["a", "b"], 3]], patterns and their times (GPT-Neo), becomes [[["a", "a", "a", "b"], 1]]."""
     if not isinstance(value, list) or not value or not all(map(_is_run, value)):
         return None
     each = [item for pattern, times in value for item in pattern * times]
@@ -85,7 +73,7 @@ def _is_run(item: Any) -> bool:
 
 
 def layer_numbers(name: str, value: Any, kept: KeptLayers) -> list[int] | None:
-    """A set of layer numbers."""
+    """A set of layer numbers: [0, 4] becomes [0, 2]."""
     if NUMBERS_LAYERS.search(name) and _are_numbers(value, kept.total + kept.first_number):
         return kept.renumbered(value, kept.first_number)
     return None
@@ -99,7 +87,6 @@ def _are_numbers(value: Any, limit: int) -> bool:
 
 
 RECOGNISED: tuple[FieldKind, ...] = (
-    letter_per_layer,
     entries_by_number,
     all_layer_numbers,
     entry_per_layer,
@@ -117,7 +104,7 @@ def value_for(name: str, value: Any, kept: KeptLayers) -> Any:
 
 
 def count_of_first_layers(name: str, value: Any, kept: KeptLayers) -> int | None:
-    """How many layers at the beginning are of a kind."""
+    """How many layers at the beginning are of a kind: 3 becomes 2."""
     return sum(layer < value for layer in kept.numbers) if _may_count(value, kept) else None
 
 

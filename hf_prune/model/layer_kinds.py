@@ -36,9 +36,8 @@ class Change:
     def __str__(self) -> str:
         module, attribute = self.trait
         path = f"{module}.{attribute}" if module else attribute
-        before, after = (
-            "absent" if v is ABSENT else "none" if v is None else v for v in (self.before, self.after)
-        )
+        values = (self.before, self.after)
+        before, after = ("absent" if v is ABSENT else "none" if v is None else v for v in values)
         return f"layer {self.layer} would have {path} {after} instead of {before}"
 
 
@@ -82,25 +81,18 @@ def _kind(layer: nn.Module) -> dict[Trait, Any]:
         kind[path, "class"] = type(module).__name__
         for attribute, value in vars(module).items():
             ignored = attribute.startswith("_") or attribute in ("training", *STORES_FOR_LATER)
-            if not ignored and _plain(value):
+            items = value if isinstance(value, list | tuple) else (value,)
+            if not ignored and all(isinstance(item, PLAIN) for item in items):
                 kind[path, attribute] = value
-        for name, parameter in module._parameters.items():
-            kind[path, name] = None if parameter is None else tuple(parameter.shape)
-        for name, buffer in module._buffers.items():
-            kind[path, name] = _buffer_trait(buffer, saved=name not in module._non_persistent_buffers_set)
+        for name, tensor in {**module._parameters, **module._buffers}.items():
+            kind[path, name] = _tensor_trait(tensor, saved=name not in module._non_persistent_buffers_set)
     return kind
 
 
-def _plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(isinstance(item, PLAIN) for item in value)
-    return isinstance(value, PLAIN)
-
-
-def _buffer_trait(buffer: Tensor | None, *, saved: bool) -> Any:
-    if buffer is None or buffer.is_meta or saved:  # a saved buffer moves with the layer's weights
-        return None if buffer is None else tuple(buffer.shape)
-    values = buffer.detach().cpu().float().contiguous().numpy().tobytes()
+def _tensor_trait(tensor: Tensor | None, *, saved: bool) -> Any:
+    if tensor is None or tensor.is_meta or saved:  # what is saved moves with the layer's weights
+        return None if tensor is None else tuple(tensor.shape)
+    values = tensor.detach().cpu().float().contiguous().numpy().tobytes()
     return hashlib.sha256(values).hexdigest()
 
 

@@ -108,12 +108,8 @@ def converted_shapes(
     Raises:
         UnsupportedModel: the tensors do not fit together.
     """
-
-    def empty(name: str) -> Tensor:
-        return torch.empty(shapes[name], device="meta")
-
     try:
-        parameters = conversion.convert(model, empty)
+        parameters = conversion.convert(model, lambda name: torch.empty(shapes[name], device="meta"))
     except (RuntimeError, ValueError, IndexError, KeyError, StopIteration) as error:
         raise UnsupportedModel(
             f"transformers cannot make {conversion.target} of {', '.join(conversion.stored[:3])}: "
@@ -146,11 +142,11 @@ def layer_numbers(
     """
     numbers: dict[str, LayerNumber] = {}
     offsets: dict[str, int] = {}  # by what stands before the number in names on disk: "model.layers."
-    in_layer = re.compile(rf"{re.escape(layer_path)}\.(\d+)\.")
     for conversion in converted:
-        match = in_layer.match(conversion.target)
-        for name in conversion.stored if match else ():
-            assert match is not None
+        match = re.match(rf"{re.escape(layer_path)}\.(\d+)\.", conversion.target)
+        if match is None:
+            continue
+        for name in conversion.stored:
             number = _number_after_known_prefix(name, offsets)
             if number is None or number.layer != int(match[1]):
                 number = _number_of_layer_in(name, conversion.target, match, rules)

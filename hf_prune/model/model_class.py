@@ -7,20 +7,9 @@ class that its checkpoint was saved from does, and config.json names that class 
 from pathlib import Path
 from typing import Any
 
+import transformers
 from torch import Tensor
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForImageTextToText,
-    AutoModelForMaskedLM,
-    AutoModelForPreTraining,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.auto_factory import _get_model_class
 
 from hf_prune.errors import UnsupportedModel
@@ -28,14 +17,14 @@ from hf_prune.model.remote_code import own_classes, own_code_refusal, own_model_
 from hf_prune.records import DECODER, IMAGE_ENCODER, TEXT_ENCODER
 
 OF_TEXT_ENCODERS: tuple[Any, ...] = (
-    AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoModelForQuestionAnswering,
-    AutoModelForPreTraining,  # ELECTRA's discriminator
-    AutoModel,
+    transformers.AutoModelForMaskedLM,
+    transformers.AutoModelForSequenceClassification,
+    transformers.AutoModelForTokenClassification,
+    transformers.AutoModelForQuestionAnswering,
+    transformers.AutoModelForPreTraining,  # ELECTRA's discriminator
+    transformers.AutoModel,
 )
-OF_IMAGE_ENCODERS: tuple[Any, ...] = (AutoModelForImageClassification, AutoModel)
+OF_IMAGE_ENCODERS: tuple[Any, ...] = (transformers.AutoModelForImageClassification, transformers.AutoModel)
 PIXELS = "pixel_values"
 
 
@@ -56,7 +45,8 @@ def _kind_and_class(config: PreTrainedConfig) -> tuple[str, Any]:
     saved_class = (config.architectures or [""])[0]
     # A BERT may be a decoder: by its class, or by a configuration whose attention only looks back.
     is_causal = getattr(config, "is_decoder", False) or saved_class in _classes(AutoModelForCausalLM, config)
-    if not (has_causal_class and is_causal) and type(config) in AutoModelForMaskedLM._model_mapping:
+    predicts_masked = type(config) in transformers.AutoModelForMaskedLM._model_mapping
+    if predicts_masked and not (has_causal_class and is_causal):
         for auto in OF_TEXT_ENCODERS:
             if saved_class in _classes(auto, config):
                 return TEXT_ENCODER, auto
@@ -84,16 +74,14 @@ def model_class(config: PreTrainedConfig, *, trust_remote_code: bool) -> type[Pr
         UnsupportedModel: there is none that can be cut, or only the model's own, which may not be run.
     """
     auto = auto_class(config)
-    own = own_model_class(config, auto) if trust_remote_code else None
-    if own is not None:
+    if trust_remote_code and (own := own_model_class(config, auto)):
         return own
     try:
-        known: type[PreTrainedModel] = _get_model_class(config, auto._model_mapping)
+        return _get_model_class(config, auto._model_mapping)
     except KeyError as error:
         if not trust_remote_code and AutoModelForCausalLM.__name__ in own_classes(config):
             raise own_code_refusal(Path(str(config.name_or_path))) from error
         raise UnsupportedModel(f"{config.model_type} has no causal language model in transformers") from error
-    return known
 
 
 def model_inputs(kind: str, inputs: Tensor) -> dict[str, Tensor]:
@@ -103,5 +91,4 @@ def model_inputs(kind: str, inputs: Tensor) -> dict[str, Tensor]:
 
 def first_output(model: Any, kind: str, **inputs: Tensor) -> Tensor:
     """The first output of a model of that kind: logits, or the last hidden states if it has no head."""
-    output: Tensor = model(**inputs, use_cache=False).logits if kind == DECODER else model(**inputs)[0]
-    return output
+    return model(**inputs, use_cache=False).logits if kind == DECODER else model(**inputs)[0]

@@ -28,9 +28,8 @@ def additive_projections(layer: nn.Module, run: RunLayer, entering: Tensor) -> t
     Returns:
         Their names in the layer, in the layer's order; nothing in the layer reads the output of the last.
     """
-    candidates = [
-        name for name, module in layer.named_modules() if output_width(module) == entering.shape[-1]
-    ]
+    modules, width = layer.named_modules(), entering.shape[-1]
+    candidates = [name for name, module in modules if output_width(module) == width]
     with ExitStack() as hooks:
         calls = {name: hooks.enter_context(_outputs(layer.get_submodule(name))) for name in candidates}
         plain = run(0, entering)
@@ -114,11 +113,8 @@ def _outputs(projection: nn.Module) -> Iterator[list[Tensor]]:
 @contextmanager
 def _with_outputs(layer: nn.Module, outputs: Mapping[str, Tensor]) -> Iterator[None]:
     """Inside the `with` block, these projections return these outputs, whatever their inputs."""
-
-    def hook(replaced: Tensor) -> Any:
-        return lambda _, __, output: replaced
-
     with ExitStack() as hooks:
         for name, output in outputs.items():
-            hooks.enter_context(layer.get_submodule(name).register_forward_hook(hook(output)))
+            projection = layer.get_submodule(name)
+            hooks.enter_context(projection.register_forward_hook(lambda *_, output=output: output))
         yield

@@ -32,10 +32,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 def expected_logits(
-    decoder: StreamedDecoder,
-    tokens: Tensor,
-    kept: tuple[int, ...],
-    replacements: Mapping[str, Tensor],
+    decoder: StreamedDecoder, tokens: Tensor, kept: tuple[int, ...], replacements: Mapping[str, Tensor]
 ) -> Tensor:
     """Logits of the original with only the layers `kept`, straight from the original's files.
 
@@ -140,12 +137,8 @@ def _checks_of_files(
 ) -> tuple[Callable[[], Check], ...]:
     trusted = decoder.skeleton.trust_remote_code
     written = open_decoder(folder, decoder.device, trust_remote_code=trusted)  # refuses a missing tensor
-
-    def check() -> Check:
-        logits = logits_by_sequence(written, tokens, range(written.num_layers))
-        return _check_logits(torch.cat(list(logits)), expected, decoder)
-
-    return (check,)
+    layers = tuple(range(written.num_layers))
+    return (lambda: _check_logits(expected_logits(written, tokens, layers, {}), expected, decoder),)
 
 
 def _check_keys(loading_info: Mapping[str, Any], original: StreamedDecoder) -> Check:
@@ -207,6 +200,8 @@ def _cache_difference(model: Any, tokens: Tensor) -> float:
     that differs.
     """
     prompt = tokens[:1, : PROOF_LENGTH // 2]
+    # Some families number their positions by the padding token, and differently with a cache.
+    padding = getattr(model.config.get_text_config(), "pad_token_id", None)
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=NEW_TOKENS,
@@ -214,7 +209,7 @@ def _cache_difference(model: Any, tokens: Tensor) -> float:
         output_logits=True,
         return_dict_in_generate=True,
         pad_token_id=0,
-        suppress_tokens=_padding(model),
+        suppress_tokens=None if padding is None else [padding],
     )
     options: dict[str, Any] = {"attention_mask": torch.ones_like(prompt), "generation_config": settings}
     decoded = model.generate(prompt, **options, use_cache=True)
@@ -228,12 +223,6 @@ def _cache_difference(model: Any, tokens: Tensor) -> float:
     comparable = min(agree + 1, NEW_TOKENS)
     plain = torch.stack(without.logits, dim=1).float()
     return min(difference, _difference(cached[:, :comparable], plain[:, :comparable]))
-
-
-def _padding(model: Any) -> list[int] | None:
-    """The padding token: some families number their positions by it, and differently with a cache."""
-    padding = getattr(model.config.get_text_config(), "pad_token_id", None)
-    return None if padding is None else [padding]
 
 
 def _difference(logits: Tensor, expected: Tensor) -> float:

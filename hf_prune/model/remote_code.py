@@ -50,10 +50,9 @@ def own_model_class(config: PreTrainedConfig, auto_class: Any) -> type[PreTraine
         return None
     folder = Path(str(config.name_or_path))
     try:
-        model_class: type[PreTrainedModel] = get_class_from_dynamic_module(reference, folder)
+        return get_class_from_dynamic_module(reference, folder)
     except Exception as error:  # the model's own code raises whatever it likes
         raise _cannot_run(folder, error) from error
-    return model_class
 
 
 def own_classes(config: PreTrainedConfig) -> dict[str, str]:

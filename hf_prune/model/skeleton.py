@@ -24,7 +24,7 @@ from hf_prune.model.loading import Conversion, LayerNumber, LoadingRules
 from hf_prune.model.model_class import kind_of, model_class
 from hf_prune.model.quantised import quantised_refusal
 from hf_prune.model.remote_code import read_trusted_config, refuse_own_model
-from hf_prune.model.weights import STORED_DTYPES, StoredTensor, WeightIndex, read_index
+from hf_prune.model.weights import StoredTensor, WeightIndex, read_index
 
 # Methods that let layers move by name alone, and that transformers reads as full precision on any machine.
 DEQUANTISED = ("fp8", "mxfp4")
@@ -82,16 +82,14 @@ class Skeleton:
     def unused(self) -> frozenset[str]:
         """The tensors that the model has no use for, by the names that transformers gives them."""
         used = {name for conversion in self.conversions for name in conversion.stored}
-        return frozenset(
-            self.loading_rules.target(name)[0] for name in self.index.tensors if name not in used
-        )
+        unused = self.index.tensors.keys() - used
+        return frozenset(self.loading_rules.target(name)[0] for name in unused)
 
     @cached_property
     def layer_numbers(self) -> dict[str, LayerNumber]:
         """By the name of a tensor on disk, the number of its layer."""
-        return loading.layer_numbers(
-            self.loading_rules, self.conversions, self.index.tensors, self.layer_path
-        )
+        rules, stored = self.loading_rules, self.index.tensors
+        return loading.layer_numbers(rules, self.conversions, stored, self.layer_path)
 
     @cached_property
     def conversion_of(self) -> dict[str, Conversion]:
@@ -224,14 +222,7 @@ def _presumed_index(model: PreTrainedModel) -> WeightIndex:
     dtype = model.config.dtype if isinstance(model.config.dtype, torch.dtype) else torch.float32
     tied = tied_names(model)
     tensors = {
-        name: StoredTensor(
-            name=name,
-            dtype=STORED_DTYPES[dtype],
-            shape=tuple(parameter.shape),
-            path=Path(),
-            start=0,
-            size_bytes=parameter.numel() * dtype.itemsize,
-        )
+        name: StoredTensor.of(name, parameter.to(dtype), Path())
         for name, parameter in model.named_parameters()
         if name not in tied
     }
@@ -271,8 +262,7 @@ def find_layers(model: nn.Module, config: PreTrainedConfig) -> str:
     Raises:
         UnsupportedModel: there is none of that length, or more than one.
     """
-    lengths = _possible_depths(config)
-    paths: list[str] = []
+    lengths, paths = _possible_depths(config), list[str]()
     for length in lengths:
         paths = _lists_of(model, length)
         if len(paths) > 1:  # a vision tower may be as deep
@@ -287,13 +277,11 @@ def find_layers(model: nn.Module, config: PreTrainedConfig) -> str:
 
 def _possible_depths(config: PreTrainedConfig) -> list[int]:
     """What a configuration may state as the number of its decoder layers, the likeliest first."""
-    usual = getattr(config, "num_hidden_layers", None)
-    fields = config.to_dict().items()
-    named = {name: value for name, value in fields if type(value) is int and value > 0}
-    decoder = [value for name, value in named.items() if "decoder_layers" in name]
-    others = [value for name, value in named.items() if name in ("num_layers", "n_layers", "num_blocks")]
-    known = [usual] if isinstance(usual, int) and usual > 0 else []
-    return list(dict.fromkeys((*decoder, *known, *others)))
+    fields = config.to_dict()
+    decoder = [value for name, value in fields.items() if "decoder_layers" in name]
+    others = [value for name, value in fields.items() if name in ("num_layers", "n_layers", "num_blocks")]
+    depths = (*decoder, getattr(config, "num_hidden_layers", None), *others)
+    return list(dict.fromkeys(depth for depth in depths if type(depth) is int and depth > 0))
 
 
 def _lists_of(model: nn.Module, length: int) -> list[str]:

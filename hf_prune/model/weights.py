@@ -10,8 +10,8 @@ import json
 import math
 import os
 import struct
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import UserDict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -62,6 +62,18 @@ class StoredTensor:
     path: Path
     start: int  # offset of its bytes in the file
     size_bytes: int
+
+    @classmethod
+    def of(cls, name: str, tensor: torch.Tensor, path: Path, start: int = 0) -> "StoredTensor":
+        """Where a tensor lies in a file that holds it as it is."""
+        return cls(
+            name=name,
+            dtype=STORED_DTYPES[tensor.dtype],
+            shape=tuple(tensor.shape),
+            path=path,
+            start=start,
+            size_bytes=tensor.nbytes,
+        )
 
     @property
     def parameters(self) -> int:
@@ -138,20 +150,14 @@ class TensorPart:
                 yield positions[:, self.kept].tobytes()
 
 
-class TensorsOnDemand(Mapping[str, torch.Tensor]):
-    """Tensors by name, each made when it is read and not kept."""
+Parts = Mapping[str, TensorPart]  # by a tensor's name in the source, what is kept of it
 
-    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]]) -> None:
-        self._makers = makers
+
+class TensorsOnDemand(UserDict[str, Any]):
+    """Tensors by name, from functions by name; each is made when it is read, and not kept."""
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        return self._makers[name]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
+        return self.data[name]()
 
 
 @dataclass(frozen=True)
@@ -228,7 +234,7 @@ def write_weights(
     *,
     names: Mapping[str, str],
     replacements: Mapping[str, torch.Tensor],
-    parts: Mapping[str, TensorPart],
+    parts: Parts,
     progress: Progress,
     files: Mapping[str, int] | None = None,
 ) -> tuple[WeightFile, ...]:
@@ -284,19 +290,8 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[Stor
     names = sorted(tensors, key=lambda name: -tensors[name].element_size())
     stored, offset = [], 0
     for name in names:
-        tensor = tensors[name]
-        size_bytes = tensor.numel() * tensor.element_size()
-        stored.append(
-            StoredTensor(
-                name=name,
-                dtype=STORED_DTYPES[tensor.dtype],
-                shape=tuple(tensor.shape),
-                path=path,
-                start=offset,
-                size_bytes=size_bytes,
-            )
-        )
-        offset += size_bytes
+        stored.append(StoredTensor.of(name, tensors[name], path, offset))
+        offset += stored[-1].size_bytes
     header = _header(stored, {name: name for name in names}, {}, {})
     _write_file(path, _content(header, stored, tensors, {}))
     _flush_to_disk(path)
@@ -304,31 +299,23 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[Stor
 
 
 def _header(
-    tensors: Iterable[StoredTensor],
-    names: Mapping[str, str],
-    parts: Mapping[str, TensorPart],
-    metadata: Mapping[str, str],
+    tensors: Iterable[StoredTensor], names: Mapping[str, str], parts: Parts, metadata: Mapping[str, str]
 ) -> bytes:
     entries: dict[str, Any] = {"__metadata__": dict(metadata or {"format": "pt"})}
     offset = 0
     for tensor in tensors:
         written = parts.get(tensor.name, tensor)
         end = offset + written.size_bytes
-        entries[names[tensor.name]] = {
-            "dtype": tensor.dtype,
-            "shape": list(written.shape),
-            "data_offsets": [offset, end],
-        }
+        shape, data_offsets = list(written.shape), [offset, end]
+        entry = {"dtype": tensor.dtype, "shape": shape, "data_offsets": data_offsets}
+        entries[names[tensor.name]] = entry
         offset = end
     header = json.dumps(entries, separators=(",", ":")).encode()
     return header + b" " * (-len(header) % 8)  # the format aligns the data to eight bytes
 
 
 def _content(
-    header: bytes,
-    tensors: Iterable[StoredTensor],
-    replacements: Mapping[str, torch.Tensor],
-    parts: Mapping[str, TensorPart],
+    header: bytes, tensors: Iterable[StoredTensor], replacements: Mapping[str, torch.Tensor], parts: Parts
 ) -> Iterator[bytes | StoredTensor]:
     yield struct.pack("<Q", len(header)) + header
     for tensor in tensors:
@@ -357,7 +344,7 @@ def _write_file(path: Path, pieces: Iterable[bytes | StoredTensor]) -> str:
                 unhashed.append(hashing.submit(_hash, digest, piece))  # read now, and so in the cache
             else:  # in memory: one at a time
                 hashed = hashing.submit(_hash, digest, piece)
-                _write(piece, file)
+                write_all(piece, file)
                 hashed.result()
         for future in unhashed:
             future.result()
@@ -373,10 +360,9 @@ def _copy(tensor: StoredTensor, file: FileIO) -> None:
     done = 0
     with tensor.path.open("rb") as source:
         while done < tensor.size_bytes and hasattr(os, "copy_file_range"):
+            start, count = tensor.start + done, tensor.size_bytes - done
             try:
-                moved = os.copy_file_range(
-                    source.fileno(), file.fileno(), tensor.size_bytes - done, tensor.start + done
-                )
+                moved = os.copy_file_range(source.fileno(), file.fileno(), count, start)
             except OSError as error:
                 if error.errno not in KERNEL_CANNOT_COPY:
                     raise
@@ -387,10 +373,11 @@ def _copy(tensor: StoredTensor, file: FileIO) -> None:
     if done < tensor.size_bytes:
         rest = replace(tensor, start=tensor.start + done, size_bytes=tensor.size_bytes - done)
         for chunk in rest.chunks():
-            _write(chunk, file)
+            write_all(chunk, file)
 
 
-def _write(chunk: bytes | memoryview, file: FileIO) -> None:
+def write_all(chunk: bytes | memoryview, file: FileIO) -> None:
+    """Write all bytes of a chunk to an unbuffered file, which may take fewer at a time."""
     unwritten = memoryview(chunk)
     while unwritten:
         unwritten = unwritten[file.write(unwritten) :]

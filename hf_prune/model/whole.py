@@ -11,7 +11,5 @@ def load_whole(folder: Path, device: str, *, trust_remote_code: bool) -> Any:
     from hf_prune.model.model_class import auto_class
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    loaded: Any = auto_class(config).from_pretrained(
-        folder, dtype="auto", trust_remote_code=trust_remote_code
-    )
-    return loaded.to(device).eval()
+    model = auto_class(config).from_pretrained(folder, dtype="auto", trust_remote_code=trust_remote_code)
+    return model.to(device).eval()

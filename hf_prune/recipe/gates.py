@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hf_prune.errors import RecipeError
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import TaskScore
-from hf_prune.records.variants import Evaluated
+from hf_prune.records.evaluated import Evaluated
 
 GATE = r"([^=:,\s]+)(?::([^=:,\s]+))?=([-+\d.eE]+)"
 

@@ -1,8 +1,26 @@
-"""How good a variant is, and what it costs to run."""
+"""How good a variant is, what it writes, what it costs to run, and how it compares with one before."""
 
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from hf_prune.records.measured import TextTokens
+from hf_prune.records.model import Anatomy
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(Generic[Result]):
+    """Results of one kind, and why some or all of them are missing.
+
+    Without results and without a reason, nothing was asked for.
+    """
+
+    found: tuple[Result, ...] = ()
+    reason: str | None = None
+
+
+NOT_ASKED_FOR: Attempt[Any] = Attempt()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +168,118 @@ class Agreement:
     cosine: float  # the mean over tokens
     cosine_stderr: float  # over sequences
     text: TextTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScore:
+    """One figure of one task, as lm-evaluation-harness reports it."""
+
+    variant: str
+    task: str
+    version: str  # of the task
+    metric: str  # as the harness names it: "acc_norm"
+    answer_filter: str  # how the answer is extracted: "none", "strict-match"
+    value: float
+    stderr: float | None
+    higher_is_better: bool
+    generates: bool  # the model writes its answer, and does not choose among given ones
+    num_fewshot: int  # the largest in a group
+    num_items: int
+    sha256: str  # of the items with their prompts, in order
+    harness: str  # its version
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Two scores can be compared if this is equal: the figure and its items."""
+        return (self.task, self.metric, self.answer_filter, self.sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuations:
+    """How one variant continues the beginnings of held-out texts, greedily."""
+
+    variant: str
+    texts: tuple[tuple[int, ...], ...] = ()  # token ids, up to the end of text or the limit
+    reason: str | None = None  # why there are none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """Figures of one variant's greedy continuations of held-out texts."""
+
+    variant: str
+    repetition: float  # the share of 4-grams that occurred earlier in the same text
+    repetition_stderr: float  # over texts
+    same_tokens: float | None  # before the first that differs from the original's; None for the original
+    written_tokens: float  # including the end of text
+    num_texts: int
+    new_tokens: int  # the limit after each beginning
+    sample: str  # the first text that it wrote
+    text: TextTokens  # the beginnings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedTask:
+    """A requested task or group of tasks."""
+
+    name: str
+    figures_of: tuple[str, ...]  # the group itself if it has figures of its own, else each of its tasks
+    sha256: str  # of the settings and items of all its tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedTasks:
+    """Every requested task. The harness knows it, and its items are on this disk."""
+
+    tasks: tuple[AskedTask, ...]
+    harness: str  # its version
+
+    @property
+    def figures_of(self) -> tuple[str, ...]:
+        """The names that scores will have."""
+        return tuple(name for task in self.tasks for name in task.figures_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One of the models that a run makes of the original."""
+
+    name: str  # "cut", "bridged", "grown" or "healed"
+    anatomy: Anatomy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What was measured of each variant: the original first, the published one last.
+
+    The variants of a run are "dense", "cut", "bridged", "grown" and "healed", as far as they exist.
+    """
+
+    perplexities: tuple[Perplexity, ...] = ()  # none of an encoder
+    perplexities_elsewhere: tuple[Perplexity, ...] = ()  # on text of another domain
+    agreements: tuple[Agreement, ...] = ()  # of an encoder, which has no perplexity
+    choices: tuple[Choices, ...] = ()
+    scores: Attempt[TaskScore] = NOT_ASKED_FOR  # by lm-evaluation-harness
+    writings: Attempt[Writing] = NOT_ASKED_FOR
+    depths: tuple[Depth, ...] = ()  # of a sorted model, the shallowest first
+    speeds: Attempt[Speed] = NOT_ASKED_FOR  # of the original and the published variant
+    speculations: Attempt[Speculation] = NOT_ASKED_FOR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousVersion:
+    """The version that a result replaces, as far as the two can be compared.
+
+    Figures are given only where the new version has them too, on the same data by SHA-256.
+    """
+
+    commit: str  # the one that published it
+    date: str  # of that commit, ISO 8601, UTC
+    layers: int | None = None  # None: its record cannot be read, so nothing of it is known
+    parameters: int | None = None
+    source_commit: str | None = None  # of the original
+    perplexity: Perplexity | None = None
+    choices: Choices | None = None
+    agreement: Agreement | None = None  # of an encoder
+    scores: tuple[TaskScore, ...] = ()
+    left_out: tuple[str, ...] = ()  # what cannot be compared, a sentence each

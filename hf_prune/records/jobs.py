@@ -56,7 +56,7 @@ class Schedule:
 
     id: str
     by: str  # "0 3 * * 1", or "changes of acme/base"
-    webhook: bool
+    webhook: bool = False
     namespace: str | None = None  # of a schedule by the clock; None: the user's own
 
     @property

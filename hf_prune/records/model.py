@@ -1,4 +1,4 @@
-"""A model: its source, its anatomy, its files, and the proofs of them."""
+"""A model: its source, its anatomy, its files in each format, and the proofs of them."""
 
 from dataclasses import dataclass
 
@@ -88,3 +88,16 @@ class Proof:
     variant: str
     checks: tuple[Check, ...]
     left_out: str | None = None  # which comparison was skipped, and why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """The published weights in one more format."""
+
+    format: str  # "onnx", "onnx-8bit", "gguf"
+    path: str  # of its main file, in the published folder: "onnx/model.onnx"
+    size_bytes: int  # of all its files
+    sha256: str  # of the main file
+    checks: tuple[Check, ...]  # against the published weights, under the runtime of the format
+    divergence: float | None  # mean Kullback-Leibler divergence from those weights over tokens, in nats
+    versions: str  # of the packages that wrote and ran it

@@ -1,4 +1,4 @@
-"""How a cut was repaired: cut, bridged, healed."""
+"""How a cut was repaired: bridged, grown, healed."""
 
 from dataclasses import dataclass
 
@@ -128,26 +128,42 @@ class Healing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProvedHealing:
-    """What the heal stage leaves behind; without a checkpoint if nothing was trained or kept."""
+class Growth:
+    """New layers that leave the residual stream unchanged until they are trained (SLayer, 2410.02330)."""
 
-    healing: Healing
-    checkpoint: Checkpoint | None
-    proof: Proof | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvedCut:
-    """What the cut stage leaves behind."""
-
-    checkpoint: Checkpoint
-    proof: Proof
+    after: tuple[int, ...]  # the layers, numbered before growing, that a new one follows
+    layers: tuple[int, ...]  # the new ones, numbered after growing
+    silenced: tuple[str, ...]  # the tensors that make a new layer do nothing at first, named as in layer 0
+    shallow: Block  # the layers among which the new ones are, numbered before growing
+    removal_losses: tuple[float, ...]  # the rise of the original's loss without each layer, nats
+    expansion_losses: tuple[float, ...]  # its rise when each layer is run twice
+    text: TextTokens  # that the losses were measured on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProvedBridge:
-    """What the bridge stage leaves behind; without a checkpoint if no tensor changed."""
+class Proved:
+    """What the cut stage leaves behind, as do the stages after it; no checkpoint if no tensor changed."""
+
+    checkpoint: Checkpoint | None = None
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedBridge(Proved):
+    """What the bridge stage leaves behind."""
 
     bridge: Bridge
-    checkpoint: Checkpoint | None
-    proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedGrowth(Proved):
+    """What the grow stage leaves behind."""
+
+    growth: Growth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedHealing(Proved):
+    """What the heal stage leaves behind; no checkpoint if nothing was trained or kept."""
+
+    healing: Healing

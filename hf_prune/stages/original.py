@@ -83,10 +83,7 @@ class Original:
 
     @property
     def selection(self) -> Windows:
-        """Windows to choose between cuts and bridges by, with nothing fitted on them.
-
-        They are the calibration windows themselves if there is only one.
-        """
+        """Windows to choose cuts and bridges by, not fitted on: the calibration's, if there is only one."""
         return self._calibration_and_selection[1]
 
     @cached_property
@@ -138,29 +135,20 @@ class Original:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's own.
-
-        Raises:
-            UnsupportedModel: transformers cannot load it.
-        """
+        """The model's own. Raises UnsupportedModel where transformers cannot load it."""
         return self._load(AutoTokenizer, "tokenizer", trusted=self.recipe.trust_remote_code)
 
     @cached_property
     def image_processor(self) -> Any:
-        """The model's own, for images.
-
-        Raises:
-            UnsupportedModel: transformers cannot load it.
-        """
+        """The model's own, for images. Raises UnsupportedModel where transformers cannot load it."""
         return self._load(AutoImageProcessor, "image processor", trusted=False)
 
     def _load(self, auto_class: Any, name: str, *, trusted: bool) -> Any:
         try:
             return auto_class.from_pretrained(self.folder, trust_remote_code=trusted)
         except CANNOT_BE_LOADED as error:
-            raise UnsupportedModel(
-                f"the {name} in {self.folder} cannot be loaded: {first_line(error)}"
-            ) from error
+            reason = first_line(error)
+            raise UnsupportedModel(f"the {name} in {self.folder} cannot be loaded: {reason}") from error
 
     def _windows(self, material: Text | Images | None, count: int, *, seed: int | None) -> Windows:
         assert material is not None
@@ -168,13 +156,9 @@ class Original:
             pixels = pixel_values(material, self.image_processor, num_images=count, shuffle_seed=seed)
             tokens_of_one = self.decoder.enter(pixels[:1])[0].shape[1]
             return windows_of(material, pixels, tokens_of_one)
+        whole, length = self.decoder.skeleton.kind == TEXT_ENCODER, self.window_length
         return to_windows(
-            material,
-            self.tokenizer,
-            num_sequences=count,
-            length=self.window_length,
-            shuffle_seed=seed,
-            whole=self.decoder.skeleton.kind == TEXT_ENCODER,
+            material, self.tokenizer, num_sequences=count, length=length, shuffle_seed=seed, whole=whole
         )
 
 
@@ -182,8 +166,6 @@ def locate(recipe: Recipe, reporter: Reporter | None = None, *, exact: bool = Fa
     """Check the recipe, find the model and read the texts, so that errors come before anything takes long.
 
     Args:
-        recipe: what the user asked for.
-        reporter: shows where the model was found.
         exact: read the sizes from the headers of the weight files.
 
     Raises:
@@ -210,13 +192,8 @@ def find_original(recipe: Recipe, reporter: Reporter) -> source.LocatedModel:
     Raises:
         SourceError: there is no such model, or none in a form that can be cut.
     """
-    model = source.find(
-        recipe.model,
-        recipe.revision,
-        recipe.gguf_file,
-        allow_pickle=recipe.allow_pickle,
-        trust_remote_code=recipe.trust_remote_code,
-    )
+    trusted = {"allow_pickle": recipe.allow_pickle, "trust_remote_code": recipe.trust_remote_code}
+    model = source.find(recipe.model, recipe.revision, recipe.gguf_file, **trusted)
     reporter.tell(model.notice or source.announce(model))
     return model
 
@@ -227,10 +204,8 @@ def open_original(
     """Fetch a model and open it. One process fetches it for all.
 
     Args:
-        located: the model, its texts, and the device.
         workspace: for converted GGUF files or pickles, and for hidden states beyond the memory. Created here.
         max_memory: bytes that hidden states may take. None: half of the free memory.
-        ranks: the processes that work together.
     """
     if not ranks.leads:
         ranks.wait()  # until the first has claimed the run's folder and fetched the model

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -45,18 +46,26 @@ MARKER = "hf_prune.json"  # in a published repository: hf-prune made it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class CommandRecord:
+    """What the record of every finished command says."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str  # that does the same again
+    recipe: Recipe
+    environment: Environment
+    source: Source
+    started: str = ""  # ISO 8601, UTC; "" until the end
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(CommandRecord):
     """Everything that one run decided and measured, in the order of its stages.
 
     `run.json` is this record; `similarity.json` is its `similarity` alone.
     """
 
-    schema_version: int
     name: str  # of the result: "SmolLM2-135M-22L"
-    command: str  # that makes this run again
-    recipe: Recipe
-    environment: Environment
-    source: Source
     dense: Anatomy
     similarity: Similarity
     plan: Plan
@@ -66,8 +75,6 @@ class Run:
     bridge: Bridge
     healing: Healing
     evaluated: Evaluated
-    started: str  # ISO 8601, UTC
-    seconds: float
     intermediate: tuple[Variant, ...] = ()  # made on the way to the result, in this order
     growth: Growth | None = None  # new layers, where there are any
     cited: Citation | None = None  # whose recipe was followed
@@ -103,41 +110,27 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Analysis:
+class Analysis(CommandRecord):
     """What `hf-prune analyze` found out about a model that it left as it is."""
 
-    schema_version: int
-    command: str  # that makes this analysis again
-    recipe: Recipe
-    environment: Environment
-    source: Source
     dense: Anatomy
     similarity: Similarity
     best_blocks: tuple[BlockDistance, ...]  # one for each block size
     cornerstones: tuple[int, ...]  # layers whose removal alone doubles the perplexity
-    started: str  # ISO 8601, UTC
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class Evaluation(CommandRecord):
     """What `hf-prune eval` found out about a model: `evaluation.json`.
 
     The variants are "model", and before it "baseline" where it is compared with another.
     """
 
-    schema_version: int
     name: str  # of the model
-    command: str  # that makes this evaluation again
-    recipe: Recipe
-    environment: Environment
-    source: Source
     anatomy: Anatomy
     baseline: Source | None
     baseline_anatomy: Anatomy | None
     evaluated: Evaluated
-    started: str  # ISO 8601, UTC
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,25 +157,20 @@ def read_record(path: Path) -> Recorded:
         raise UnreadableRecord(f"{path} is no record of a run: it states no schema_version")
     if version < NESTED_SINCE:
         data = _nested(data)
-    try:
+    left_out: tuple[str, ...] = ()
+    with suppress(ValueError):
         return Recorded(run=from_data(Run, data), schema_version=version)
-    except ValueError as error:
-        reason = error
     if version < SCHEMA_VERSION:
         data, left_out = _without_old_speeds(data)
-        try:
-            return Recorded(run=from_data(Run, data), schema_version=version, left_out=left_out)
-        except ValueError as error:
-            reason = error
-    raise UnreadableRecord(
-        f"{path} has schema {version}, and this hf-prune reads {SCHEMA_VERSION} ({reason}): use hf-prune "
-        f"{_maker(data)}, which made it"
-    ) from reason
-
-
-def _maker(data: Mapping[str, Any]) -> str:
-    environment = data.get("environment")
-    return str(environment.get("hf_prune", "of then")) if isinstance(environment, dict) else "of then"
+    try:
+        return Recorded(run=from_data(Run, data), schema_version=version, left_out=left_out)
+    except ValueError as error:
+        environment = data.get("environment")
+        maker = environment.get("hf_prune", "of then") if isinstance(environment, dict) else "of then"
+        raise UnreadableRecord(
+            f"{path} has schema {version}, and this hf-prune reads {SCHEMA_VERSION} ({error}): use hf-prune "
+            f"{maker}, which made it"
+        ) from error
 
 
 def _nested(data: Mapping[str, Any]) -> dict[str, Any]:

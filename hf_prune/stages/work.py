@@ -40,7 +40,6 @@ class RunFolder:
         """Claim a folder that is free or holds this run already.
 
         Args:
-            recipe_fingerprint: tells this run from others.
             fresh: first delete the results of an earlier run.
 
         Raises:
@@ -79,10 +78,7 @@ class RunFolder:
         """The record of a stage, read if the stage is finished with the same inputs, else computed.
 
         Args:
-            name: of the stage.
-            kind: of its record.
             inputs: a fingerprint of everything that decides the record.
-            compute: makes the record.
             output_folder: the folder that the stage writes, or None. If it is missing, the stage runs again.
         """
         path = self.path / "stages" / f"{name}.json"

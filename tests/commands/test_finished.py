@@ -3,14 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hf_prune.commands.finished import address_on, read_finished
 from hf_prune.errors import UnreadableRecord
 from hf_prune.records import to_json
-from hf_prune.stages.run import ATTEMPTS, SCHEMA_VERSION, Run, read_record
+from hf_prune.stages.run import SCHEMA_VERSION, Run, read_record
+from tests.support.old_records import in_schema_5
 from tests.support.sample_run import sample_encoder_run, sample_grown_run, sample_run, sample_sorted_run
 
 
@@ -22,22 +22,10 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert (recorded.run, recorded.schema_version, recorded.left_out) == (run, SCHEMA_VERSION, ())
 
 
-def flat(run: Run) -> dict[str, Any]:
-    """The record of a run as schema 5 had it: each measurement was a field of the run."""
-    record = json.loads(to_json(run)) | {"schema_version": 5}
-    evaluated, exports = record.pop("evaluated"), record.pop("exports")
-    for name, reason in ATTEMPTS.items():
-        record[reason], evaluated[name] = evaluated[name]["reason"], evaluated[name]["found"]
-    for choices in evaluated["choices"]:
-        choices |= {"literal_stability": 0.5, "literal_stability_items": 1.5}
-    del record["intermediate"]
-    return {**record, **evaluated, "exports": exports["found"], "exports_reason": exports["reason"]}
-
-
 @pytest.mark.parametrize("run", [sample_run(), sample_sorted_run(), sample_grown_run(), sample_encoder_run()])
 def test_a_record_of_schema_5_is_read_whole(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "hf_prune.json"
-    path.write_text(json.dumps(flat(run)))
+    path.write_text(json.dumps(in_schema_5(json.loads(to_json(run)))))
     recorded = read_record(path)
     assert (recorded.schema_version, recorded.left_out) == (5, ())
     assert replace(recorded.run, schema_version=SCHEMA_VERSION) == replace(run, intermediate=())
@@ -45,7 +33,7 @@ def test_a_record_of_schema_5_is_read_whole(run: Run, tmp_path: Path) -> None:
 
 def test_of_an_older_record_speeds_are_left_out_those_of_depths_too(tmp_path: Path) -> None:
     path = tmp_path / "hf_prune.json"
-    record = flat(sample_sorted_run()) | {"schema_version": 4}
+    record = in_schema_5(json.loads(to_json(sample_sorted_run()))) | {"schema_version": 4}
     for speed in (*record["speeds"], *(depth["speed"] for depth in record["depths"])):
         speed["prompt_tokens_per_second"] = 800.0
     path.write_text(json.dumps(record))

@@ -60,16 +60,15 @@ def test_a_cache_that_cannot_be_written_is_named_with_hf_home(
         our_hub.download(base, ("config.json",))
 
 
-@pytest.mark.parametrize("kept", [our_hub.kept_scores, our_hub.kept_task_scores])
 def test_a_folder_for_measurements_that_cannot_be_written_is_named(
-    kept: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     for path in (CLOSED / "assets", tmp_path / "file"):
         monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(path))
         monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(path))
         with pytest.raises(UnusableCache, match=f"the Hub's cache {path} cannot be written"):
-            kept()
+            our_hub.kept_results("scores")
 
 
 def test_a_read_only_record_of_commits_does_not_stop_a_download(

@@ -69,7 +69,7 @@ def test_a_model_that_another_library_downloaded_file_by_file_needs_no_hub(
     go_offline()
     offline = our_hub.look_up(BASE, None)
     assert offline.files == {name: len(files[name]) for name in SMALL}
-    assert (offline.license, offline.base_model) == ("cc-by-nc-nd-4.0", "meta/first")
+    assert (offline.card.license, offline.card.base_model) == ("cc-by-nc-nd-4.0", "meta/first")
 
 
 def test_a_card_with_fields_for_a_gate_belongs_to_a_gated_model(

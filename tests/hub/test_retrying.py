@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
 from hf_prune import hub as our_hub
-from hf_prune.cli.console import quieten_libraries
+from hf_prune.cli.console import terminal
 from hf_prune.errors import HubUnreachable
 from hf_prune.hub import retrying
 from tests.loopback import Fault, LoopbackHub
@@ -42,7 +42,7 @@ def refusal(status: int, **headers: str) -> HfHubHTTPError:
 def test_a_question_is_asked_again_after_the_wait_which_the_user_sees(
     base: LoopbackHub, capsys: pytest.CaptureFixture[str], headers: dict[str, str]
 ) -> None:
-    quieten_libraries(quiet=False)
+    terminal.start(quiet=False)
     base.inject(limited(times=2, **headers))
     assert our_hub.look_up(BASE, None).repo_id == BASE
     assert capsys.readouterr().err.splitlines() == [NOTICE, NOTICE]
@@ -52,7 +52,7 @@ def test_a_question_is_asked_again_after_the_wait_which_the_user_sees(
 def test_the_user_sees_a_wait_of_huggingface_hub_too(
     base: LoopbackHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quieten_libraries(quiet=False)
+    terminal.start(quiet=False)
     repository = our_hub.look_up(BASE, None)
     base.inject(limited(path="^/storage/", Retry_After="0"))
     our_hub.download(repository, ("weights.bin",))
@@ -61,7 +61,7 @@ def test_the_user_sees_a_wait_of_huggingface_hub_too(
 
 
 def test_a_quiet_run_waits_without_a_word(base: LoopbackHub, capsys: pytest.CaptureFixture[str]) -> None:
-    quieten_libraries(quiet=True)
+    terminal.start(quiet=True)
     base.inject(limited(Retry_After="0"))
     our_hub.look_up(BASE, None)
     assert capsys.readouterr().err == ""

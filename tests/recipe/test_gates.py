@@ -10,7 +10,7 @@ from hf_prune.errors import RecipeError
 from hf_prune.recipe.gates import Gate, parse_gates, refusals
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import Attempt, Perplexity
-from hf_prune.records.variants import Evaluated
+from hf_prune.records.evaluated import Evaluated
 from tests.loopback import LoopbackHub
 from tests.support.sample_run import sample_run, sample_score
 from tests.support.tool import FEW, hf_prune

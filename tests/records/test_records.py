@@ -49,7 +49,7 @@ SAMPLES = [
     PUBLISHED,
     BEFORE,
     CITED,
-    records.ProvedCut(checkpoint=RUN.result, proof=RUN.proofs[0]),
+    records.Proved(checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=RUN.result, proof=RUN.proofs[0]),
     records.ProvedBridge(bridge=BRIDGE, checkpoint=None, proof=None),
     records.ProvedHealing(healing=sample_healing(), checkpoint=RUN.result, proof=RUN.proofs[0]),
@@ -131,7 +131,7 @@ def test_a_run_speaks_of_its_schema():
         (Block, {}, "start"),
         (Block, [1, 2], "not from list"),
         (Block, None, "not from NoneType"),
-        (records.ProvedCut, {"checkpoint": {"variant": "cut"}, "proof": None}, "folder"),
+        (records.Proved, {"checkpoint": {"variant": "cut"}, "proof": None}, "folder"),
         (records.Plan, {**asdict(RUN.plan), "blocks": [{"start": 1, "stop": 2}]}, "Block has no field stop"),
     ],
 )

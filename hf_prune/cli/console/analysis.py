@@ -3,8 +3,6 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from hf_prune.cli.console.terminal import print_result, print_table, tell
 from hf_prune.records.blocks import ranges
 from hf_prune.stages.run import Analysis
@@ -28,27 +26,21 @@ def show_analysis(analysed: "Analysed", *, as_json: bool) -> None:
 
 def _show_layers(analysis: Analysis) -> None:
     """A row for each layer, a column for each criterion, whose lowest score is bold."""
-    table = Table(
-        title=f"{analysis.dense.architecture}, {analysis.dense.num_layers} layers: lowest goes first"
-    )
-    table.add_column("layer", justify="right")
-    scores = analysis.similarity.layer_scores
-    for score in scores:
-        table.add_column(score.criterion, justify="right")
-    for layer in range(analysis.dense.num_layers):
-        cells = []
+    dense, scores = analysis.dense, analysis.similarity.layer_scores
+    rows = []
+    for layer in range(dense.num_layers):
+        cells = [str(layer)]
         for score in scores:
             text = f"{score.values[layer]:.4g}"
             cells.append(f"[bold]{text}[/bold]" if score.values[layer] == min(score.values) else text)
-        table.add_row(str(layer), *cells)
-    print_table(table)
+        rows.append(cells)
+    title = f"{dense.architecture}, {dense.num_layers} layers: lowest goes first"
+    print_table(title, ["layer", *(score.criterion for score in scores)], rows)
 
 
 def _show_blocks(analysis: Analysis) -> None:
     token = analysis.similarity.compared_token
-    table = Table(title=f"Best block of each size, by angular distance at the {token} token")
-    for column in ("layers", "block", "distance"):
-        table.add_column(column, justify="right")
-    for best in analysis.best_blocks[: analysis.dense.num_layers // 2]:
-        table.add_row(str(best.size), str(best.block), f"{best.distance:.3f}")
-    print_table(table)
+    shown = analysis.best_blocks[: analysis.dense.num_layers // 2]
+    rows = [(str(best.size), str(best.block), f"{best.distance:.3f}") for best in shown]
+    title = f"Best block of each size, by angular distance at the {token} token"
+    print_table(title, ("layers", "block", "distance"), rows)

@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from hf_prune.cli.console.terminal import print_result, print_table, tell
-from hf_prune.records.variants import Evaluated
+from hf_prune.records.evaluated import Evaluated
 
 if TYPE_CHECKING:
     from hf_prune.commands.evaluate import EvaluatedModel
@@ -43,13 +41,11 @@ def show_evaluation(evaluated: "EvaluatedModel", *, as_json: bool) -> None:
     if not as_json:
         measured = evaluation.evaluated
         variants = variants_of(measured)
-        compared = len(variants) > 1
-        table = Table("", title=evaluation.name)
-        for column in (*variants, *(["difference"] if compared else [])):
-            table.add_column(column, justify="right")
-        for row in rows_of(measured):
-            table.add_row(row.name, *map(row.cell, variants), *([row.difference()] if compared else []))
-        print_table(table)
+        columns = ["", *variants, "difference"]
+        rows = [[row.name, *map(row.cell, variants), row.difference()] for row in rows_of(measured)]
+        if len(variants) == 1:
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
+        print_table(evaluation.name, columns, rows, left=1)
         show_missing(measured)
     content = {"folder": str(folder), "refused": evaluated.refused, "evaluation": asdict(evaluation)}
     print_result(content, str(folder / "evaluation.json"), as_json=as_json)
@@ -64,8 +60,7 @@ def variants_of(evaluated: Evaluated) -> list[str]:
 def rows_of(evaluated: Evaluated, *, narrow: bool = False) -> Iterator[Row]:
     """Everything that was measured, in the order of the table.
 
-    Args:
-        narrow: leave out the standard errors of loss and accuracy, to make room for more variants.
+    `narrow` leaves out the standard errors of loss and accuracy, to make room for more variants.
     """
     rows = (*_rows_of_text(evaluated, narrow), *_rows_of_tasks(evaluated), *_rows_of_speed(evaluated))
     return (row for row in rows if row.values)
@@ -74,13 +69,8 @@ def rows_of(evaluated: Evaluated, *, narrow: bool = False) -> Iterator[Row]:
 def _rows_of_text(evaluated: Evaluated, narrow: bool) -> Iterator[Row]:
     texts, elsewhere, choices = evaluated.perplexities, evaluated.perplexities_elsewhere, evaluated.choices
     yield Row("perplexity", ".2f", _column(texts, "perplexity"))
-    yield Row(
-        "loss, nats per token",
-        ".4f",
-        _column(texts, "loss"),
-        "",
-        {} if narrow else _column(texts, "loss_stderr"),
-    )
+    errors = {} if narrow else _column(texts, "loss_stderr")
+    yield Row("loss, nats per token", ".4f", _column(texts, "loss"), "", errors)
     for first in elsewhere[:1]:
         yield Row(f"perplexity, {first.text.name}", ".2f", _column(elsewhere, "perplexity"))
     yield Row("cosine to dense", ".4f", _column(evaluated.agreements, "cosine"))

@@ -1,14 +1,11 @@
 """A finished run: a table of before and after, and where the model is."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.table import Table
 
 from hf_prune.cli.console.evaluation import rows_of, show_missing, variants_of
 from hf_prune.cli.console.terminal import print_result, print_table, tell
-from hf_prune.records import Published, Speculation, Tournament
+from hf_prune.records import Speculation, Tournament
 from hf_prune.records.blocks import ranges
 from hf_prune.records.numbers import byte_size, count, rough_duration
 from hf_prune.stages.run import Run
@@ -41,13 +38,9 @@ def show(outcome: "Outcome", *, as_json: bool) -> None:
 def _show_variants(run: Run) -> None:
     tell(f"{run.name}: {_layers(run)}")
     variants = variants_of(run.evaluated)
-    table = Table("")
-    for variant in variants:
-        table.add_column(variant, justify="right")
-    table.add_row("parameters", *(count(run.anatomy_of(variant).parameters) for variant in variants))
-    for row in rows_of(run.evaluated, narrow=True):
-        table.add_row(row.name, *map(row.cell, variants))
-    print_table(table)
+    rows = [["parameters", *(count(run.anatomy_of(variant).parameters) for variant in variants)]]
+    rows += [[row.name, *map(row.cell, variants)] for row in rows_of(run.evaluated, narrow=True)]
+    print_table(None, ["", *variants], rows, left=1)
     if run.evaluated.depths:
         _show_depths(run)
     if run.healing.kept:
@@ -71,20 +64,15 @@ def _layers(run: Run) -> str:
 
 
 def _show_depths(run: Run) -> None:
-    table = Table(title="The first layers as a model of their own")
-    for column in ("layers", "parameters", "perplexity, original", "perplexity", "tokens/s", "peak memory"):
-        table.add_column(column, justify="right")
+    columns = ("layers", "parameters", "perplexity, original", "perplexity", "tokens/s", "peak memory")
+    rows = []
     for depth in run.evaluated.depths:
         speed = depth.speed
-        table.add_row(
-            str(depth.layers),
-            count(depth.parameters),
-            f"{depth.truncated.perplexity:.2f}",
-            f"{depth.perplexity.perplexity:.2f}",
-            f"{speed.decode_tokens_per_second:.1f}" if speed else "",
-            byte_size(speed.peak_memory_bytes) if speed else "",
-        )
-    print_table(table)
+        losses = (f"{text.perplexity:.2f}" for text in (depth.truncated, depth.perplexity))
+        tokens_per_second = f"{speed.decode_tokens_per_second:.1f}" if speed else ""
+        memory = byte_size(speed.peak_memory_bytes) if speed else ""
+        rows.append((str(depth.layers), count(depth.parameters), *losses, tokens_per_second, memory))
+    print_table("The first layers as a model of their own", columns, rows)
 
 
 def _healing(run: Run) -> str:
@@ -106,19 +94,13 @@ def _drafting(speculation: Speculation) -> str:
 
 def _show_tournament(tournament: Tournament) -> None:
     title = f"Tournament on {tournament.text.num_tokens:,} tokens, {tournament.cost:.1f} passes"
-    table = Table("layers removed", "proposed by", title=title)
-    for column in ("tokens", "loss", "behind", "KL"):
-        table.add_column(column, justify="right")
+    rows = []
     for trial in tournament.trials[:SHOWN_TRIALS]:
-        table.add_row(
-            ranges(trial.removed),
-            ", ".join(trial.proposed_by),
-            f"{trial.num_tokens:,}",
-            f"{trial.loss:.3f}",
-            f"{trial.behind:.3f} ± {trial.behind_stderr:.3f}",
-            f"{trial.divergence:.3f}",
-        )
-    print_table(table)
+        names = ranges(trial.removed), ", ".join(trial.proposed_by)
+        behind = f"{trial.behind:.3f} ± {trial.behind_stderr:.3f}"
+        figures = f"{trial.num_tokens:,}", f"{trial.loss:.3f}", behind, f"{trial.divergence:.3f}"
+        rows.append((*names, *figures))
+    print_table(title, ("layers removed", "proposed by", "tokens", "loss", "behind", "KL"), rows, left=2)
     if len(tournament.trials) > SHOWN_TRIALS:
         tell(f"and {len(tournament.trials) - SHOWN_TRIALS} more in run.json")
 
@@ -129,13 +111,3 @@ def show_extracted(extracted: "Extracted", *, as_json: bool) -> None:
     if not as_json:
         tell(f"{count(extracted.checkpoint.parameters)} parameters in {folder}")
     print_result({**asdict(extracted), "folder": folder}, extracted.url or folder, as_json=as_json)
-
-
-def show_card(card: Path, *, as_json: bool) -> None:
-    """Show where a card was written again."""
-    print_result({"card": str(card)}, str(card), as_json=as_json)
-
-
-def show_published(published: Published, *, as_json: bool) -> None:
-    """Show where a finished run was published: one JSON object, or the address."""
-    print_result(asdict(published), published.address, as_json=as_json)

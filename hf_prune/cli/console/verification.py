@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 from rich.markup import escape
-from rich.table import Table
 
 from hf_prune.cli.console.terminal import print_result, print_table, tell
 from hf_prune.commands.verify.claims import Claim, Verification, shown
@@ -14,23 +13,17 @@ WIDEST_CELL = 36  # characters; --json has all
 def show_verification(verification: Verification, *, as_json: bool) -> None:
     """Show what was found for every claim: one JSON object, or a table and whether all hold."""
     if not as_json:
-        _show_claims(verification)
+        columns = ("claim", "claimed", "found", "tolerance", "holds")
+        rows = (map(escape, _claim_row(claim)) for claim in verification.claims)
+        title = f"{verification.name}: what is claimed, and what was found"
+        print_table(title, columns, rows, left=len(columns), overflow="fold")
+        for claim in verification.unchecked:
+            tell(f"not checked: {claim.name}: {claim.detail}")
+        for claim in verification.failed[1:]:
+            tell(f"does not hold: {claim}")
+        tell(verification.verdict)
     content = asdict(verification) | {"holds": not verification.failed}
     print_result(content, "does not hold" if verification.failed else "holds", as_json=as_json)
-
-
-def _show_claims(verification: Verification) -> None:
-    table = Table(title=f"{verification.name}: what is claimed, and what was found")
-    for column in ("claim", "claimed", "found", "tolerance", "holds"):
-        table.add_column(column, overflow="fold")
-    for claim in verification.claims:
-        table.add_row(*map(escape, _claim_row(claim)))
-    print_table(table)
-    for claim in verification.unchecked:
-        tell(f"not checked: {claim.name}: {claim.detail}")
-    for claim in verification.failed[1:]:
-        tell(f"does not hold: {claim}")
-    tell(verification.verdict)
 
 
 def _claim_row(claim: Claim) -> tuple[str, str, str, str, str]:

@@ -9,8 +9,8 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryFile, mkdtemp
 
 from hf_prune.commands.action.ending import Ending, outputs_of
 from hf_prune.commands.action.inputs import Request, read_request
@@ -32,8 +32,9 @@ def main() -> int:
         model, folder = environment.get("INPUT_MODEL", ""), Path()
         ending = Ending(code=error.exit_code, result={}, error=str(error))
     else:
-        model, folder = request.model, request.output or _new_folder()
-        ending = _run(request, folder)
+        temporary = environment.get("RUNNER_TEMP")  # its content is deleted when the job ends
+        folder = request.output or Path(mkdtemp(prefix="hf-prune-", dir=temporary)) / "run"
+        model, ending = request.model, _run(request, folder)
     if ending.reason:
         annotate(f"hf-prune {model}", ending.reason)
     if output := environment.get("GITHUB_OUTPUT"):
@@ -43,16 +44,11 @@ def main() -> int:
     return ending.code if ending.code >= 0 else 1
 
 
-def _new_folder() -> Path:
-    """A run folder that is deleted when the job ends."""
-    return Path(tempfile.mkdtemp(prefix="hf-prune-", dir=os.environ.get("RUNNER_TEMP"))) / "run"
-
-
 def _run(request: Request, folder: Path) -> Ending:
     command, *words = request.words
     output = ("--output", str(folder)) if request.is_local else ()
     error = None
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as stdout, without_commands():
+    with TemporaryFile("w+", encoding="utf-8") as stdout, without_commands():
         with subprocess.Popen(
             [sys.executable, "-m", "hf_prune", command, *output, *words],
             env=request.environment,
@@ -74,12 +70,9 @@ def _run(request: Request, folder: Path) -> Ending:
 def _summary(ending: Ending, model: str, folder: Path) -> str:
     if "run" in ending.result:
         published = from_data(Published, ending.published) if ending.published else None
-        return run_summary(
-            read_record(folder / "run.json").run,
-            repo_id=published.repo_id if published else None,
-            published=published,
-            refused=ending.result.get("refused", ()),
-        )
+        run, repo_id = read_record(folder / "run.json").run, published.repo_id if published else None
+        refused = ending.result.get("refused", ())
+        return run_summary(run, repo_id=repo_id, published=published, refused=refused)
     if ending.reason:
         return failed_summary(model, ending.reason)
     if "job" in ending.result:

@@ -21,16 +21,6 @@ class Ending:
         return self.result.get("published") or {}
 
     @property
-    def unchanged(self) -> bool:
-        """Whether there was nothing to do, or nothing to push."""
-        return bool(self.result.get("unchanged") or self.published.get("unchanged"))
-
-    @property
-    def refused(self) -> bool:
-        """Whether a quality gate kept the result from being published."""
-        return self.code == GateRefused.exit_code
-
-    @property
     def reason(self) -> str | None:
         """Why it failed, in one line; None: it went well."""
         if self.code == 0:
@@ -49,10 +39,11 @@ def outputs_of(ending: Ending, folder: str) -> dict[str, str]:
     perplexities = {each["variant"]: each["perplexity"] for each in measured}
     result = run.get("result", {})
     went_well = bool(published) and ending.code == 0
+    unchanged = bool(ending.result.get("unchanged") or published.get("unchanged"))
     outputs: dict[str, Any] = {
-        "published": went_well and not ending.unchanged,
-        "unchanged": went_well and ending.unchanged,
-        "refused": ending.refused,
+        "published": went_well and not unchanged,
+        "unchanged": went_well and unchanged,
+        "refused": ending.code == GateRefused.exit_code,
         "reason": ending.reason,
         "repo-id": published.get("repo_id"),
         "url": published.get("url"),

@@ -10,11 +10,8 @@ from hf_prune.errors import RecipeError
 PREFIX = "INPUT_"
 WITH_VALUE = ("recipe", "eval", "max-loss", "on")  # inputs with the names of options
 SWITCHES = ("public", "create-pr")
-ACCESS = {
-    "hf-token": "HF_TOKEN",
-    "oidc-resource": "HF_OIDC_RESOURCE",
-    "cache": "HF_HOME",
-}  # of huggingface_hub
+# Variables of huggingface_hub.
+ACCESS = {"hf-token": "HF_TOKEN", "oidc-resource": "HF_OIDC_RESOURCE", "cache": "HF_HOME"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +37,15 @@ def read_request(environment: Mapping[str, str]) -> Request:
     model, output = _input(environment, "model"), _input(environment, "output")
     if not model:
         raise RecipeError("the input model is empty: give a Hub id, such as acme/base")
-    access = {variable: _input(environment, name) for name, variable in ACCESS.items()}
+    inputs = {variable: _input(environment, name) for name, variable in ACCESS.items()}
+    access = {variable: value for variable, value in inputs.items() if value}
+    others = {name: value for name, value in environment.items() if not name.startswith(PREFIX)}
     return Request(
         model=model,
         words=("run", "--push", "--if-changed", "--json", *_options(environment), "--", model),
         is_local=not _input(environment, "on"),
         output=Path(output) if output else None,
-        environment={
-            **{name: value for name, value in environment.items() if not name.startswith(PREFIX)},
-            **{variable: value for variable, value in access.items() if value},
-        },
+        environment=others | access,
     )
 
 

@@ -1,11 +1,8 @@
 """One issue that stays open while a model cannot be compressed.
 
-`python -m hf_prune.commands.action.issue failed` and `… solved` are steps of the action.
-
-The first failure opens the issue. Later ones update the count in its text, and comment only if the reason is
-new. The first success closes it. A hidden mark in its text says which model it is about.
-
-Only the standard library is used, because hf-prune itself may not be installed.
+`python -m hf_prune.commands.action.issue failed` and `… solved` are steps of the action. The first failure
+opens the issue. Later ones update the count in its text, and comment only if the reason is new. The first
+success closes it. Only the standard library is used, because hf-prune itself may not be installed.
 """
 
 import json
@@ -17,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 PAGE = 100  # issues that GitHub lists at once, at most
@@ -62,14 +60,7 @@ def mark_in(body: str | None) -> Mark | None:
 
 
 def report_failure(run: WorkflowRun, reason: str, now: str) -> str:
-    """Open or update the issue.
-
-    Args:
-        now: ISO 8601, UTC.
-
-    Returns:
-        The address of the issue.
-    """
+    """Open or update the issue, and return its address. `now` is in ISO 8601, UTC."""
     reason = reason[:LONGEST_REASON]
     issue, known = _open_issue(run)
     if known is None:
@@ -79,20 +70,17 @@ def report_failure(run: WorkflowRun, reason: str, now: str) -> str:
     mark = replace(known, times=known.times + 1, reason=reason)
     _call(run, "PATCH", f"issues/{issue['number']}", {"body": _body(run, mark, now)})
     if known.reason != reason:
-        _comment(run, issue, f"It fails for another reason now ([run]({run.url})):\n\n{_code_block(reason)}")
+        text = f"It fails for another reason now ([run]({run.url})):\n\n{_code_block(reason)}"
+        _call(run, "POST", f"issues/{issue['number']}/comments", {"body": text})
     return str(issue["html_url"])
 
 
 def close_issue(run: WorkflowRun) -> str | None:
-    """Close the issue, if there is one.
-
-    Returns:
-        Its address.
-    """
+    """Close the issue, if there is one, and return its address."""
     issue, known = _open_issue(run)
     if known is None:
         return None
-    _comment(run, issue, f"[This run]({run.url}) went well.")
+    _call(run, "POST", f"issues/{issue['number']}/comments", {"body": f"[This run]({run.url}) went well."})
     _call(run, "PATCH", f"issues/{issue['number']}", {"state": "closed", "state_reason": "completed"})
     return str(issue["html_url"])
 
@@ -119,26 +107,18 @@ def _code(text: str) -> str:
 
 def _open_issue(run: WorkflowRun) -> tuple[Mapping[str, Any], Mark | None]:
     """The oldest open issue for this model and repository, with its mark; None: there is none."""
-    oldest: tuple[Mapping[str, Any], Mark | None] = ({}, None)
-    for issue in _open_issues(run):
-        mark = mark_in(issue.get("body"))
-        if mark is not None and (mark.model, mark.repo_id) == (run.model, run.repo_id):
-            oldest = issue, mark
-    return oldest
+    marked = [(issue, mark_in(issue.get("body"))) for issue in _open_issues(run)]
+    own = [(i, mark) for i, mark in marked if mark and (mark.model, mark.repo_id) == (run.model, run.repo_id)]
+    return own[-1] if own else ({}, None)
 
 
 def _open_issues(run: WorkflowRun) -> Iterator[Mapping[str, Any]]:
     """Every open issue, the newest first, without the pull requests that GitHub lists among them."""
-    page, count = 0, PAGE
-    while count == PAGE:
-        page += 1
+    for page in count(1):
         issues = _call(run, "GET", f"issues?state=open&per_page={PAGE}&page={page}")
-        count = len(issues)
         yield from (issue for issue in issues if "pull_request" not in issue)
-
-
-def _comment(run: WorkflowRun, issue: Mapping[str, Any], text: str) -> None:
-    _call(run, "POST", f"issues/{issue['number']}/comments", {"body": text})
+        if len(issues) < PAGE:
+            return
 
 
 def _call(run: WorkflowRun, method: str, path: str, content: Mapping[str, str] | None = None) -> Any:
@@ -176,15 +156,14 @@ def main(words: list[str]) -> int:
     try:
         if words == ["failed"]:
             reason = os.environ.get("REASON") or "hf-prune could not be installed: see the log"
-            address: str | None = report_failure(run, reason, datetime.now(UTC).isoformat(timespec="seconds"))
+            message = report_failure(run, reason, datetime.now(UTC).isoformat(timespec="seconds"))
         else:
-            address = close_issue(run)
+            message = close_issue(run) or "no issue was open"
     except urllib.error.URLError as error:
         refused = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404)
         advice = ": give the job `permissions: issues: write`" if refused else ""
-        sys.stdout.write(f"::warning title=hf-prune::No issue could be written ({error}){advice}\n")
-        return 0
-    sys.stdout.write(f"{address or 'no issue was open'}\n")
+        message = f"::warning title=hf-prune::No issue could be written ({error}){advice}"
+    sys.stdout.write(f"{message}\n")
     return 0
 
 

@@ -1,7 +1,4 @@
-"""A run on Hugging Face Jobs: checked here, started there, followed to its end or put on a schedule.
-
-Nothing is computed here. Options, model and the right to publish are checked before anything costs money.
-"""
+"""A run on Hugging Face Jobs: checked here before it costs money, started there, followed or scheduled."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +9,6 @@ from hf_prune import hub
 from hf_prune.commands.jobs.spec import (
     PACKAGE,
     GivenOption,
-    JobOutcome,
     check_timeout,
     failure,
     find_machine,
@@ -29,12 +25,10 @@ from hf_prune.recipe.files import built_in_names
 from hf_prune.recipe.recipe import Publication, Recipe
 from hf_prune.records import Published
 from hf_prune.records.jobs import Job, JobSpec, Machine, Schedule
-from hf_prune.stages.choose.target import layers_to_remove
 from hf_prune.stages.original import find_original
-from hf_prune.stages.publish.naming import result_name
+from hf_prune.stages.publish.naming import name_and_kind
 from hf_prune.stages.publish.published import published_revisions
 from hf_prune.stages.publish.stage import check_publication
-from hf_prune.stages.source import find as source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +37,7 @@ class JobOptions:
 
     flavor: str
     timeout: str
-    namespace: str | None  # who pays; None: the user
+    namespace: str | None  # None: the user pays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +57,7 @@ class StartedJob:
     """A job and what it published; None: nobody waited for its end."""
 
     job: Job
-    published: Published | None
+    published: Published | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +82,7 @@ def plan_job(
     """Check everything that can be checked from here, and plan the job. Nothing is started.
 
     Args:
-        command: of hf-prune: "run", "grow", "sort".
-        added: further words of the job's command.
+        command: of hf-prune: "run", "grow", "sort". `given` and then `added` are its words.
 
     Raises:
         RecipeError: a job cannot do this, or there is no such machine.
@@ -107,18 +100,18 @@ def plan_job(
         raise RecipeError(
             f"{recipe.model} is a folder here, which a job cannot see: `hf upload` it, and give its id"
         )
-    name, depths = _result_name(recipe, publication, original), recipe.depths is not None
-    repo_id = check_publication(publication, name, original.terms, depths=depths)
+    if recipe.gguf_file is not None and publication.repo_id is None:
+        raise RecipeError(
+            "--on with --gguf-file needs --repo-id: the usual name counts the layers that are left, and the "
+            "whole file would have to be fetched for that"
+        )
+    name, _ = name_and_kind(recipe, publication, original)
+    repo_id = check_publication(publication, name, original.terms, depths=recipe.depths is not None)
     machine = find_machine(options.flavor, hub.machines())
     reporter.tell(f"{machine}; for {options.timeout} at most")
-    spec = job_spec(
-        [command, *(word for each in given for word in each.words), *added],
-        machine,
-        repo_id=repo_id,
-        requirement=requirement_for(version("hf-prune"), recipe.formats, os.environ.get(PACKAGE)),
-        timeout=options.timeout,
-        environment=hub.other_endpoint(),
-    )
+    words = [command, *(word for each in given for word in each.words), *added]
+    requirement = requirement_for(version("hf-prune"), recipe.formats, os.environ.get(PACKAGE))
+    spec = job_spec(words, machine, repo_id, requirement, options.timeout, hub.other_endpoint())
     return PlannedJob(
         spec=spec,
         machine=machine,
@@ -139,18 +132,6 @@ def _check_environment(flavor: str) -> None:
         raise RecipeError(f"--on {flavor} starts the processes on its machine: leave the launcher out")
 
 
-def _result_name(recipe: Recipe, publication: Publication, original: source.LocatedModel) -> str:
-    if recipe.gguf_file is None:
-        anatomy = source.fetch_anatomy(original, exact=recipe.needs_sizes)
-        return result_name(original.name, recipe, anatomy.num_layers, layers_to_remove(recipe, anatomy))
-    if publication.repo_id is None:
-        raise RecipeError(
-            "--on with --gguf-file needs --repo-id: the usual name counts the layers that are left, and the "
-            "whole file would have to be fetched for that"
-        )
-    return original.name
-
-
 def run_job(planned: PlannedJob, reporter: Reporter, *, detach: bool) -> StartedJob:
     """Start a job. Unless `detach` is set, show its log as it comes and find what it published.
 
@@ -162,7 +143,7 @@ def run_job(planned: PlannedJob, reporter: Reporter, *, detach: bool) -> Started
     job = hub.start_job(planned.spec, planned.namespace)
     reporter.tell(f"job {job.full_id}: {job.url}")
     if detach:
-        return StartedJob(job=job, published=None)
+        return StartedJob(job=job)
     log = []
     try:
         for line in hub.job_log(job):
@@ -174,22 +155,21 @@ def run_job(planned: PlannedJob, reporter: Reporter, *, detach: bool) -> Started
             f"the job goes on: `hf jobs logs --follow {job.full_id}` shows its log again, `hf jobs cancel "
             f"{job.full_id}` stops it"
         ) from None
-    except SourceError as error:
-        raise JobFailed(f"the job was lost sight of, and may go on ({job.url}): {error}") from error
-    outcome = read_outcome(log, hub.address_of(planned.repo_id))
+    except SourceError as lost:
+        raise JobFailed(f"the job was lost sight of, and may go on ({job.url}): {lost}") from lost
+    address, error = read_outcome(log, hub.address_of(planned.repo_id))
     if stage != "COMPLETED":
-        raise failure(job, stage, message, outcome)
-    published = _find_published(planned, outcome)
+        raise failure(job, stage, message, error)
+    published = _find_published(planned, address)
     if published is None:
         raise JobFailed(f"the job ended well, and there is nothing of it in {planned.repo_id}: {job.url}")
     return StartedJob(job=job, published=replace(published, unchanged=False))
 
 
-def _find_published(planned: PlannedJob, outcome: JobOutcome) -> Published | None:
+def _find_published(planned: PlannedJob, address: str | None) -> Published | None:
     """What is at the address in the job's log, else the newest pull request, else what is on the branch."""
-    revisions = published_revisions(planned.repo_id, planned.publication)
-    runs = [revision.published for revision in revisions]
-    logged = [run for run in runs if run.address == outcome.address]
+    runs = [published for _, published in published_revisions(planned.repo_id, planned.publication)]
+    logged = [run for run in runs if run.address == address]
     proposed = [run for run in runs if run.pull_request is not None]
     return next(iter((*logged, *proposed, *runs)), None)
 
@@ -215,12 +195,11 @@ def schedule_job(
             f"{planned.repo_id} is published by a schedule already: {known}: give --replace to have this one "
             f"in its place"
         )
-    job = None
     if cron is None:
         schedule, job = hub.start_on_change(planned.spec, planned.original, namespace)
         reporter.tell(f"job {job.full_id} is the first, and runs now: {job.url}")
     else:
-        schedule = hub.start_on_schedule(planned.spec, cron, namespace)
+        schedule, job = hub.start_on_schedule(planned.spec, cron, namespace), None
     for other in others:  # only now, so that there is always one
         hub.end_schedule(other)
         reporter.tell(f"ended: {other.by} ({other.id})")

@@ -75,7 +75,6 @@ def check_timeout(timeout: str) -> None:
 def job_spec(
     words: Sequence[str],
     machine: Machine,
-    *,
     repo_id: str,
     requirement: str,
     timeout: str = TIMEOUT,
@@ -83,12 +82,7 @@ def job_spec(
 ) -> JobSpec:
     """The job that runs `hf-prune WORDS`, on a machine with several GPUs with one process for each.
 
-    The command is that of huggingface_hub's `run_uv_job`. That function would upload any local file that has
-    the name of one of the words, so it is not used.
-
-    Args:
-        requirement: what is installed: see `requirement_for`.
-        timeout: the Hub ends the job after this time.
+    huggingface_hub's `run_uv_job` is not used: it would upload a local file that has the name of a word.
     """
     launcher = ["python", "-m", "torch.distributed.run", "--nproc-per-node", f"{machine.gpus}"]
     program = ["hf-prune"] if machine.gpus < 2 else [*launcher, "-m", "hf_prune"]
@@ -103,11 +97,7 @@ def job_spec(
 
 
 def requirement_for(version: str, formats: str, override: str | None) -> str:
-    """What a job installs: this version of hf-prune, with the extra that the output formats need.
-
-    Args:
-        override: another requirement, for a version that the package index lacks.
-    """
+    """What a job installs: this version of hf-prune with the extra for its formats, or the `override`."""
     if override:
         return override
     extra = "[onnx]" if any(form in PACKAGES for form in parse_formats(formats)) else ""
@@ -124,19 +114,11 @@ def _as_label(text: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "-", text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobOutcome:
-    """What a job's log says of its end."""
-
-    address: str | None = None  # of the result: the last line that is one
-    error: str | None = None  # the last error of hf-prune
-
-
-def read_outcome(log: Iterable[str], page: str) -> JobOutcome:
-    """Read the outcome of a job from its log, in which stdout and stderr are mixed.
+def read_outcome(log: Iterable[str], page: str) -> tuple[str | None, str | None]:
+    """The address of a job's result and the last error of hf-prune, from its log of stdout and stderr.
 
     Args:
-        page: the address of the repository that the job publishes to.
+        page: the address of the repository that the job publishes to. The last line that begins there counts.
     """
     address = error = None
     for line in (each.rstrip() for each in log):
@@ -144,18 +126,14 @@ def read_outcome(log: Iterable[str], page: str) -> JobOutcome:
             address = line
         elif match := OWN_ERROR.fullmatch(line):
             error = match[1]
-    return JobOutcome(address=address, error=error)
+    return address, error
 
 
-def failure(job: Job, stage: str, message: str | None, outcome: JobOutcome) -> HfPruneError:
-    """The error for a job that has not completed.
-
-    Args:
-        stage: in which it ended: "ERROR", "CANCELED", "DELETED".
-    """
-    code, error = EXIT_CODE.search(message or ""), outcome.error or ""
-    if (code and int(code[1]) == GateRefused.exit_code) or REFUSED_BY_A_GATE in error:
-        refusal = error.split(REFUSED_BY_A_GATE)[0] or "the result is worse than was let through"
+def failure(job: Job, stage: str, message: str | None, error: str | None) -> HfPruneError:
+    """The error for a job that ended in the stage "ERROR", "CANCELED" or "DELETED"."""
+    code, refusal = EXIT_CODE.search(message or ""), error or ""
+    if (code and int(code[1]) == GateRefused.exit_code) or REFUSED_BY_A_GATE in refusal:
+        refusal = refusal.split(REFUSED_BY_A_GATE)[0] or "the result is worse than was let through"
         return GateRefused(f"{refusal}: the job published nothing, and its disk is gone ({job.url})")
     reason = error or message or "its log may say why"
     ended = {"CANCELED": "was cancelled", "DELETED": "was deleted"}.get(stage, "failed")

@@ -1,22 +1,22 @@
 """The figures of a card, measured again on the same text with some tolerance for rounding."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
 
-from hf_prune.commands.verify.claims import Claim, near, unchecked, within
+from hf_prune.commands.verify.claims import Claim, Value, near, unchecked, within
 from hf_prune.commands.verify.subject import reading
 from hf_prune.errors import HfPruneError, UnusableText
 from hf_prune.machine.progress import Progress
-from hf_prune.model.decoder import StreamedDecoder, run_layers
-from hf_prune.records import DECODER, IMAGE_ENCODER, Choices, Perplexity, TextTokens
+from hf_prune.records import DECODER, IMAGE_ENCODER, Agreement, Answer, Choices, Perplexity, TextTokens
 from hf_prune.stages.evaluate.choices import answer
 from hf_prune.stages.evaluate.depths import perplexities_by_depth
 from hf_prune.stages.evaluate.items import Items, items_of
-from hf_prune.stages.evaluate.perplexity import of_losses, perplexity, sequence_losses
+from hf_prune.stages.evaluate.perplexity import perplexity
 from hf_prune.stages.evaluate.stability import compare
 from hf_prune.stages.evaluate.stage import DENSE
 from hf_prune.stages.measure.agreement import agreement
@@ -52,84 +52,78 @@ class Models:
         full = str(self.published.decoder.dtype).removeprefix("torch.")
         return PERPLEXITY_SHARE.get(full, PERPLEXITY_SHARE_ROUNDED)
 
+    def model_of(self, variant: str) -> Original:
+        """The model whose weights are those of a variant.
+
+        Raises:
+            UnusableText: its weights are not available.
+        """
+        if variant == self.run.result.variant:
+            return self.published
+        if variant != DENSE:
+            raise UnusableText(f"the weights of the {variant} variant are not published")
+        if self.original is None:
+            raise UnusableText(self.reason)
+        num_layers = self.original.decoder.num_layers
+        if not set(self.run.plan.kept) <= set(range(num_layers)):
+            raise UnusableText(f"the original has {num_layers} layers, and the record keeps others")
+        return self.original
+
+
+def checked(measure: Callable[[], Iterable[Claim]], claimed: Mapping[str, Value]) -> list[Claim]:
+    """The claims that `measure` gives. If it cannot, none of the claimed values is checked."""
+    try:
+        return list(measure())
+    except HfPruneError as error:
+        return [unchecked(name, value, str(error)) for name, value in claimed.items()]
+
 
 def figure_claims(models: Models) -> Iterator[Claim]:
     """Measure every figure of the record again, but for the harness's scores: see `scores`."""
-    run = models.run
-    yield from _perplexity_claims(models, "perplexity", run.evaluated.perplexities)
-    yield from _perplexity_claims(models, "perplexity elsewhere", run.evaluated.perplexities_elsewhere)
+    evaluated = models.run.evaluated
+    for name, claimed in (
+        ("perplexity", evaluated.perplexities),
+        ("perplexity elsewhere", evaluated.perplexities_elsewhere),
+    ):
+        for text, on_text in groupby(claimed, key=lambda one: one.text):
+            windows = cache(partial(windows_for, models, text))
+            for one in on_text:
+                label = f"{name}, {one.variant}"
+                measure = partial(_perplexity_claim, models, label, one, windows)
+                yield from checked(measure, {label: one.perplexity})
     yield from _depth_claims(models)
-    yield from _agreement_claims(models)
+    for cosine in evaluated.agreements:
+        name = f"cosine to the original, {cosine.variant}"
+        yield from checked(partial(_agreement_claim, models, name, cosine), {name: cosine.cosine})
     yield from _choice_claims(models)
 
 
 def not_measured(run: Run) -> Iterator[Claim]:
     """The figures that are not measured again, because they depend on the machine."""
     machine = "it depends on the machine, so it is not measured again"
-    rows = {
-        "speed and memory": (run.evaluated.speeds.found, machine),
-        "drafts": (run.evaluated.speculations.found, machine),
-        "writing": (
-            run.evaluated.writings.found,
-            "on another machine one different token changes all tokens after it",
-        ),
-    }
-    for name, (figures, reason) in rows.items():
+    tokens = "on another machine one different token changes all tokens after it"
+    for name, figures, reason in (
+        ("speed and memory", run.evaluated.speeds.found, machine),
+        ("drafts", run.evaluated.speculations.found, machine),
+        ("writing", run.evaluated.writings.found, tokens),
+    ):
         if figures:
             yield unchecked(name, f"{len(figures)} figures", reason)
 
 
-def _perplexity_claims(models: Models, name: str, claimed: Iterable[Perplexity]) -> Iterator[Claim]:
-    for text, measured_on_it in groupby(claimed, key=lambda one: one.text):
-        every = tuple(measured_on_it)
-        try:
-            windows = windows_for(models, text)
-        except HfPruneError as error:
-            yield from (unchecked(f"{name}, {one.variant}", one.perplexity, str(error)) for one in every)
-            continue
-        for one in every:
-            label = f"{name}, {one.variant}"
-            try:
-                found = _measured_perplexity(models, windows, one.variant)
-            except HfPruneError as error:
-                yield unchecked(label, one.perplexity, str(error))
-            except OverflowError:  # the loss of wrong weights can be too large to exponentiate
-                yield near(label, one.perplexity, math.inf, models.tolerance)
-            else:
-                yield near(label, one.perplexity, found.perplexity, models.tolerance)
-
-
-def _measured_perplexity(models: Models, windows: Windows, variant: str) -> Perplexity:
-    """The perplexity of a variant; the cut is the original with the removed layers skipped.
-
-    Raises:
-        HfPruneError: its weights are not available.
-    """
-    if variant == models.run.result.variant:
-        return perplexity(models.published.decoder, windows, variant, models.progress)
-    original = _original(models, variant)
-    if variant == DENSE:
-        return perplexity(original, windows, variant, models.progress)
-    kept = models.run.plan.kept
-    layers = models.progress(kept, f"perplexity, {variant}", len(kept), "layer")
-    states = run_layers(original, original.enter(windows.ids), layers)
-    return of_losses(sequence_losses(original, states, windows.ids), windows, variant)
-
-
-def _original(models: Models, variant: str) -> StreamedDecoder:
-    """The original, which can stand for the variants "dense" and "cut".
-
-    Raises:
-        HfPruneError: the original is not available, or the variant is another one.
-    """
-    if variant not in (DENSE, "cut"):
-        raise UnusableText(f"the weights of the {variant} variant are not published")
-    if models.original is None:
-        raise UnusableText(models.reason)
-    decoder = models.original.decoder
-    if not set(models.run.plan.kept) <= set(range(decoder.num_layers)):
-        raise UnusableText(f"the original has {decoder.num_layers} layers, and the record keeps others")
-    return decoder
+def _perplexity_claim(
+    models: Models, label: str, claimed: Perplexity, windows: Callable[[], Windows]
+) -> Iterator[Claim]:
+    """The perplexity of a variant. The cut is the original with the removed layers skipped."""
+    variant, text = claimed.variant, windows()
+    is_skipped = variant == "cut" and models.run.result.variant != "cut"
+    decoder = models.model_of(DENSE if is_skipped else variant).decoder
+    layers = models.run.plan.kept if is_skipped else None
+    try:
+        found = perplexity(decoder, text, variant, models.progress, layers).perplexity
+    except OverflowError:  # the loss of wrong weights can be too large to exponentiate
+        found = math.inf
+    yield near(label, claimed.perplexity, found, models.tolerance)
 
 
 def windows_for(models: Models, text: TextTokens) -> Windows:
@@ -190,52 +184,35 @@ def _depth_claims(models: Models) -> Iterator[Claim]:
             yield near(name, one.perplexity, other.perplexity, models.tolerance)
 
 
-def _agreement_claims(models: Models) -> Iterator[Claim]:
+def _agreement_claim(models: Models, name: str, claimed: Agreement) -> Iterator[Claim]:
     """The cosine of an encoder's final states to the original's."""
-    for claimed in models.run.evaluated.agreements:
-        name = f"cosine to the original, {claimed.variant}"
-        try:
-            if claimed.variant != models.run.result.variant:
-                raise UnusableText(f"the weights of the {claimed.variant} variant are not published")
-            original = _original(models, DENSE)
-            windows = windows_for(models, claimed.text)
-            shorter = models.published.decoder
-            found = agreement(original, shorter, windows, claimed.variant, models.progress)
-        except HfPruneError as error:
-            yield unchecked(name, claimed.cosine, str(error))
-        else:
-            words = f"{COSINE_DIFFERENCE:g}"
-            yield within(name, claimed.cosine, found.cosine, COSINE_DIFFERENCE, words)
+    if claimed.variant != models.run.result.variant:
+        raise UnusableText(f"the weights of the {claimed.variant} variant are not published")
+    original, shorter = models.model_of(DENSE).decoder, models.published.decoder
+    windows = windows_for(models, claimed.text)
+    found = agreement(original, shorter, windows, claimed.variant, models.progress)
+    yield within(name, claimed.cosine, found.cosine, COSINE_DIFFERENCE, f"{COSINE_DIFFERENCE:g}")
 
 
 def _choice_claims(models: Models) -> Iterator[Claim]:
-    run = models.run
-    if not run.evaluated.choices or run.dense.kind != DECODER:
+    every = models.run.evaluated.choices
+    if not every or models.run.dense.kind != DECODER:
         return
-    claimed = {choices.variant: choices for choices in run.evaluated.choices}
-    try:
-        items = _items(models, run.evaluated.choices[0])
-    except HfPruneError as error:
-        yield from (unchecked(f"accuracy, {v}", c.accuracy, str(error)) for v, c in claimed.items())
-        return
-    answers = {}
-    for variant, choices in claimed.items():
-        try:
-            published = variant == run.result.variant
-            if not published and variant != DENSE:
-                raise UnusableText(f"the weights of the {variant} variant are not published")
-            decoder = models.published.decoder if published else _original(models, variant)
-        except HfPruneError as error:
-            yield unchecked(f"accuracy, {variant}", choices.accuracy, str(error))
-            continue
-        answers[variant] = answer(decoder, items, variant, models.progress)
-        found = compare(items, variant, answers[variant], answers.get(DENSE, answers[variant]))
-        yield from _compared(choices, found, models.reason)
+    items = cache(partial(_items, models, every[0]))
+    answers: dict[str, tuple[Answer, ...]] = {}
+    for claimed in every:
+        measure = partial(_compared, models, claimed, items, answers)
+        yield from checked(measure, {f"accuracy, {claimed.variant}": claimed.accuracy})
 
 
-def _compared(claimed: Choices, found: Choices, reason: str) -> Iterator[Claim]:
-    """Accuracy, agreement and stability; `reason` says why the original was not asked."""
-    variant, count = claimed.variant, claimed.num_items
+def _compared(
+    models: Models, claimed: Choices, items_here: Callable[[], Items], answers: dict[str, tuple[Answer, ...]]
+) -> Iterator[Claim]:
+    """Accuracy, agreement and stability of a variant, whose answers are added to `answers`."""
+    variant, count, asked = claimed.variant, claimed.num_items, items_here()
+    own = answer(models.model_of(variant).decoder, asked, variant, models.progress)
+    answers[variant] = own
+    found = compare(asked, variant, own, answers.get(DENSE, own))
     few = max(1, round(ITEMS_SHARE * count))
     words = f"{few} of {count} items"
     yield within(f"accuracy, {variant}", claimed.accuracy, found.accuracy, few / count, words)
@@ -247,7 +224,7 @@ def _compared(claimed: Choices, found: Choices, reason: str) -> Iterator[Claim]:
         if one is not None and other is not None:
             yield within(f"{name}, {variant}", one, other, share, f"{2 * few} of {items:.0f} items")
         elif one is not None:
-            yield unchecked(f"{name}, {variant}", one, reason)
+            yield unchecked(f"{name}, {variant}", one, models.reason)
 
 
 def _items(models: Models, claimed: Choices) -> Items:
@@ -257,16 +234,14 @@ def _items(models: Models, claimed: Choices) -> Items:
         HfPruneError: they are not available here.
     """
     recipe = models.published.recipe
+    questions, material = None, None
     if recipe.choices is not None:
-        path = models.data / Path(recipe.choices).name
-        questions = read_questions(path, recipe.choice_items)
-        items = items_of(reading(models.published, None, recipe, questions))
+        questions = read_questions(models.data / Path(recipe.choices).name, recipe.choice_items)
+    elif models.run.evaluated.perplexities:
+        material = find_material(models.run.evaluated.perplexities[0].text, DECODER, models.data)
     else:
-        text = next((one.text for one in models.run.evaluated.perplexities), None)
-        if text is None:
-            raise UnusableText("the record names no text that they were made from")
-        material = find_material(text, DECODER, models.data)
-        items = items_of(reading(models.published, material, recipe))
+        raise UnusableText("the record names no text that they were made from")
+    items = items_of(reading(models.published, material, recipe, questions))
     if items.sha256 != claimed.sha256:
         raise UnusableText(f"{claimed.name} gives different items here")
     return items

@@ -1,19 +1,18 @@
 """The scores of lm-evaluation-harness, measured again on the same items."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hf_prune.commands.verify.claims import Claim, near, unchecked, within
-from hf_prune.commands.verify.figures import ITEMS_SHARE, Models
-from hf_prune.errors import HfPruneError, UnusableTask, UnusableText
+from hf_prune.commands.verify.figures import ITEMS_SHARE, Models, checked
+from hf_prune.errors import HfPruneError, UnusableTask
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import AskedTasks, TaskScore
-from hf_prune.stages.evaluate.stage import DENSE
-from hf_prune.stages.evaluate.tasks import Measured, ask, score
-from hf_prune.stages.original import Original
+from hf_prune.stages.evaluate.tasks import ask, measured_model, score
 
 
 def score_claims(models: Models) -> Iterator[Claim]:
@@ -32,12 +31,8 @@ def score_claims(models: Models) -> Iterator[Claim]:
         return
     for variant, scores in groupby(claimed, key=lambda one: one.variant):
         every = tuple(scores)
-        try:
-            found = _measured(models, variant, asked, recipe)
-        except HfPruneError as error:
-            yield from (unchecked(_name(one), one.value, str(error)) for one in every)
-        else:
-            yield from (_compared(one, found, models.tolerance) for one in every)
+        measure = partial(_measured, models, variant, every, asked, recipe)
+        yield from checked(measure, {_name(one): one.value for one in every})
 
 
 def _recipe(models: Models) -> Recipe:
@@ -55,30 +50,21 @@ def _recipe(models: Models) -> Recipe:
     return replace(recipe, tasks_from=str(folder))
 
 
-def _measured(models: Models, variant: str, asked: AskedTasks, recipe: Recipe) -> tuple[TaskScore, ...]:
-    """The scores of a variant now.
+def _measured(
+    models: Models, variant: str, claimed: Iterable[TaskScore], asked: AskedTasks, recipe: Recipe
+) -> Iterator[Claim]:
+    """The claimed scores of a variant beside those of now.
 
     Raises:
         HfPruneError: its weights are not available, or it cannot run here.
     """
-    model = _model(models, variant)
-    size_bytes = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
-    measured = Measured(variant=variant, folder=model.folder, size_bytes=size_bytes)
+    model = models.model_of(variant)
+    measured = measured_model(variant, model.folder)
     with TemporaryDirectory(prefix="hf-prune-") as nothing_kept:
         trial = score(measured, asked, recipe, str(model.device), Path(nothing_kept), models.progress)
     if trial.reason is not None:
         raise UnusableTask(trial.reason)
-    return trial.found
-
-
-def _model(models: Models, variant: str) -> Original:
-    if variant == models.run.result.variant:
-        return models.published
-    if variant != DENSE:
-        raise UnusableText(f"the weights of the {variant} variant are not published")
-    if models.original is None:
-        raise UnusableText(models.reason)
-    return models.original
+    yield from (_compared(one, trial.found, models.tolerance) for one in claimed)
 
 
 def _name(one: TaskScore) -> str:
@@ -91,16 +77,12 @@ def _compared(claimed: TaskScore, found: tuple[TaskScore, ...], tolerance: float
     key = (claimed.task, claimed.metric, claimed.answer_filter)
     same = next((one for one in found if (one.task, one.metric, one.answer_filter) == key), None)
     if same is None:
-        return unchecked(name, claimed.value, f"lm-evaluation-harness {_harness(found)} gives no such figure")
+        harness = found[0].harness if found else "here"
+        return unchecked(name, claimed.value, f"lm-evaluation-harness {harness} gives no such figure")
     if same.sha256 != claimed.sha256:
         return unchecked(name, claimed.value, f"{claimed.task} has different items here")
     if not 0 <= claimed.value <= 1:
         return near(name, claimed.value, same.value, tolerance)
     few = max(1, round(ITEMS_SHARE * claimed.num_items))
-    return within(
-        name, claimed.value, same.value, few / claimed.num_items, f"{few} of {claimed.num_items} items"
-    )
-
-
-def _harness(found: tuple[TaskScore, ...]) -> str:
-    return found[0].harness if found else "here"
+    words = f"{few} of {claimed.num_items} items"
+    return within(name, claimed.value, same.value, few / claimed.num_items, words)

@@ -6,21 +6,21 @@ from torch import Tensor
 
 from hf_prune.machine.disk import check_room, whole_folder
 from hf_prune.model.proof import expected_logits, proof_tokens, prove
-from hf_prune.records import Checkpoint, Plan, Proof, ProvedCut
+from hf_prune.records import Checkpoint, Plan, Proof, Proved
 from hf_prune.stages.cut.checkpoint import write_checkpoint
 from hf_prune.stages.work import Work
 
 CUT = "cut"
 
 
-def cut(work: Work, plan: Plan) -> ProvedCut:
+def cut(work: Work, plan: Plan) -> Proved:
     """Remove the layers of a plan from the original's files."""
 
-    def compute() -> ProvedCut:
+    def compute() -> Proved:
         checkpoint, proof = write_and_prove(work, plan, CUT, {})
-        return ProvedCut(checkpoint=checkpoint, proof=proof)
+        return Proved(checkpoint=checkpoint, proof=proof)
 
-    return work.folder.stage(CUT, ProvedCut, work.inputs, compute, lambda _: work.folder.checkpoints / CUT)
+    return work.folder.stage(CUT, Proved, work.inputs, compute, lambda _: work.folder.checkpoints / CUT)
 
 
 def write_and_prove(

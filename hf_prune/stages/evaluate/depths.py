@@ -6,7 +6,7 @@ from hf_prune.machine.progress import Progress
 from hf_prune.model.decoder import StreamedDecoder, run_layers
 from hf_prune.records import Perplexity
 from hf_prune.stages.cut.checkpoint import depth_name
-from hf_prune.stages.evaluate.perplexity import of_losses, sequence_losses
+from hf_prune.stages.evaluate.perplexity import perplexity_from
 from hf_prune.stages.texts.windows import Windows
 
 
@@ -18,6 +18,5 @@ def perplexities_by_depth(
     for number in progress(range(depths[-1]), f"perplexity, {label}", depths[-1], "layer"):
         hidden = run_layers(decoder, hidden, [number])
         if number + 1 in depths:
-            losses = sequence_losses(decoder, hidden, windows.ids)
-            found.append(of_losses(losses, windows, depth_name(number + 1)))
+            found.append(perplexity_from(decoder, hidden, windows, depth_name(number + 1)))
     return found

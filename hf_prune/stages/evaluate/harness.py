@@ -10,14 +10,13 @@ import difflib
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hf_prune.errors import first_line
+from hf_prune.machine.own_process import print_answers
 
 NEAR = 3  # how many similar names are suggested for an unknown one
 NO_FIGURES = ("name", "alias", "sample_len", "sample_count")  # keys of the harness's results
@@ -27,8 +26,7 @@ def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What the harness knows about each requested name, or what is wrong with it.
 
     Args:
-        asked: `tasks`, the names; `tasks_from`, `limit` and `fewshot`, as the recipe has them; `passages`,
-            whether what the items consist of is wanted.
+        asked: `tasks`, the names; `tasks_from`, `limit` and `fewshot` of the recipe; `passages`, a flag.
     """
     from importlib.metadata import version
 
@@ -47,12 +45,13 @@ def prepared(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 return
             sha256 = _digest(tasks, asked["limit"], asked["fewshot"])
             passages = list(_passages(tasks, asked["limit"])) if asked["passages"] else []
+            is_whole = name in groups and groups[name].has_aggregation
         except Exception as error:  # whatever a task's own code, its settings or the way to its items raise
             yield {"name": name, "reason": f"{type(error).__name__}: {first_line(error)}"}
             return
         yield {
             "name": name,
-            "figures_of": _figures_of(name, tasks, groups),
+            "figures_of": [name] if is_whole else list(tasks),
             "sha256": sha256,
             "passages": passages,
             "harness": version("lm_eval"),
@@ -79,10 +78,6 @@ def _reason_against(tasks: Any) -> str | None:
     return None
 
 
-def _figures_of(name: str, tasks: Mapping[str, Any], groups: Mapping[str, Any]) -> list[str]:
-    return [name] if name in groups and groups[name].has_aggregation else list(tasks)
-
-
 def _digest(tasks: Mapping[str, Any], limit: int | None, fewshot: int | None) -> str:
     """A digest of what decides the prompts: the tasks' settings, their items, and the few-shot examples."""
     digest = hashlib.sha256()
@@ -103,11 +98,7 @@ def _passages(tasks: Mapping[str, Any], limit: int | None) -> Iterator[str]:
 
 
 def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The scores of one model on each requested name.
-
-    Args:
-        asked: as of `prepared`; and `folder`, `device` and `trust_remote_code`, of the model.
-    """
+    """The scores of one model on each requested name; its folder, device and trust are in `asked` too."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoTokenizer
@@ -139,23 +130,24 @@ def measured(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def figures(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The fields of a `TaskScore`, without the variant, for each figure that is a number."""
     subtasks = found["group_subtasks"]
-    own = [name] if name in found.get("groups", {}) or name in found["configs"] else list(found["configs"])
+    configs = found["configs"]
+    own = [name] if name in found.get("groups", {}) or name in configs else list(configs)
     for task in own:
-        parts = _tasks_below(task, subtasks)
+        parts, results = _tasks_below(task, subtasks), found["results"][task]
         about = {
             "task": task,
             "version": str(found["versions"].get(task)),
-            "generates": any(found["configs"][part]["output_type"] == "generate_until" for part in parts),
+            "generates": any(configs[part]["output_type"] == "generate_until" for part in parts),
             "num_fewshot": max(found["n-shot"].get(part) or 0 for part in parts),
             "num_items": sum(found["n-samples"][part]["effective"] for part in parts),
             "sha256": _items_digest(parts, found["samples"]),
             "harness": found["lm_eval_version"],
         }
-        for key, value in found["results"][task].items():
+        for key, value in results.items():
             metric, _, answer_filter = key.partition(",")
             if key in NO_FIGURES or metric.endswith("_stderr") or not _is_number(value):
                 continue
-            stderr = found["results"][task].get(f"{metric}_stderr,{answer_filter}")
+            stderr = results.get(f"{metric}_stderr,{answer_filter}")
             yield about | {
                 "metric": metric,
                 "answer_filter": answer_filter,
@@ -179,9 +171,8 @@ def _items_digest(tasks: list[str], samples: Mapping[str, list[dict[str, Any]]])
     def digest(parts: list[str]) -> str:
         return hashlib.sha256("".join(parts).encode("utf-8")).hexdigest()
 
-    each = [
-        digest([s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples[task]]) for task in tasks
-    ]
+    hashes = ("doc_hash", "prompt_hash", "target_hash")
+    each = [digest([item[name] for item in samples[task] for name in hashes]) for task in tasks]
     return each[0] if len(each) == 1 else digest(each)
 
 
@@ -192,18 +183,5 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def _main() -> None:
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    asked = json.loads(sys.argv[1])
-    results = measured(asked) if "folder" in asked else prepared(asked)
-    out = sys.stdout
-    with redirect_stdout(sys.stderr):  # the harness prints, too
-        for found in results:
-            print(json.dumps(found), file=out, flush=True)
-
-
 if __name__ == "__main__":
-    _main()
+    print_answers(lambda asked: measured(asked) if "folder" in asked else prepared(asked))

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import random
-from dataclasses import dataclass
+import sys
+from dataclasses import astuple, dataclass
 
 from transformers import PreTrainedTokenizerBase
 
@@ -38,7 +39,7 @@ class Items:
     @property
     def sha256(self) -> str:
         """Changes when the token ids do."""
-        plain = [(item.prompt, item.options, item.right) for item in self.items]
+        plain = list(map(astuple, self.items))
         return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
@@ -63,14 +64,13 @@ def to_items(questions: Questions, tokenizer: PreTrainedTokenizerBase, limit: in
             tokens(f"{asked.prompt} {option}")[len(prompt) :] or tokens(f" {option}")
             for option in asked.options
         ]
-        room = None if limit is None else limit - max(map(len, options))
-        if room is not None and room < 1:
+        room = sys.maxsize if limit is None else limit - max(map(len, options))
+        if room < 1:
             raise UnusableText(
                 f"{questions.name}: the option {max(asked.options, key=len)[:40]!r}... is longer than the "
                 f"{limit} tokens that this model reads"
             )
-        kept = [*start, *prompt][-room:] if room else [*start, *prompt]
-        return Item(tuple(kept), tuple(map(tuple, options)), asked.right)
+        return Item(tuple([*start, *prompt][-room:]), tuple(map(tuple, options)), asked.right)
 
     return Items(name=questions.name, items=tuple(map(to_item, questions.questions)))
 
@@ -83,10 +83,10 @@ def items_from_text(windows: Windows) -> Items:
     starts = range(passage + continuation, length - continuation + 1, continuation)
 
     def to_item(ids: list[int]) -> Item:
-        places = drawn.sample(starts, OPTIONS - 1)
+        positions = drawn.sample(starts, OPTIONS - 1)
         right = drawn.randrange(OPTIONS)
-        places.insert(right, passage)
-        options = tuple(tuple(ids[place : place + continuation]) for place in places)
+        positions.insert(right, passage)
+        options = tuple(tuple(ids[position : position + continuation]) for position in positions)
         return Item(tuple(ids[:passage]), options, right)
 
     return Items(name=windows.record.name, items=tuple(map(to_item, windows.ids.tolist())))

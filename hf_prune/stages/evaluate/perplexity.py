@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,16 +16,28 @@ from hf_prune.stages.measure.standard_error import standard_error
 from hf_prune.stages.texts.windows import Windows
 
 
-def perplexity(decoder: StreamedDecoder, windows: Windows, variant: str, progress: Progress) -> Perplexity:
-    """The mean loss of predicting every token but the first of each window, and its exponential."""
-    count = decoder.num_layers
-    layers = progress(range(count), f"perplexity, {variant}", count, "layer")
-    hidden = run_layers(decoder, decoder.enter(windows.ids), layers)
-    return of_losses(sequence_losses(decoder, hidden, windows.ids), windows, variant)
+def perplexity(
+    decoder: StreamedDecoder,
+    windows: Windows,
+    variant: str,
+    progress: Progress,
+    layers: Sequence[int] | None = None,
+) -> Perplexity:
+    """The mean loss of predicting every token but the first of each window, and its exponential.
+
+    Args:
+        layers: the only layers to run; None: all.
+    """
+    layers = range(decoder.num_layers) if layers is None else layers
+    shown = progress(layers, f"perplexity, {variant}", len(layers), "layer")
+    return perplexity_from(decoder, run_layers(decoder, decoder.enter(windows.ids), shown), windows, variant)
 
 
-def of_losses(losses: list[float], windows: Windows, variant: str) -> Perplexity:
-    """The record of a variant from its mean loss on each window, in nats."""
+def perplexity_from(
+    decoder: StreamedDecoder, hidden: Activations, windows: Windows, variant: str
+) -> Perplexity:
+    """The perplexity of a variant from the hidden states after its last layer."""
+    losses = _sequence_losses(decoder, hidden, windows.ids)
     loss = statistics.fmean(losses)
     return Perplexity(
         variant=variant,
@@ -38,7 +50,7 @@ def of_losses(losses: list[float], windows: Windows, variant: str) -> Perplexity
 
 
 @torch.no_grad()
-def sequence_losses(decoder: StreamedDecoder, hidden: Activations, ids: Tensor) -> list[float]:
+def _sequence_losses(decoder: StreamedDecoder, hidden: Activations, ids: Tensor) -> list[float]:
     """Mean loss of each sequence in nats, from the hidden states after the last layer."""
     losses = []
     with decoder.head() as logits_of:

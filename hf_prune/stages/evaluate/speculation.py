@@ -10,10 +10,10 @@ It prints one JSON object per turn. Both models are in that process, because one
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from torch import nn
 
 from hf_prune.errors import UnsupportedModel, first_line
 from hf_prune.machine.environment import reason_not_to_load
-from hf_prune.machine.own_process import run_module
+from hf_prune.machine.own_process import print_answers, run_module
 from hf_prune.machine.progress import Progress
 from hf_prune.model.whole import load_whole
 from hf_prune.records import Attempt, Speculation
+from hf_prune.stages.evaluate.speed import exact_settings
 from hf_prune.stages.texts.windows import Windows
 
 PROMPTS = 4
@@ -33,13 +34,12 @@ PROMPT_TOKENS = 32
 NEW_TOKENS = 48
 TURNS = 3
 
-Write = Callable[[torch.Tensor], torch.Tensor]  # token ids (1, tokens) to them and what follows
+Write = Callable[[torch.Tensor], torch.Tensor]  # (1, tokens) to these token ids and what follows
 
 
-def beginnings(windows: Windows) -> list[list[int]]:
+def beginnings(windows: Windows) -> Any:
     """Prompts: the first tokens of the first windows."""
-    ids: list[list[int]] = windows.ids[:PROMPTS, :PROMPT_TOKENS].tolist()
-    return ids
+    return windows.ids[:PROMPTS, :PROMPT_TOKENS].tolist()
 
 
 def measure_speculation(
@@ -55,50 +55,44 @@ def measure_speculation(
     """Time a model that writes with a draft and without it, in turns.
 
     Args:
-        parent: the folder of the model that writes, named after its variant.
         draft: the folder of the model that proposes, named after its variant; or how many of the parent's
             own first layers propose.
         prompts: token ids to continue, equally many in each.
         size_bytes: the weights of all models.
     """
+    name, depth = (parent.name, draft) if isinstance(draft, int) else (draft.name, None)
     if reason := reason_not_to_load(size_bytes, device):
         return Attempt(reason=reason)
     request = {
         "parent": str(parent),
-        "draft": str(draft) if isinstance(draft, Path) else None,
-        "depth": draft if isinstance(draft, int) else None,
+        "draft": str(draft) if depth is None else None,
+        "depth": depth,
         "prompts": [list(prompt) for prompt in prompts],
         "device": device,
         "trust_remote_code": trust_remote_code,
     }
     module, words = "hf_prune.stages.evaluate.speculation", [json.dumps(request)]
     printed, reason = run_module(module, words, progress, "speculation", 1 + TURNS)
-    if reason is None:
-        reason = printed[0].get("reason")
+    reason = reason or printed[0].get("reason")
     if reason is not None:
         return Attempt(reason=reason)
-    name, depth = (parent.name, draft) if isinstance(draft, int) else (draft.name, None)
-    return Attempt(found=(_summary(name, depth, len(prompts[0]), printed[0], printed[1:]),))
-
-
-def _summary(
-    draft: str, depth: int | None, prompt_tokens: int, counted: dict[str, Any], turns: list[dict[str, Any]]
-) -> Speculation:
-    tokens = counted["prompts"] * NEW_TOKENS
+    counted, *turns = printed
+    tokens = len(prompts) * NEW_TOKENS
     rates = [tokens / turn["seconds"] for turn in turns]
     rates_alone = [tokens / turn["seconds_alone"] for turn in turns]
-    return Speculation(
-        draft=draft,
+    speculation = Speculation(
+        draft=name,
         depth=depth,
         tokens_per_second=statistics.median(rates),
         tokens_per_second_range=(min(rates), max(rates)),
         tokens_per_second_alone=statistics.median(rates_alone),
         tokens_per_second_alone_range=(min(rates_alone), max(rates_alone)),
         runs=len(turns),
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=len(prompts[0]),
         new_tokens=NEW_TOKENS,
         **counted,
     )
+    return Attempt(found=(speculation,))
 
 
 def measurements(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -112,12 +106,8 @@ def measurements(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     draft = request["draft"] and load(request["draft"])
     prompts = [torch.tensor([ids], device=device) for ids in request["prompts"]]
 
-    def write_alone(prompt: torch.Tensor) -> torch.Tensor:
-        return _write(parent, prompt)
-
-    def write(prompt: torch.Tensor) -> torch.Tensor:
-        return _write(parent, prompt, draft, depth)
-
+    write_alone = partial(_write, parent)
+    write = partial(_write, parent, assistant=draft, early_exit=depth)
     try:
         verifier, proposer = _counted_modules(parent, draft, depth, prompts[0])
         texts_alone = [write_alone(prompt) for prompt in prompts]
@@ -142,31 +132,16 @@ def measurements(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "threads": torch.get_num_threads(),
     }
     for _ in range(TURNS):
-        yield {
-            "seconds_alone": _seconds(write_alone, prompts),
-            "seconds": _seconds(write, prompts),
-        }
+        yield {"seconds_alone": _seconds(write_alone, prompts), "seconds": _seconds(write, prompts)}
 
 
-def _write(
-    model: Any, prompt: torch.Tensor, assistant: Any = None, early_exit: int | None = None
-) -> torch.Tensor:
-    from transformers import GenerationConfig
-
-    settings = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=NEW_TOKENS,
-        min_new_tokens=NEW_TOKENS,  # an early end of text would spoil the count
-        use_cache=True,
-        pad_token_id=0,
-        assistant_early_exit=early_exit,
-    )
+def _write(model: Any, prompt: torch.Tensor, assistant: Any = None, early_exit: int | None = None) -> Any:
+    settings = exact_settings(NEW_TOKENS, assistant_early_exit=early_exit)
     mask = torch.ones_like(prompt)
     with _fixed_threshold():
-        written: torch.Tensor = model.generate(
+        return model.generate(
             prompt, attention_mask=mask, generation_config=settings, assistant_model=assistant
         )
-    return written
 
 
 @contextmanager
@@ -249,14 +224,5 @@ def _check_early_exit(parent: Any, layer: nn.Module, depth: int, prompt: torch.T
         )
 
 
-def _main() -> None:
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    for found in measurements(json.loads(sys.argv[1])):
-        print(json.dumps(found), flush=True)
-
-
 if __name__ == "__main__":
-    _main()
+    print_answers(measurements)

@@ -11,11 +11,9 @@ import multiprocessing
 import re
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any
 
 from hf_prune.errors import first_line
 from hf_prune.machine.environment import reason_not_to_load
-from hf_prune.machine.own_process import run_module
+from hf_prune.machine.own_process import print_answers, run_module
 from hf_prune.machine.progress import Progress
 from hf_prune.model.whole import load_whole
 from hf_prune.records import Attempt, Speed, SpeedUp
@@ -65,9 +63,8 @@ def measure_speeds(
         "trust_remote_code": trust_remote_code,
     }
     total = (ROUNDS + BATCH_ROUNDS) * (1 if together else len(folders))
-    printed, reason = run_module(
-        "hf_prune.stages.evaluate.speed", [json.dumps(request)], progress, "speed", total
-    )
+    words = [json.dumps(request)]
+    printed, reason = run_module("hf_prune.stages.evaluate.speed", words, progress, "speed", total)
     if reason:
         return Attempt(reason=reason)
     figures = [each for line in printed for each in line.get("measured", ())]
@@ -121,12 +118,11 @@ def measurements(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for group in [folders] if request["together"] else [[folder] for folder in folders]:
         with ExitStack() as loaded:
             models = [loaded.enter_context(_loaded(folder, request)) for folder in group]
-            writers = [model.write for model in models]
             alone: list[list[Timed]] = [[] for _ in models]
             batch: list[list[Timed]] = [[] for _ in models]
-            yield from ({} for _ in rounds(writers, 1, ROUNDS, alone))
-            facts = [model.facts() for model in models]  # before a batch takes more memory
-            yield from ({} for _ in rounds(writers, BATCH, BATCH_ROUNDS, batch))
+            yield from ({} for _ in rounds(models, 1, ROUNDS, alone))
+            facts = [model(FACTS) for model in models]  # before a batch takes more memory
+            yield from ({} for _ in rounds(models, BATCH, BATCH_ROUNDS, batch))
             parts = zip(alone, batch, facts, strict=True)
             yield {"measured": [{"alone": one, "batch": many, "facts": own} for one, many, own in parts]}
 
@@ -136,8 +132,8 @@ def rounds(writers: Sequence[Writer], texts: int, most: int, times: list[list[Ti
 
     Args:
         most: how many rounds; slow models get fewer, but at least three that count.
-        times: a list for each model, which gets its times. The first round does not count. All lists
-            are emptied if a model cannot write that many texts.
+        times: a list for each model, which gets its times but the first. All lists are emptied if a model
+            cannot write that many texts.
     """
     began = time.monotonic()
     for number in range(most):
@@ -155,44 +151,29 @@ def rounds(writers: Sequence[Writer], texts: int, most: int, times: list[list[Ti
         yield number
 
 
-@dataclass(frozen=True)
-class _ModelProcess:
-    """A process that holds a loaded model."""
-
-    name: str
-    connection: Connection
-
-    def write(self, texts: int) -> Timed | None:
-        """Write that many texts at once; None: they do not fit, or the model cannot."""
-        timed: Timed | None = self._answer(texts)
-        return timed
-
-    def facts(self) -> dict[str, Any]:
-        """The process's peak memory, and what it computes with."""
-        facts: dict[str, Any] = self._answer(FACTS)
-        return facts
-
-    def _answer(self, question: int | str) -> Any:
-        try:
-            self.connection.send(question)
-            answer = self.connection.recv()
-        except (EOFError, OSError):
-            raise SystemExit(f"the process of {self.name} died, probably for lack of memory") from None
-        if isinstance(answer, Exception):
-            raise SystemExit(first_line(answer))
-        return answer
-
-
 @contextmanager
-def _loaded(folder: str, request: dict[str, Any]) -> Iterator[_ModelProcess]:
+def _loaded(folder: str, request: dict[str, Any]) -> Iterator[Callable[[int | str], Any]]:
+    """Load a model in a process that answers `FACTS`, or how many texts to write at once."""
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, folder, request), daemon=True)
     process.start()
     theirs.close()  # so that a process that dies ends the wait
+
+    def ask(question: int | str) -> Any:
+        try:
+            ours.send(question)
+            answer = ours.recv()
+        except (EOFError, OSError):
+            name = Path(folder).name
+            raise SystemExit(f"the process of {name} died, probably for lack of memory") from None
+        if isinstance(answer, Exception):
+            raise SystemExit(first_line(answer))
+        return answer
+
     try:
-        yield _ModelProcess(Path(folder).name, ours)
+        yield ask
     finally:
         process.terminate()
         process.join()
@@ -244,23 +225,33 @@ class _Clock:
 
 def _write(model: Any, texts: int) -> Timed:
     import torch
-    from transformers import GenerationConfig
 
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.config.get_text_config().vocab_size
     prompts = torch.randint(vocabulary, (texts, PROMPT_TOKENS), generator=generator).to(model.device)
-    settings = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=NEW_TOKENS,
-        min_new_tokens=NEW_TOKENS,
-        use_cache=True,
-        pad_token_id=0,
-    )
+    settings = exact_settings(NEW_TOKENS)
     clock, mask = _Clock(), torch.ones_like(prompts)
     start = time.perf_counter()
     model.generate(prompts, attention_mask=mask, generation_config=settings, streamer=clock)
     _, first, *_, last = clock.times
     return first - start, last - first
+
+
+def exact_settings(new_tokens: int, **others: Any) -> Any:
+    """Settings of `generate` that write exactly so many tokens, always the likeliest.
+
+    An early end of text would spoil the count.
+    """
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        do_sample=False,
+        max_new_tokens=new_tokens,
+        min_new_tokens=new_tokens,
+        use_cache=True,
+        pad_token_id=0,
+        **others,
+    )
 
 
 def _facts(model: Any, device: str) -> dict[str, Any]:
@@ -281,24 +272,14 @@ def _peak_memory(device: str) -> int:
 
         return int(torch.cuda.max_memory_allocated())
     status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss would start from the parent's memory at the fork
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-        if peak:
-            return int(peak[1]) * 1024
+    # On Linux, ru_maxrss would start from the parent's memory at the fork.
+    if status.is_file() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(peak[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _main() -> None:
-    import transformers
-
-    # Import what takes seconds once, before the forks. transformers loads a class when it is first named.
-    _ = transformers.PreTrainedModel, transformers.GenerationMixin
-    import_module("hf_prune.model.skeleton")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    for found in measurements(json.loads(sys.argv[1])):
-        print(json.dumps(found), flush=True)
-
-
 if __name__ == "__main__":
-    _main()
+    # These imports take seconds, and one before the forks is enough.
+    import_module("hf_prune.model.skeleton")
+    import_module("transformers.generation.utils")
+    print_answers(measurements)

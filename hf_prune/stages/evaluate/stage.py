@@ -1,6 +1,6 @@
 """The evaluate stage: every measurement of every variant, each kept in the run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from hf_prune.records import (
     Depth,
     Evaluated,
     Perplexity,
+    Record,
     Speculation,
     Speed,
     TaskScore,
@@ -31,16 +32,15 @@ from hf_prune.records import (
 from hf_prune.stages.cut.checkpoint import depth_name, write_depth
 from hf_prune.stages.evaluate.choices import answer
 from hf_prune.stages.evaluate.depths import perplexities_by_depth
-from hf_prune.stages.evaluate.items import Items, items_of
+from hf_prune.stages.evaluate.items import items_of
 from hf_prune.stages.evaluate.perplexity import perplexity
 from hf_prune.stages.evaluate.speculation import beginnings, measure_speculation
 from hf_prune.stages.evaluate.speed import measure_speeds
 from hf_prune.stages.evaluate.stability import compare
-from hf_prune.stages.evaluate.tasks import Measured, ask, score
+from hf_prune.stages.evaluate.tasks import ask, measured_model, score
 from hf_prune.stages.evaluate.writing import compare_writings, write
 from hf_prune.stages.measure.agreement import agreement
 from hf_prune.stages.texts.material import Material, fitted_parts, task_folder_digest
-from hf_prune.stages.texts.windows import Windows
 from hf_prune.stages.work import RunFolder, Work
 
 DENSE = "dense"  # the variant that is the original
@@ -56,19 +56,25 @@ def evaluate(
         result: the published checkpoint; None: nothing is published.
         depths: the trained depths of a sorted model.
     """
-    decodes = work.original.anatomy.kind == DECODER
-    shorter = [name for name in variants if name != DENSE]
-    original = work.original
+    original, progress = work.original, work.reporter.progress
+    decoders = variants if original.anatomy.kind == DECODER else {}
+    shorter_encoders = {name: variants[name] for name in variants if name != DENSE and not decoders}
+
+    def heldout(decoder: StreamedDecoder, variant: str) -> Perplexity:
+        return perplexity(decoder, original.heldout, variant, progress)
+
+    def elsewhere(decoder: StreamedDecoder, variant: str) -> Perplexity:
+        return perplexity(decoder, original.heldout_elsewhere, variant, progress)
+
+    def to_original(encoder: StreamedDecoder, variant: str) -> Agreement:
+        return agreement(original.decoder, encoder, original.heldout, variant, progress)
+
     return Evaluated(
-        perplexities=_perplexities(work, variants, "perplexity", original.heldout) if decodes else (),
-        perplexities_elsewhere=(
-            _perplexities(work, variants, "perplexity-elsewhere", original.heldout_elsewhere)
-            if decodes
-            else ()
-        ),
-        agreements=tuple(_agreement(work, name, variants[name]) for name in shorter if not decodes),
-        choices=_choices(work, variants),
-        writings=_writing(work, variants),
+        perplexities=tuple(_each(work, decoders, "perplexity", Perplexity, heldout)),
+        perplexities_elsewhere=tuple(_each(work, decoders, "perplexity-elsewhere", Perplexity, elsewhere)),
+        agreements=tuple(_each(work, shorter_encoders, "agreement", Agreement, to_original)),
+        choices=_choices(work, decoders),
+        writings=_writing(work, decoders),
         depths=_depths(work, result, depths) if result and depths else (),
         speeds=_speed(work, {name: variants[name] for name in (DENSE, [*variants][-1])}),
         speculations=_speculation(work, result, depths),
@@ -76,67 +82,52 @@ def evaluate(
     )
 
 
-def _perplexities(
-    work: Work, folders: Mapping[str, Path], stage: str, windows: Windows
-) -> tuple[Perplexity, ...]:
-    def compute(variant: str) -> Perplexity:
-        decoder = _decoder(work, variant, folders[variant])
-        return perplexity(decoder, windows, variant, work.reporter.progress)
+def _each(
+    work: Work,
+    folders: Mapping[str, Path],
+    stage: str,
+    kind: type[Record],
+    measure: Callable[[StreamedDecoder, str], Record],
+) -> Iterator[Record]:
+    """The record of each variant in turn, kept in the run folder."""
 
-    return tuple(
-        work.folder.stage(f"{stage}-{variant}", Perplexity, work.inputs, partial(compute, variant))
-        for variant in folders
-    )
+    def compute(variant: str) -> Record:
+        opened = work.original.decoder if variant == DENSE else work.original.open(folders[variant])
+        return measure(opened, variant)
 
-
-def _decoder(work: Work, variant: str, folder: Path) -> StreamedDecoder:
-    return work.original.decoder if variant == DENSE else work.original.open(folder)
-
-
-def _agreement(work: Work, variant: str, folder: Path) -> Agreement:
-    def compute() -> Agreement:
-        original, shorter = work.original.decoder, work.original.open(folder)
-        return agreement(original, shorter, work.original.heldout, variant, work.reporter.progress)
-
-    return work.folder.stage(f"agreement-{variant}", Agreement, work.inputs, compute)
+    for variant in folders:
+        yield work.folder.stage(f"{stage}-{variant}", kind, work.inputs, partial(compute, variant))
 
 
-def _choices(work: Work, folders: Mapping[str, Path]) -> tuple[Choices, ...]:
+def _choices(work: Work, decoders: Mapping[str, Path]) -> tuple[Choices, ...]:
     """The multiple-choice accuracy of every variant, the original first."""
-    if work.recipe.choice_items == 0 or work.original.anatomy.kind != DECODER:
+    if work.recipe.choice_items == 0 or not decoders:
         return ()
     items = items_of(work.original)
-    answers = {variant: _answers(work, items, variant, folder) for variant, folder in folders.items()}
-    return tuple(compare(items, variant, each, answers[DENSE]) for variant, each in answers.items())
 
-
-def _answers(work: Work, items: Items, variant: str, folder: Path) -> tuple[Answer, ...]:
-    def compute() -> Attempt[Answer]:
-        decoder = _decoder(work, variant, folder)
+    def compute(decoder: StreamedDecoder, variant: str) -> Attempt[Answer]:
         return Attempt(found=answer(decoder, items, variant, work.reporter.progress))
 
-    return work.folder.stage(f"choices-{variant}", Attempt[Answer], work.inputs, compute).found
+    answers = [each.found for each in _each(work, decoders, "choices", Attempt[Answer], compute)]
+    pairs = zip(decoders, answers, strict=True)
+    return tuple(compare(items, variant, each, answers[0]) for variant, each in pairs)
 
 
-def _writing(work: Work, folders: Mapping[str, Path]) -> Attempt[Writing]:
+def _writing(work: Work, decoders: Mapping[str, Path]) -> Attempt[Writing]:
     """What every variant writes, the original first. If one cannot be loaded, the rest is skipped."""
-    if work.original.anatomy.kind != DECODER:
+    if not decoders:
         return Attempt()
+    original = work.original
+
+    def compute(decoder: StreamedDecoder, variant: str) -> Continuations:
+        return write(decoders[variant], decoder, original.heldout, variant, work.reporter.progress)
+
     written: list[Continuations] = []
-    for variant, folder in folders.items():
-        written.append(_continuations(work, variant, folder))
-        if written[-1].reason:
+    for each in _each(work, decoders, "writing", Continuations, compute):
+        written.append(each)
+        if each.reason:
             break
-    tokenizer = work.original.tokenizer
-    return compare_writings(written, work.original.heldout, lambda ids: str(tokenizer.decode(list(ids))))
-
-
-def _continuations(work: Work, variant: str, folder: Path) -> Continuations:
-    def compute() -> Continuations:
-        decoder = _decoder(work, variant, folder)
-        return write(folder, decoder, work.original.heldout, variant, work.reporter.progress)
-
-    return work.folder.stage(f"writing-{variant}", Continuations, work.inputs, compute)
+    return compare_writings(written, original.heldout, lambda ids: str(original.tokenizer.decode(list(ids))))
 
 
 def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[Depth, ...]:
@@ -146,31 +137,29 @@ def _depths(work: Work, result: Checkpoint, depths: tuple[int, ...]) -> tuple[De
     folders = {depth_name(depth): work.folder.checkpoints / depth_name(depth) for depth in depths[:-1]}
 
     def compute() -> Attempt[Depth]:
-        written = []
+        heldout, progress = work.original.heldout, work.reporter.progress
+        checkpoints = []
         for depth, target in zip(depths[:-1], folders.values(), strict=True):
             with whole_folder(target) as unfinished:
-                made = write_depth(
-                    folder, unfinished, depth, work.reporter.progress, trust_remote_code=trusted
-                )
-            written.append(made)
+                written = write_depth(folder, unfinished, depth, progress, trust_remote_code=trusted)
+            checkpoints.append(written)
         speeds = _measured_speeds(work, {**folders, depth_name(depths[-1]): folder}).found
-        each = [*written, result]
-        heldout, progress = work.original.heldout, work.reporter.progress
+        speed_of = {speed.variant: speed for speed in speeds}
         before = perplexities_by_depth(work.original.decoder, heldout, depths, "truncated", progress)
         after = perplexities_by_depth(work.original.open(folder), heldout, depths, "sorted", progress)
-        table = []
-        for depth, checkpoint, truncated, trained in zip(depths, each, before, after, strict=True):
-            table.append(
-                Depth(
-                    layers=depth,
-                    parameters=checkpoint.parameters,
-                    size_bytes=checkpoint.size_bytes,
-                    truncated=truncated,
-                    perplexity=trained,
-                    speed=next((speed for speed in speeds if speed.variant == depth_name(depth)), None),
-                )
+        rows = zip(depths, [*checkpoints, result], before, after, strict=True)
+        found = tuple(
+            Depth(
+                layers=depth,
+                parameters=checkpoint.parameters,
+                size_bytes=checkpoint.size_bytes,
+                truncated=truncated,
+                perplexity=trained,
+                speed=speed_of.get(depth_name(depth)),
             )
-        return Attempt(found=tuple(table))
+            for depth, checkpoint, truncated, trained in rows
+        )
+        return Attempt(found=found)
 
     shallowest = folders[depth_name(depths[0])] if folders else folder
     return work.folder.stage("depths", Attempt[Depth], work.inputs, compute, lambda _: shallowest).found
@@ -200,7 +189,6 @@ def ask_tasks(
 
     Args:
         material: what the model is fitted to; None: nothing is fitted.
-        folder: of the run.
 
     Raises:
         RecipeError: there is no such task or folder.
@@ -217,18 +205,16 @@ def ask_tasks(
 
 def _tasks(work: Work, folders: Mapping[str, Path]) -> Attempt[TaskScore]:
     """The task scores of every variant, and why some are missing."""
-    asked = work.tasks
-    if asked is None:
+    if work.tasks is None:
         return Attempt()
-    trials = [_scored(work, asked, variant, folder) for variant, folder in folders.items()]
+    trials = [_scored(work, work.tasks, variant, folder) for variant, folder in folders.items()]
     scores = tuple(score for trial in trials for score in trial.found)
     return Attempt(found=scores, reason=next((t.reason for t in trials if t.reason), None))
 
 
 def _scored(work: Work, asked: AskedTasks, variant: str, folder: Path) -> Attempt[TaskScore]:
-    size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    model = Measured(variant=variant, folder=folder, size_bytes=size_bytes)
-    device, kept, progress = str(work.original.device), hub.kept_task_scores(), work.reporter.progress
+    model = measured_model(variant, folder)
+    device, kept, progress = str(work.original.device), hub.kept_results("tasks"), work.reporter.progress
 
     def compute() -> Attempt[TaskScore]:
         return score(model, asked, work.recipe, device, kept, progress)
@@ -240,25 +226,28 @@ def _speculation(work: Work, result: Checkpoint | None, depths: tuple[int, ...])
     """Speculative decoding: the result as the original's draft, or each depth as a sorted model's draft."""
     if not work.recipe.draft or result is None:
         return Attempt()
-    folder, device, progress = work.folder_of(result), str(work.original.device), work.reporter.progress
-    trusted = work.recipe.trust_remote_code
+    folder, original = work.folder_of(result), work.original
 
     def compute() -> Attempt[Speculation]:
-        drafts: Sequence[Path | int] = depths[:-1]
         parent, size = folder, result.size_bytes
+        drafts: Sequence[Path | int] = depths[:-1]
         if not depths:
-            parent, drafts = work.original.folder, (folder,)
-            size += work.original.anatomy.size_bytes
-        attempts: list[Attempt[Speculation]] = []
+            parent, drafts = original.folder, (folder,)
+            size += original.anatomy.size_bytes
+        found: list[Speculation] = []
         for draft in drafts:
-            prompts = beginnings(work.original.heldout)
             attempt = measure_speculation(
-                parent, draft, prompts, size, device, progress, trust_remote_code=trusted
+                parent,
+                draft,
+                beginnings(original.heldout),
+                size,
+                str(original.device),
+                work.reporter.progress,
+                trust_remote_code=work.recipe.trust_remote_code,
             )
-            attempts.append(attempt)
+            found += attempt.found
             if attempt.reason is not None:
-                break
-        found = tuple(speculation for attempt in attempts for speculation in attempt.found)
-        return Attempt(found=found, reason=attempts[-1].reason)
+                return Attempt(found=tuple(found), reason=attempt.reason)
+        return Attempt(found=tuple(found))
 
     return work.folder.stage("speculation", Attempt[Speculation], work.inputs, compute)

@@ -36,6 +36,12 @@ class Measured:
     size_bytes: int  # of its weights
 
 
+def measured_model(variant: str, folder: Path) -> Measured:
+    """The model in a folder, with the size of its weights."""
+    size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return Measured(variant=variant, folder=folder, size_bytes=size_bytes)
+
+
 def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part[Text]] = ()) -> AskedTasks:
     """Check that the tasks of a recipe can be measured, before anything that takes long.
 
@@ -54,7 +60,11 @@ def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part[Text]] = ()) -
         raise UnusableTask(f"lm-evaluation-harness could not be asked about {recipe.tasks}: {reason}")
     for each in found:
         if "unknown" in each:
-            raise RecipeError(_unknown(each["unknown"], each["near"], recipe.tasks_from))
+            near, folder = each["near"], f" or {recipe.tasks_from}" if recipe.tasks_from else ""
+            meant = f"did you mean {' or '.join(near)}?" if near else "`lm_eval ls tasks` lists those it has"
+            raise RecipeError(
+                f"--eval {each['unknown']}: there is no such task in lm-evaluation-harness{folder}: {meant}"
+            )
         if "reason" in each:
             raise UnusableTask(
                 f"the task {each['name']} cannot be measured here: {each['reason']}; leave it out of --eval, "
@@ -75,12 +85,6 @@ def ask(recipe: Recipe, progress: Progress, fitted: Sequence[Part[Text]] = ()) -
     return asked
 
 
-def _unknown(name: str, near: list[str], folder: str | None) -> str:
-    meant = f"did you mean {' or '.join(near)}?" if near else "`lm_eval ls tasks` lists those it has"
-    where = f" or {folder}" if folder else ""
-    return f"--eval {name}: there is no such task in lm-evaluation-harness{where}: {meant}"
-
-
 def score(
     model: Measured, asked: AskedTasks, recipe: Recipe, device: str, kept: Path, progress: Progress
 ) -> Attempt[TaskScore]:
@@ -92,19 +96,20 @@ def score(
     keys = _keys(model.folder, asked, recipe, device)
     trials = {task: trial for task, key in keys.items() if (trial := _read(kept / f"{key}.json"))}
     missing = [task for task in keys if task not in trials]
-    reason = None
-    if missing:
-        reason = reason_not_to_load(model.size_bytes, device)
+    reason = reason_not_to_load(model.size_bytes, device) if missing else None
     if missing and reason is None:
         request = _request(recipe) | {"tasks": missing, "folder": str(model.folder.resolve())}
         request |= {"device": device, "trust_remote_code": recipe.trust_remote_code}
         label = f"tasks, {model.variant}"
-        found, reason = run_module(MODULE, [json.dumps(request)], progress, label, len(missing))
-        for each in found:
+        printed, reason = run_module(MODULE, [json.dumps(request)], progress, label, len(missing))
+        for each in printed:
             scores = tuple(TaskScore(variant=model.variant, **fields) for fields in each["scores"])
             trials[each["name"]] = Attempt(found=scores)
             write_whole(kept / f"{keys[each['name']]}.json", to_json(trials[each["name"]]))
-    return _together(model.variant, [trials[task] for task in keys if task in trials], reason)
+    found = [each for task in keys if task in trials for each in trials[task].found]
+    if reason is None and not found:
+        reason = "no task gave a valid figure"
+    return Attempt(found=tuple(replace(each, variant=model.variant) for each in found), reason=reason)
 
 
 def _request(recipe: Recipe) -> dict[str, Any]:
@@ -116,19 +121,12 @@ def _request(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _together(variant: str, trials: list[Attempt[TaskScore]], reason: str | None) -> Attempt[TaskScore]:
-    scores = tuple(replace(each, variant=variant) for trial in trials for each in trial.found)
-    if reason is None and not scores:
-        reason = "no task gave a valid figure"
-    return Attempt(found=scores, reason=reason)
-
-
 def _keys(folder: Path, asked: AskedTasks, recipe: Recipe, device: str) -> dict[str, str]:
     """The cache key of each task."""
-    computed = [version(package) for package in COMPUTE]
     trusted = recipe.trust_remote_code
     model = (model_digest(folder, code=trusted), trusted)
-    settings = (recipe.limit, recipe.fewshot, asked.harness, device_name(device), computed)
+    computed = (device_name(device), [version(package) for package in COMPUTE])
+    settings = (recipe.limit, recipe.fewshot, asked.harness, *computed)
     return {task.name: fingerprint(*model, task.name, task.sha256, *settings) for task in asked.tasks}
 
 

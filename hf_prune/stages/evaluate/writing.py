@@ -48,15 +48,15 @@ def write(
     """Let a model continue all beginnings at once, loaded as its users load it."""
     size = count_parameters(decoder.skeleton) * decoder.dtype.itemsize
     if reason := reason_not_to_load(size, decoder.device.type):
-        return Continuations(variant=variant, texts=(), reason=reason)
+        return Continuations(variant=variant, reason=reason)
     beginnings = beginnings_of(windows).ids.to(decoder.device)
     try:
         for model in progress([load_with_info(folder, decoder)[0]], f"writing, {variant}", 1, "model"):
             texts = _written(model, beginnings, new_tokens(windows))
     except FORWARD_ERRORS as error:
         reason = f"transformers cannot generate text with {variant}: {first_line(error)}"
-        return Continuations(variant=variant, texts=(), reason=reason)
-    return Continuations(variant=variant, texts=texts, reason=None)
+        return Continuations(variant=variant, reason=reason)
+    return Continuations(variant=variant, texts=texts)
 
 
 @torch.inference_mode()
@@ -82,29 +82,23 @@ def compare_writings(
     """What variants wrote in figures, or the reason why one of them wrote nothing."""
     if reason := next((each.reason for each in written if each.reason), None):
         return Attempt(reason=reason)
-    original = written[0]
-    return Attempt(found=tuple(_figures(each, original, windows, decode) for each in written))
-
-
-def _figures(
-    written: Continuations,
-    original: Continuations,
-    windows: Windows,
-    decode: Callable[[Sequence[int]], str],
-) -> Writing:
-    repetitions = list(map(repetition, written.texts))
-    pairs = zip(written.texts, original.texts, strict=True)
-    return Writing(
-        variant=written.variant,
-        repetition=statistics.fmean(repetitions),
-        repetition_stderr=standard_error(repetitions),
-        same_tokens=None if written is original else statistics.fmean(same_tokens(*pair) for pair in pairs),
-        written_tokens=statistics.fmean(map(len, written.texts)),
-        num_texts=len(written.texts),
-        new_tokens=new_tokens(windows),
-        sample=decode(written.texts[0]),
-        text=beginnings_of(windows).record,
-    )
+    original, figures = written[0], []
+    for each in written:
+        repetitions = list(map(repetition, each.texts))
+        same = list(map(same_tokens, each.texts, original.texts))
+        writing = Writing(
+            variant=each.variant,
+            repetition=statistics.fmean(repetitions),
+            repetition_stderr=standard_error(repetitions),
+            same_tokens=None if each is original else statistics.fmean(same),
+            written_tokens=statistics.fmean(map(len, each.texts)),
+            num_texts=len(each.texts),
+            new_tokens=new_tokens(windows),
+            sample=decode(each.texts[0]),
+            text=beginnings_of(windows).record,
+        )
+        figures.append(writing)
+    return Attempt(found=tuple(figures))
 
 
 def repetition(tokens: Sequence[int]) -> float:

@@ -73,14 +73,9 @@ def positions_of(ids: Array, mask: Array) -> Array:
 
 
 def compare(other: Runner, model: Runner, windows: Array) -> tuple[tuple[Check, ...], float]:
-    """Compare what an export computes with what the model computes.
+    """Compare an export, under its own runtime or read back, with the model.
 
-    Args:
-        other: the export, under its own runtime or read back.
-        windows: held-out ids, (sequences, length).
-
-    Returns:
-        The checks, and the mean divergence of the export's predictions from the model's on the prompts.
+    Returns the checks and the mean divergence of its predictions, on held-out windows (sequences, length).
     """
     tokens = windows[:SEQUENCES, :LENGTH]
     whole = np.ones_like(tokens)

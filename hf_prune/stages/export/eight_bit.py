@@ -9,8 +9,7 @@ from hf_prune.records import Check
 from hf_prune.stages.export.comparison import Array, Runner, mean_divergence
 
 FILE = "onnx/model_quantized.onnx"  # transformers.js looks for it under dtype "q8"
-BLOCK = 32
-BITS = 8
+BLOCK, BITS = 32, 8
 MOST_TOKENS = 4096  # of held-out text, over which the divergence is measured
 LIMIT = 0.1  # nats; eight bits cost about 0.01, and a graph beyond this is broken
 
@@ -34,15 +33,8 @@ def write_eight_bit(source: Path, target: Path) -> None:
 
 
 def compare_quantized(quantized: Runner, whole: Runner, windows: Array) -> tuple[Check, float]:
-    """Check the predictions in eight bits against those in float32.
-
-    Args:
-        windows: held-out ids, (sequences, length).
-
-    Returns:
-        The check, and the mean divergence in nats.
-    """
-    checked = windows[: max(1, math.ceil(MOST_TOKENS / windows.shape[1]))]
+    """Check predictions in eight bits on windows (sequences, length); also the mean divergence in nats."""
+    checked = windows[: math.ceil(MOST_TOKENS / windows.shape[1])]
     divergences = []
     for window in checked:
         ids = window[None]

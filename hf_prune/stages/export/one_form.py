@@ -31,7 +31,6 @@ def export_alone(
     """Write and compare one format, and print its record or the reason why there is none.
 
     Args:
-        form: "onnx", "onnx-8bit" or "gguf".
         checkpoint: the model in safetensors format; for "onnx-8bit" the folder of the graph in float32.
         windows: an .npy file of held-out ids, (sequences, length).
     """

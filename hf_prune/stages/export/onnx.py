@@ -21,7 +21,6 @@ SAMPLE_LENGTH = 6  # tokens; any lengths fit the graph later
 # The cache's argument is called past_key_values until transformers 5.23, and cache since.
 TRACED_CACHE = re.compile(r"(input|output)\.(?:cache|past_key_values)\.layers\.(\d+)\.(key|value)s")
 OTHER_INPUTS = ("input_ids", "attention_mask", "position_ids")
-CACHED_LENGTH = 2  # of the axes of a cached tensor: (batch, heads, tokens, head size)
 
 
 def write_onnx(model: Any, path: Path) -> None:
@@ -54,11 +53,10 @@ def _traced(model: Any) -> Any:
     tokens = torch.randint(vocabulary, (2, SAMPLE_LENGTH), generator=generator)
     mask = torch.ones_like(tokens)
     mask[0, :2] = 0  # without padding in the sample the graph would have no attention_mask
-    parts = decompose_for_generation(
-        model, {"input_ids": tokens, "attention_mask": mask}, multi_token_decode=True
-    )
-    traced: Any = parts["decode"][0]
-    return OnnxExporter().export(traced, parts["decode"][1], OnnxConfig(dynamic=True)).program
+    sample = {"input_ids": tokens, "attention_mask": mask}
+    parts: Any = decompose_for_generation(model, sample, multi_token_decode=True)
+    decoder, inputs = parts["decode"]
+    return OnnxExporter().export(decoder, inputs, OnnxConfig(dynamic=True)).program
 
 
 def optimum_name(traced: str) -> str:
@@ -91,8 +89,8 @@ def _name_dimensions(graph: Any) -> None:
         str(inputs["input_ids"].shape[1]): "sequence_length",
     }
     for name, value in inputs.items():
-        if TRACED_CACHE.fullmatch(name):
-            meanings.setdefault(str(value.shape[CACHED_LENGTH]), "past_sequence_length")
+        if TRACED_CACHE.fullmatch(name):  # (batch, heads, tokens, head size)
+            meanings.setdefault(str(value.shape[2]), "past_sequence_length")
     outputs = (output for node in graph.all_nodes() for output in node.outputs)
     for value in (*graph.inputs, *outputs):
         if value.shape is not None:

@@ -7,12 +7,7 @@ from hf_prune.machine.packages import install_command
 from hf_prune.recipe.formats import GGUF, PACKAGES
 from hf_prune.records import DECODER, Anatomy
 
-GGUF_FAMILIES = (
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-)  # model types that transformers can read back, to compare them
+GGUF_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # model types that transformers can read back
 
 
 def check_exportable(formats: tuple[str, ...], anatomy: Anatomy) -> None:

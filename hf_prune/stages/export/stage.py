@@ -8,12 +8,12 @@ import numpy as np
 from hf_prune.machine.disk import check_room, whole_folder
 from hf_prune.machine.environment import reason_not_to_load
 from hf_prune.machine.own_process import run_module
-from hf_prune.recipe.formats import GGUF, ONNX, ONNX_8BIT, parse_formats
+from hf_prune.recipe.formats import ONNX, ONNX_8BIT, parse_formats
 from hf_prune.records import Attempt, Checkpoint, Export, from_data
 from hf_prune.stages.export.one_form import TRUST
 from hf_prune.stages.work import RunFolder, Work
 
-BYTES_PER_PARAMETER = {ONNX: 4, ONNX_8BIT: 4, GGUF: 4}  # on the disk, at most: embeddings stay in float32
+BYTES_PER_PARAMETER = 4  # on the disk, at most: embeddings stay in float32
 COPIES_IN_MEMORY = 2  # of the weights in float32, while a graph is written or compared
 
 
@@ -45,9 +45,9 @@ def _attempt(work: Work, result: Checkpoint, form: str) -> Attempt[Export]:
     target = export_folder(work.folder, form)
 
     def compute() -> Attempt[Export]:
-        if reason := reason_not_to_load(COPIES_IN_MEMORY * 4 * result.parameters, "cpu"):
+        if reason := reason_not_to_load(COPIES_IN_MEMORY * BYTES_PER_PARAMETER * result.parameters, "cpu"):
             return Attempt(reason=reason)
-        check_room(target.parent, BYTES_PER_PARAMETER[form] * result.parameters, f"the export to {form}")
+        check_room(target.parent, BYTES_PER_PARAMETER * result.parameters, f"the export to {form}")
         source = export_folder(work.folder, ONNX) if form == ONNX_8BIT else work.folder_of(result)
         return _in_own_process(work, form, source, target)
 

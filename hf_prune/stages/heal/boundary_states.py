@@ -21,10 +21,6 @@ class BoundaryStates:
         if stop_after_last:
             layers[carriers[-1]].register_forward_hook(self._stop)
 
-    def clear(self) -> None:
-        """Forget the last forward pass, and what gradient checkpointing ran again on its way back."""
-        self.recorded = []
-
     def _record(self, layer: nn.Module, _: Any, output: Any) -> None:
         if layer.training:
             self.recorded.append(output[0] if isinstance(output, tuple | list) else output)

@@ -29,12 +29,7 @@ def trained_parameters(plan: HealingPlan, shorter: Anatomy, new_layers: int) -> 
 
 
 def training_memory(plan: HealingPlan, shorter: Anatomy, trained: int, windows: int) -> int:
-    """Bytes that training takes beside the interpreter and its libraries.
-
-    Args:
-        trained: how many of its parameters are trained.
-        windows: how many pass through it at once.
-    """
+    """Bytes that training takes for so many trained parameters and windows at once, without the libraries."""
     element = ELEMENT_BYTES.get(shorter.dtype, 2)
     tokens = windows * plan.sequence_length
     heads = 1 if plan.sample_depths else max(1, len(plan.depths))  # passes through the head
@@ -59,6 +54,5 @@ def training_operations(plan: HealingPlan, original: Anatomy, shorter: Anatomy) 
     if plan.method == "sorted":
         backward = 2.0 * forward
     recomputed = forward if plan.gradient_checkpointing else 0
-    distilled = plan.objective == "predictions"
-    teaching = sum(original.parameters_per_layer) + head if distilled else 0
+    teaching = sum(original.parameters_per_layer) + head if plan.objective == "predictions" else 0
     return 2.0 * plan.num_tokens * (forward + backward + recomputed + teaching)

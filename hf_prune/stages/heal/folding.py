@@ -25,16 +25,13 @@ from hf_prune.stages.heal.plan import HEALED
 from hf_prune.stages.heal.student import ADAPTER
 from hf_prune.stages.source.companions import copy_companions
 
-Folded = TensorsOnDemand
 DOWN, UP = f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
 
 
-def fold(skeleton: Skeleton, trained: Mapping[str, Tensor], scale: float = 1.0) -> Folded:
+def fold(skeleton: Skeleton, trained: Mapping[str, Tensor], scale: float = 1.0) -> TensorsOnDemand:
     """The new tensors of a checkpoint, by their name on disk and in their stored precision.
 
-    Args:
-        trained: parameters by name in the model; LoRA's (2106.09685) turn W into W + scale B A.
-        scale: alpha / rank.
+    Trained parameters have their names in the model. Those of LoRA (2106.09685) turn W into W + scale B A.
     """
     makers: dict[str, Callable[[], Tensor]] = {}
     for name, value in trained.items():
@@ -58,7 +55,7 @@ def _merged(stored: StoredTensor, down: Tensor, up: Tensor, *, scale: float, tra
 
 
 @torch.no_grad()
-def put_in_place(model: Any, skeleton: Skeleton, folded: Folded) -> None:
+def put_in_place(model: Any, skeleton: Skeleton, folded: Mapping[str, Tensor]) -> None:
     """Give a model, loaded from the checkpoint, its new tensors; a trained head is untied."""
     for name, parameter in model.named_parameters():
         if (stored := skeleton.stored_name(name)) is not None and stored in folded:
@@ -69,7 +66,9 @@ def put_in_place(model: Any, skeleton: Skeleton, folded: Folded) -> None:
             head.weight = nn.Parameter(folded[name].to(head.weight))
 
 
-def write_healed(skeleton: Skeleton, target: Path, folded: Folded, progress: Progress) -> Checkpoint:
+def write_healed(
+    skeleton: Skeleton, target: Path, folded: Mapping[str, Tensor], progress: Progress
+) -> Checkpoint:
     """Write the checkpoint with its new tensors into an empty folder; a head that was trained is untied."""
     source, index = skeleton.index.folder, skeleton.index
     copy_companions(source, target, code=skeleton.trust_remote_code)

@@ -11,9 +11,10 @@ It is read and written plainly, never mapped: a full disk is then an error, not 
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -75,21 +76,19 @@ class Lessons:
 
 @torch.no_grad()
 def write_lessons(decoder: StreamedDecoder, ids: Tensor, lessons: Lessons, progress: Progress) -> None:
-    """Run the original over the windows, layer by layer, and store what it says.
+    """Run the original over the windows, layer by layer, and store what it says; `ids` is (windows, length).
 
     Each weight is read once for as many windows as fit into memory. The file appears whole or not at all.
-
-    Args: `ids` is (windows, length); `lessons` says what to store and where.
     """
     path = Path(lessons.path)
     check_room(path.parent, lessons.num_windows * lessons.window_bytes, "what the original teaches")
     parts = ids.split(_windows_at_once(decoder, lessons))
-    partial = path.with_name(f".{path.name}.partial")
+    last = decoder.num_layers if lessons.top else max(lessons.boundaries)
+    partial, first = path.with_name(f".{path.name}.partial"), 0
     with plain_disk_errors(path.parent), partial.open("wb") as file:
-        first = 0
         for number, part in enumerate(parts, start=1):
             label = "the original teaches" + (f" {number}/{len(parts)}" if len(parts) > 1 else "")
-            _write_part(decoder, part, first, lessons, file.fileno(), progress, label)
+            _write_part(decoder, part, first, lessons, file, progress(range(last), label, last, "layer"))
             first += len(part)
         file.truncate(lessons.num_windows * lessons.window_bytes)
         os.fsync(file.fileno())
@@ -104,18 +103,11 @@ def _windows_at_once(decoder: StreamedDecoder, lessons: Lessons) -> int:
 
 
 def _write_part(
-    decoder: StreamedDecoder,
-    ids: Tensor,
-    first: int,
-    lessons: Lessons,
-    file: int,
-    progress: Progress,
-    label: str,
+    decoder: StreamedDecoder, ids: Tensor, first: int, lessons: Lessons, file: BinaryIO, layers: Iterable[int]
 ) -> None:
     hidden = decoder.enter(ids)
     predictions = sum(lessons.sizes[:2])
-    last = decoder.num_layers if lessons.top else max(lessons.boundaries)
-    for layer in progress(range(last), label, last, "layer"):
+    for layer in layers:
         with decoder.layer(layer) as run:
             hidden = states_after(run, hidden)
         if layer + 1 in lessons.boundaries:
@@ -128,7 +120,7 @@ def _write_part(
 
 
 def _write_predictions(
-    decoder: StreamedDecoder, hidden: Activations, first: int, lessons: Lessons, file: int
+    decoder: StreamedDecoder, hidden: Activations, first: int, lessons: Lessons, file: BinaryIO
 ) -> None:
     with decoder.head() as logits_of:
         for window, states in enumerate(_windows(hidden), start=first):
@@ -148,8 +140,6 @@ def _windows(hidden: Activations) -> Iterator[Tensor]:
     return (window for batch in hidden for window in batch)
 
 
-def _write_at(file: int, offset: int, values: Tensor) -> None:
-    content = memoryview(values.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    while content:
-        written = os.pwrite(file, content, offset)
-        content, offset = content[written:], offset + written
+def _write_at(file: BinaryIO, offset: int, values: Tensor) -> None:
+    file.seek(offset)
+    file.write(values.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -11,14 +11,12 @@ def text_loss(logits: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
     """Cross entropy of the next token, in nats, over the positions that count.
 
     Args:
-        logits: (windows, length, vocabulary).
-        ids: (windows, length).
-        loss_mask: which tokens are to be predicted, (windows, length); the first of a window never is.
+        logits: (windows, length, vocabulary); `ids` and `loss_mask` are (windows, length).
+        loss_mask: which tokens are to be predicted; the first of a window never is.
     """
-    losses = functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-    )
-    return _mean(losses.view(ids[:, 1:].shape), loss_mask[:, 1:])
+    predicting, following = logits[:, :-1].float(), ids[:, 1:]
+    losses = functional.cross_entropy(predicting.flatten(0, 1), following.flatten(), reduction="none")
+    return _mean(losses.view(following.shape), loss_mask[:, 1:])
 
 
 def prediction_loss(logits: Tensor, top_ids: Tensor, top_logprobs: Tensor, loss_mask: Tensor) -> Tensor:
@@ -28,10 +26,9 @@ def prediction_loss(logits: Tensor, top_ids: Tensor, top_logprobs: Tensor, loss_
     zero where that is zero.
 
     Args:
-        logits: (windows, length, vocabulary).
+        logits: (windows, length, vocabulary); `loss_mask`, of tokens to be predicted, is (windows, length).
         top_ids: the original's most likely next tokens, (windows, length - 1, top).
         top_logprobs: their log-probabilities in the whole vocabulary, (windows, length - 1, top).
-        loss_mask: which tokens are to be predicted, (windows, length).
     """
     predicting = logits[:, :-1].float()
     top_logprobs = top_logprobs.float()
@@ -47,11 +44,8 @@ def state_loss(reached: Tensor, states: Tensor) -> Tensor:
     """|reached - state|^2 / |state|^2, the mean over tokens.
 
     LLM-Streamline (2403.19135) takes the plain mean squared error. The attention sink at position 0, whose
-    states are a hundred times as large, would then be most of the loss.
-
-    Args:
-        reached: the model's states after a gap, (windows, length, hidden).
-        states: the original's at the same boundary.
+    states are a hundred times as large, would then be most of the loss. Both are (windows, length, hidden):
+    the model's states after a gap, and the original's at the same boundary.
     """
     states = states.float()
     distances = (reached.float() - states).square().sum(-1)

@@ -1,6 +1,7 @@
 """What is trained, and how: decided before anything is, from the recipe and what this machine has."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hf_prune.errors import RecipeError
 from hf_prune.machine.environment import Machine
@@ -9,14 +10,7 @@ from hf_prune.recipe.parse import parse_depths
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import DECODER, Anatomy, HealingPlan
 from hf_prune.records.numbers import byte_size, rough_duration
-from hf_prune.stages.heal.cost import (
-    SHARE_OF_RATE,
-    STATE_BYTES,
-    TOP_BYTES,
-    trained_parameters,
-    training_memory,
-    training_operations,
-)
+from hf_prune.stages.heal import cost
 from hf_prune.stages.texts.text import Text
 
 HEALED = "healed"  # the variant that a training leaves
@@ -72,9 +66,8 @@ def plan_healing(
             "--heal replace trains the layer before a gap, and nothing comes before layer 0: --heal lora"
         )
     planner = _Planner(recipe, original, shorter, gaps, text_tokens, machine, new_layers)
-    if (method := _method(recipe)) != "auto":
-        return planner.plan(method)
-    return planner.plan_auto()
+    method = _method(recipe)
+    return planner.plan_auto() if method == "auto" else planner.plan(method)
 
 
 def may_train(recipe: Recipe, device: str) -> bool:
@@ -96,8 +89,8 @@ def approximate_tokens(text: Text | None) -> int:
 
 def lessons_bytes(objective: str, boundary_loss: float, shorter: Anatomy, gaps: int, tokens: int) -> int:
     """Bytes of the original's predictions and, after each gap, hidden states for a number of tokens."""
-    predictions = TOP_TOKENS * TOP_BYTES if objective == "predictions" else 0
-    states = gaps * STATE_BYTES * shorter.hidden_size if boundary_loss else 0
+    predictions = TOP_TOKENS * cost.TOP_BYTES if objective == "predictions" else 0
+    states = gaps * cost.STATE_BYTES * shorter.hidden_size if boundary_loss else 0
     return tokens * (predictions + states)
 
 
@@ -142,9 +135,10 @@ class _Planner:
         length = recipe.sequence_length
         tokens = recipe.heal_tokens or min(self.text_tokens, MOST_TOKENS)
         windows = max(tokens // length, 1)
-        small = _power_below(max(1, min(LARGEST_BATCH, windows // FEWEST_STEPS)))
+        most = max(1, min(LARGEST_BATCH, windows // FEWEST_STEPS))
+        power_of_two = 1 << (most.bit_length() - 1)  # the largest that is not above
         objective, why = self._objective(method, min(tokens, self.text_tokens))
-        adapts, partial = method in ("lora", "qlora"), method == "partial"
+        adapts, last_alone = method in ("lora", "qlora"), method == "partial"
         rank = (recipe.rank or RANK) if adapts else 0
         head = recipe.train_head if recipe.train_head is not None else not shorter.tied_embeddings
         plan = HealingPlan(
@@ -156,14 +150,14 @@ class _Planner:
             targets=recipe.heal_targets if adapts else "",
             rank=rank,
             alpha=(recipe.lora_alpha or rank) if adapts else 0,
-            last_layers=min(recipe.last_layers, shorter.num_layers) if partial else 0,
-            train_head=head and partial,
+            last_layers=min(recipe.last_layers, shorter.num_layers) if last_alone else 0,
+            train_head=head and last_alone,
             depths=parse_depths(recipe.depths, shorter.num_layers) if recipe.depths else (),
             sample_depths=recipe.sample_depths,
             learning_rate=recipe.lr or LEARNING_RATES[method] * (0.1 if shorter.hidden_size >= WIDE else 1.0),
             num_tokens=windows * length,
             sequence_length=length,
-            batch=min(recipe.heal_batch or small, windows),
+            batch=min(recipe.heal_batch or power_of_two, windows),
             gradient_checkpointing=self.machine.device == "cuda" and adapts,
         )
         return self._sized(plan)
@@ -187,32 +181,19 @@ class _Planner:
     def _sized(self, plan: HealingPlan) -> HealingPlan:
         """The plan in whole steps, with as many windows at once as the memory takes, and its cost."""
         machine = self.machine
-        trained = trained_parameters(plan, self.shorter, self.new_layers)
-
-        def memory(windows: int) -> int:
-            return training_memory(plan, self.shorter, trained, windows)
-
+        trained = cost.trained_parameters(plan, self.shorter, self.new_layers)
+        memory = partial(cost.training_memory, plan, self.shorter, trained)  # of a number of windows
         share = max(1, plan.batch // machine.processes)
         room = FREE_SHARE * machine.free_memory
         fitting = [n for n in range(1, share + 1) if share % n == 0 and memory(n) <= room]
         micro, batch = max(fitting, default=1), share * machine.processes
         steps = max(1, plan.num_tokens // plan.sequence_length // batch)
-        sized = replace(
-            plan,
-            num_tokens=batch * plan.sequence_length * steps,
-            batch=batch,
-            micro_batch=micro,
-            memory_bytes=memory(micro),
-        )
-        operations = training_operations(sized, self.original, self.shorter)
-        rate = SHARE_OF_RATE * machine.operations_per_second * machine.processes
+        tokens = batch * plan.sequence_length * steps
+        sized = replace(plan, num_tokens=tokens, batch=batch, micro_batch=micro, memory_bytes=memory(micro))
+        operations = cost.training_operations(sized, self.original, self.shorter)
+        rate = cost.SHARE_OF_RATE * machine.operations_per_second * machine.processes
         return replace(sized, seconds=operations / rate)
 
 
 def _untrained(reason: str) -> HealingPlan:
     return HealingPlan(method="none", reason=f"nothing was trained: {reason}")
-
-
-def _power_below(number: int) -> int:
-    """The largest power of two that is not above a number."""
-    return 1 << (number.bit_length() - 1)

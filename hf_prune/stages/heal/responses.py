@@ -45,10 +45,7 @@ def answer(
     seed: int,
     progress: Progress,
 ) -> Iterator[tuple[list[int], list[bool]]]:
-    """Conversations of one prompt and the answer that the original samples; it is loaded whole.
-
-    Yields:
-        The token ids of a conversation, and whether each belongs to the answer.
+    """The ids of each prompt and the original's sampled answer, and whether each id belongs to the answer.
 
     Raises:
         RecipeError: the model does not fit into memory, or has no chat template.
@@ -70,9 +67,14 @@ def answer(
 def _answer_batch(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
 ) -> Iterator[tuple[list[int], list[bool]]]:
-    questions = [_conversation(tokenizer, prompt) for prompt in prompts]
+    turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    texts = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    questions: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     longest = max(map(len, questions))
-    ends = _end_tokens(model, tokenizer)
+    ends = model.generation_config.eos_token_id
+    if ends is None:
+        ends = tokenizer.eos_token_id or 0
+    ends = ends if isinstance(ends, list) else [ends]
     padded = torch.tensor([[ends[0]] * (longest - len(ids)) + ids for ids in questions], device=model.device)
     mask = torch.tensor(
         [[0] * (longest - len(ids)) + [1] * len(ids) for ids in questions], device=model.device
@@ -91,17 +93,3 @@ def _answer_batch(
         stop = next((n for n, token in enumerate(answer_ids, start=1) if token in ends), len(answer_ids))
         kept = answer_ids[:stop]
         yield ids + kept, [False] * len(ids) + [True] * len(kept)
-
-
-def _conversation(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    turns = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end an answer: the model's, else the tokenizer's, else token 0."""
-    ends = model.generation_config.eos_token_id
-    if ends is None:
-        ends = tokenizer.eos_token_id
-    return list(ends) if isinstance(ends, list) else [ends if ends is not None else 0]

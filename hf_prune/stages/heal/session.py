@@ -14,34 +14,17 @@ from hf_prune.machine.progress import Progress
 from hf_prune.model.anatomy import describe, torch_dtype
 from hf_prune.model.decoder import StreamedDecoder, load_with_info, logits_by_sequence
 from hf_prune.model.skeleton import build_skeleton
-from hf_prune.records import DepthLoss, HealingPlan
+from hf_prune.model.weights import TensorsOnDemand
+from hf_prune.records import DepthLoss
 from hf_prune.stages.heal.depths import Depths
-from hf_prune.stages.heal.folding import Folded, fold, put_in_place
-from hf_prune.stages.heal.lessons import Lessons
+from hf_prune.stages.heal.folding import fold, put_in_place
 from hf_prune.stages.heal.material import TEXT_FILE
 from hf_prune.stages.heal.objective import text_loss
 from hf_prune.stages.heal.student import load_student
 from hf_prune.stages.heal.text import HealingText, read_text, split_watched
-from hf_prune.stages.heal.training import Trained, train
+from hf_prune.stages.heal.training import Session, Trained, train
 
 Logits = Callable[[Tensor, int], Iterator[Tensor]]  # of token ids, by the first so many layers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """Everything that a process needs to take part in a training."""
-
-    plan: HealingPlan
-    checkpoint: str  # the folder of the shorter model
-    carriers: tuple[int, ...]  # the layers before the gaps, numbered as in the shorter model
-    new_layers: tuple[int, ...]  # the layers that growing added, numbered likewise
-    folder: str  # of the text, and of the states that are saved on the way
-    lessons: Lessons | None
-    device: str  # its type
-    seed: int
-    trust_remote_code: bool
-    report_to: str
-    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +33,7 @@ class Verdict:
 
     depths: tuple[DepthLoss, ...]  # on the watched text; for a model that is not sorted, its full depth
     logits: Tensor  # of the trained model on some tokens, float32
-    folded: Folded
+    folded: TensorsOnDemand
 
     @property
     def loss_before(self) -> float | None:
@@ -77,20 +60,9 @@ def train_together(session: Session, progress: Progress) -> None:
     skeleton = build_skeleton(Path(session.checkpoint), trust_remote_code=session.trust_remote_code)
     torch.manual_seed(session.seed)  # adapters begin at random
     student = load_student(skeleton, session.plan, session.carriers, device, session.new_layers)
-    folder = Path(session.folder)
-    learnt, watched = split_watched(read_text(folder / TEXT_FILE))
-    train(
-        student,
-        learnt,
-        watched,
-        session.lessons,
-        folder,
-        seed=session.seed,
-        bf16=torch_dtype(describe(skeleton).dtype, device) != torch.float32,
-        report_to=session.report_to,
-        name=session.name,
-        progress=progress,
-    )
+    learnt, watched = split_watched(read_text(Path(session.folder) / TEXT_FILE))
+    bf16 = torch_dtype(describe(skeleton).dtype, device) != torch.float32
+    train(student, learnt, watched, session, bf16=bf16, progress=progress)
     del student
     gc.collect()  # the Trainer and its parts hold each other
     if device.type == "cuda":
@@ -106,20 +78,14 @@ def judge(
     what is outside the layers: their model is loaded whole, as for the training.
 
     Args:
-        watched: text that was not trained on.
         tokens: for the verdict's logits, (sequences, length).
         decoder: of the checkpoint before the training.
     """
     folded = fold(decoder.skeleton, trained.weights, session.plan.adapter_scale)
     depths = session.plan.depths or (decoder.num_layers,)
-    whole = _whole_model(decoder, folded) if session.plan.method in ("partial", "sorted") else None
-
-    def before(ids: Tensor, depth: int) -> Iterator[Tensor]:
-        return logits_by_sequence(decoder, ids, range(depth))
-
-    def after(ids: Tensor, depth: int) -> Iterator[Tensor]:
-        return whole(ids, depth) if whole else logits_by_sequence(decoder, ids, range(depth), folded)
-
+    before, after = _layer_by_layer(decoder), _layer_by_layer(decoder, folded)
+    if session.plan.method in ("partial", "sorted"):
+        after = _whole_model(decoder, folded)
     losses = tuple(
         DepthLoss(layers=depth, before=_loss(before, watched, depth), after=_loss(after, watched, depth))
         for depth in depths
@@ -127,7 +93,11 @@ def judge(
     return Verdict(depths=losses, logits=torch.cat(list(after(tokens, decoder.num_layers))), folded=folded)
 
 
-def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Logits:
+def _layer_by_layer(decoder: StreamedDecoder, folded: TensorsOnDemand | None = None) -> Logits:
+    return lambda ids, depth: logits_by_sequence(decoder, ids, range(depth), folded)
+
+
+def _whole_model(decoder: StreamedDecoder, folded: TensorsOnDemand) -> Logits:
     """Load the whole model with its new tensors, to compute logits window by window."""
     model, _ = load_with_info(decoder.skeleton.index.folder, decoder)
     put_in_place(model, decoder.skeleton, folded)
@@ -144,13 +114,11 @@ def _whole_model(decoder: StreamedDecoder, folded: Folded) -> Logits:
 
 def _loss(logits: Logits, watched: HealingText, depth: int) -> float | None:
     """Nats per token, the mean over windows; None where that is not finite."""
-    windows = zip(logits(watched.ids, depth), watched.ids, watched.loss_mask, strict=True)
-    return _mean(
-        [
-            text_loss(window, ids[None].to(window.device), loss_mask[None].to(window.device)).item()
-            for window, ids, loss_mask in windows
-        ]
-    )
+    losses = []
+    for predicted, *window in zip(logits(watched.ids, depth), watched.ids, watched.loss_mask, strict=True):
+        ids, loss_mask = (each[None].to(predicted.device) for each in window)
+        losses.append(text_loss(predicted, ids, loss_mask).item())
+    return _mean(losses)
 
 
 def _mean(losses: Sequence[float | None]) -> float | None:

@@ -26,8 +26,8 @@ from hf_prune.stages.heal.text import HealingText, split_watched
 from hf_prune.stages.work import Work
 
 if TYPE_CHECKING:
-    from hf_prune.stages.heal.session import Session, Verdict
-    from hf_prune.stages.heal.training import Trained
+    from hf_prune.stages.heal.session import Verdict
+    from hf_prune.stages.heal.training import Session, Trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +81,12 @@ def heal(stage: HealStage) -> ProvedHealing:
         work.reporter.tell(f"healing: {plan.reason}")
     if plan.method == "none":
         return ProvedHealing(healing=Healing(plan=plan), checkpoint=None, proof=None)
-
-    def checkpoint_folder(record: ProvedHealing) -> Path | None:
-        return stage.target if record.checkpoint else None
-
     healed = work.folder.stage(
-        "heal", ProvedHealing, work.inputs, lambda: _heal(stage, plan), checkpoint_folder
+        "heal",
+        ProvedHealing,
+        work.inputs,
+        lambda: _heal(stage, plan),
+        lambda record: stage.target if record.checkpoint else None,
     )
     if healed.healing.reason:
         work.reporter.tell(f"healing: {healed.healing.reason}")
@@ -148,7 +148,7 @@ def _heal(stage: HealStage, plan: HealingPlan) -> ProvedHealing:
 
 
 def _session(stage: HealStage, plan: HealingPlan, text: HealingText) -> "Session":
-    from hf_prune.stages.heal.session import Session
+    from hf_prune.stages.heal.training import Session
 
     original, progress = stage.work.original, stage.work.reporter.progress
     boundaries = tuple(block.end for block in stage.gaps)

@@ -2,8 +2,10 @@
 
 import os
 import random
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,8 +35,7 @@ class Student(nn.Module):
     def __init__(self, model: Any, layers: nn.ModuleList, carriers: Sequence[int], plan: HealingPlan) -> None:
         """Args: `carriers` are the layers before the gaps, whose output may have to be the original's."""
         super().__init__()
-        self.model = model
-        self.plan = plan
+        self.model, self.plan = model, plan
         # Trainer.train has accelerate prepare the model: FSDP shards each module of these classes by itself.
         present = {type(module).__name__ for module in model.modules()}
         layer_classes = set(getattr(model, "_no_split_modules", None) or ())
@@ -47,10 +48,8 @@ class Student(nn.Module):
         # Trainer._issue_warnings_after_load reads this attribute of a PreTrainedModel if keys are missing.
         self._keys_to_ignore_on_save = None
         self._depths = Depths(layers) if plan.depths else None
-        self._boundary_states: BoundaryStates | None = None
-        if plan.boundary_loss:
-            stop = plan.objective == "states"
-            self._boundary_states = BoundaryStates(layers, carriers, stop_after_last=stop)
+        recorded = carriers if plan.boundary_loss else ()
+        self._boundary_states = BoundaryStates(layers, recorded, stop_after_last=plan.objective == "states")
 
     def forward(
         self,
@@ -69,12 +68,11 @@ class Student(nn.Module):
             top_logprobs: their log-probabilities, (windows, length - 1, top).
             states: the original's after each gap, (windows, gaps, length, hidden).
         """
-        if self._boundary_states is not None:
-            self._boundary_states.clear()
+        self._boundary_states.recorded.clear()  # also of what gradient checkpointing ran again
         losses: list[Tensor] = []
         with suppress(StopForward):  # where states alone are learnt, no logits are computed
             losses.append(self._loss_of_logits(ids, loss_mask, top_ids, top_logprobs))
-        if self.training and states is not None and self._boundary_states is not None:
+        if self.training and states is not None:
             pairs = zip(self._boundary_states.recorded, states.unbind(1), strict=True)
             distances = torch.stack([state_loss(reached, original) for reached, original in pairs])
             losses.append(self.plan.boundary_loss * distances.mean())
@@ -96,20 +94,19 @@ class Student(nn.Module):
 
         Where each step draws one depth, its tokens decide which: a resumed training draws the same.
         """
+        run = partial(self.model, input_ids=ids, use_cache=False)
         if self._depths is None:
-            yield self.model(input_ids=ids, use_cache=False).logits
-            return
-        if self.training and self.plan.sample_depths:
-            depth = random.Random(int(ids.sum())).choice(self.plan.depths)
-            with self._depths.only(depth):
-                yield self.model(input_ids=ids, use_cache=False).logits
-            return
-        *shallower, _ = self.plan.depths
-        with self._depths.watched(tuple(shallower)) as states:
-            yield self.model(input_ids=ids, use_cache=False).logits
-        for depth in shallower:
-            with self._depths.answering(states[depth]):
-                yield self.model(input_ids=ids, use_cache=False).logits
+            yield run().logits
+        elif self.training and self.plan.sample_depths:
+            with self._depths.only(random.Random(int(ids.sum())).choice(self.plan.depths)):
+                yield run().logits
+        else:
+            *shallower, _ = self.plan.depths
+            with self._depths.watched(tuple(shallower)) as states:
+                yield run().logits
+            for depth in shallower:
+                with self._depths.answering(states[depth]):
+                    yield run().logits
 
 
 def _trained_names(student: nn.Module) -> set[str]:
@@ -165,46 +162,36 @@ def load_student(
     model: Any = auto_class(skeleton.whole_config).from_pretrained(skeleton.index.folder, **options)
     if plan.method != "qlora":
         model = model if is_sharded() else model.to(device)
-    elif device.type == "cpu":
-        _keep_unpacked(model)
+    elif device.type == "cpu":  # bitsandbytes would repack 4-bit weights whenever the text is watched
+        for module in model.modules():
+            if isinstance(module, Linear4bit):
+                module.support_avx512bf16_for_cpu = False
     model.requires_grad_(False)
     layers = model.get_submodule(skeleton.layer_path)
     if plan.method in ("lora", "qlora"):
         _add_adapters(model, skeleton, plan)
     else:
-        _unfreeze(model, skeleton, _trained_modules(model, layers, plan, carriers, new_layers))
+        alone = carriers if plan.method == "replace" else new_layers
+        _unfreeze(model, skeleton, _trained_modules(model, layers, plan, alone))
     if plan.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     return Student(model, layers, carriers, plan)
 
 
-def _keep_unpacked(model: nn.Module) -> None:
-    """On a CPU, bitsandbytes would repack 4-bit weights for inference whenever the text is watched."""
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
 def adapted_projections(skeleton: Skeleton, targets: str) -> list[str]:
     """The names of the linear projections that LoRA can be folded into: those stored as they are used.
 
-    Args:
-        skeleton: of the shorter model.
-        targets: "all", or "ffn" for those outside attention.
+    Args: `targets` is "all", or "ffn" for those outside attention.
     """
-    inside = f"{skeleton.layer_path}."
+    attention = re.compile("attn|attention", re.IGNORECASE)
     return [
         name
         for name, module in skeleton.model.named_modules()
-        if name.startswith(inside)
+        if name.startswith(f"{skeleton.layer_path}.")
         and output_width(module) is not None
         and skeleton.stored_name(f"{name}.weight") is not None
-        and (targets == "all" or not _in_attention(name))
+        and (targets == "all" or not attention.search(name))
     ]
-
-
-def _in_attention(name: str) -> bool:
-    return "attn" in name.lower() or "attention" in name.lower()
 
 
 def _add_adapters(model: Any, skeleton: Skeleton, plan: HealingPlan) -> None:
@@ -250,17 +237,13 @@ def _unfreeze(model: Any, skeleton: Skeleton, modules: list[nn.Module]) -> None:
 
 
 def _trained_modules(
-    model: Any,
-    layers: nn.ModuleList,
-    plan: HealingPlan,
-    carriers: tuple[int, ...],
-    new_layers: tuple[int, ...],
+    model: Any, layers: nn.ModuleList, plan: HealingPlan, alone: Sequence[int]
 ) -> list[nn.Module]:
     """What a method trains whole; for `partial` the last layers, the final norm and maybe the head."""
     if plan.method == "sorted":
         return [model]
     if plan.method in ("replace", "grown"):
-        return [layers[number] for number in (carriers if plan.method == "replace" else new_layers)]
+        return [layers[number] for number in alone]
     modules = [*layers[len(layers) - plan.last_layers :], *_final_norms(model)]
     if plan.train_head:
         head = model.get_output_embeddings()

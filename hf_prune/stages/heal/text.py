@@ -29,12 +29,7 @@ def of_windows(windows: Windows) -> HealingText:
 
 
 def pack(sequences: Iterable[tuple[list[int], list[bool]]], length: int, name: str) -> HealingText:
-    """Put sequences of any length one after another and cut them into windows.
-
-    Args:
-        sequences: token ids, and whether each is to be predicted.
-        length: tokens of a window.
-        name: of the text, for the error message.
+    """Cut sequences of ids, and whether each is to be predicted, into windows, one sequence after another.
 
     Raises:
         UnusableText: the sequences do not fill one window.
@@ -66,9 +61,10 @@ def split_watched(text: HealingText) -> tuple[HealingText, HealingText]:
         raise UnusableText(
             "one window of text cannot both train the model and watch the training: give a longer --heal-data"
         )
-    first = total - max(1, min(WATCHED_WINDOWS, total // 10))
-    watched = HealingText(text.ids[first:], text.loss_mask[first:])
-    return HealingText(text.ids[:first], text.loss_mask[:first]), watched
+    watched = max(1, min(WATCHED_WINDOWS, total // 10))
+    sizes = (total - watched, watched)
+    learnt, aside = map(HealingText, text.ids.split(sizes), text.loss_mask.split(sizes))
+    return learnt, aside
 
 
 def save_text(text: HealingText, path: Path) -> None:

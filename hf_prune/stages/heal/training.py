@@ -10,14 +10,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
 
@@ -52,8 +45,7 @@ class _TaughtWindows(Dataset[dict[str, Tensor]]):
     """Windows of text, each with what the original says about it."""
 
     def __init__(self, text: HealingText, lessons: Lessons | None) -> None:
-        self._text = text
-        self._lessons = lessons
+        self._text, self._lessons = text, lessons
 
     def __len__(self) -> int:
         return len(self._text.ids)
@@ -69,15 +61,32 @@ class _Watch(TrainerCallback):
     def __init__(self, steps: Iterator[int]) -> None:
         self._steps = steps
 
-    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show one more step; the step that a training ends with is always saved."""
         next(self._steps, None)
         control.should_save |= control.should_training_stop
 
-    def on_log(self, args: Any, state: Any, control: TrainerControl, **passed: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **passed: Any) -> None:
         """Stop if a loss is not finite."""
         if _diverged(passed["logs"]):
             control.should_training_stop = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Everything that a process needs to take part in a training."""
+
+    plan: HealingPlan
+    checkpoint: str  # the folder of the shorter model
+    folder: str  # of the text, and of the states saved on the way, from which a killed training resumes
+    carriers: tuple[int, ...] = ()  # the layers before the gaps, numbered as in the shorter model
+    new_layers: tuple[int, ...] = ()  # the layers that growing added, numbered likewise
+    lessons: Lessons | None = None  # what the original says about the windows; None: only text is learnt
+    device: str = "cpu"  # its type
+    seed: int = 0
+    trust_remote_code: bool = False
+    report_to: str = "none"  # an experiment tracker that transformers knows: "trackio", "tensorboard", ...
+    name: str = ""  # of the result, for the tracker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,40 +103,33 @@ def train(
     student: Student,
     text: HealingText,
     watched: HealingText,
-    lessons: Lessons | None,
-    folder: Path,
+    session: Session,
     *,
-    seed: int,
     bf16: bool,
-    report_to: str,
-    name: str,
     progress: Progress,
 ) -> None:
-    """Train what is trainable in a student, and leave it in the folder for `load_trained`.
+    """Train what is trainable in a student, and leave it in the session's folder for `load_trained`.
 
     Args:
         watched: windows whose loss decides which step is the best.
-        lessons: what the original says about the windows of `text`; None where the text alone is learnt.
-        folder: for the states saved on the way, from which a killed training resumes.
         bf16: whether to compute in bfloat16; trained parameters stay in float32.
-        report_to: an experiment tracker that transformers knows: "trackio", "tensorboard", ...; "none".
     """
-    resumed = _last_whole_state(folder)
-    settings = _settings(student.plan, len(text.ids))
-    done, steps = (resumed.trainer.global_step if resumed else 0), settings["max_steps"]
-    if resumed and (done >= steps or resumed.diverged_at is not None):
+    settings = _settings(session.plan, len(text.ids))
+    folder, state = _last_whole_state(Path(session.folder)) or (None, TrainerState())
+    done, steps = state.global_step, settings["max_steps"]
+    if folder and (done >= steps or _diverged_at(state) is not None):
         return  # the Trainer would take one step more
     watch = _Watch(progress(range(done, steps), "healing", steps - done, "step"))
     arguments = TrainingArguments(
-        output_dir=str(folder),
+        output_dir=session.folder,
         **settings,
         bf16=bf16,
         use_cpu=next(student.parameters()).device.type == "cpu" and not is_sharded(),
-        eval_on_start=resumed is None,
-        seed=seed,
-        data_seed=seed,
-        report_to=report_to,
-        run_name=name,
+        eval_on_start=folder is None,
+        seed=session.seed,
+        data_seed=session.seed,
+        report_to=session.report_to,
+        run_name=session.name,
         **ARGUMENTS,
     )
     if arguments.n_gpu > 1:
@@ -135,12 +137,12 @@ def train(
     trainer = Trainer(
         model=student,
         args=arguments,
-        train_dataset=_TaughtWindows(text, lessons),
+        train_dataset=_TaughtWindows(text, session.lessons),
         eval_dataset=_TaughtWindows(watched, None),
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)  # stdout is for the result alone
-    trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
+    trainer.train(resume_from_checkpoint=str(folder) if folder else None)
 
 
 def _settings(plan: HealingPlan, num_windows: int) -> dict[str, Any]:
@@ -170,29 +172,20 @@ def _settings(plan: HealingPlan, num_windows: int) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """A state that the Trainer saved after a step."""
-
-    folder: Path
-    trainer: TrainerState
-
-    @property
-    def diverged_at(self) -> int | None:
-        """The step after which a loss was not finite."""
-        steps = (int(entry["step"]) for entry in self.trainer.log_history if _diverged(entry))
-        return next(steps, None)
-
-
-def _last_whole_state(folder: Path) -> _State | None:
-    """The newest complete state; the Trainer writes the file that is read here last."""
+def _last_whole_state(folder: Path) -> tuple[Path, TrainerState] | None:
+    """The newest complete state and its folder; the Trainer writes the file that is read here last."""
     folders = folder.glob("checkpoint-*")
     for path in sorted(folders, key=lambda state: int(state.name.rpartition("-")[2]), reverse=True):
         try:
-            return _State(path, TrainerState.load_from_json(str(path / TRAINER_STATE_NAME)))
+            return path, TrainerState.load_from_json(str(path / TRAINER_STATE_NAME))
         except (OSError, ValueError):
             continue
     return None
+
+
+def _diverged_at(state: TrainerState) -> int | None:
+    """The step after which a loss was not finite."""
+    return next((int(entry["step"]) for entry in state.log_history if _diverged(entry)), None)
 
 
 def _diverged(logs: dict[str, float]) -> bool:
@@ -203,20 +196,21 @@ def load_trained(folder: Path) -> Trained:
     """Read what a finished training left in its folder."""
     last = _last_whole_state(folder)
     assert last is not None
+    newest, state = last
     points: dict[int, dict[str, float]] = {}
-    for entry in last.trainer.log_history:
+    for entry in state.log_history:
         points.setdefault(int(entry["step"]), {}).update(entry)
     curve = tuple(
         HealingStep(step=step, loss=_finite(point.get("loss")), watched_loss=_finite(point.get("eval_loss")))
         for step, point in sorted(points.items())
     )
-    best = last.trainer.best_global_step
-    weights = load_file((folder / f"checkpoint-{best}" if best else last.folder) / SAFE_WEIGHTS_NAME)
+    best = state.best_global_step
+    weights = load_file((folder / f"checkpoint-{best}" if best else newest) / SAFE_WEIGHTS_NAME)
     return Trained(
         weights={name.removeprefix("model."): value.float() for name, value in weights.items()},
         curve=curve,
         best_step=best,
-        diverged_at=last.diverged_at,
+        diverged_at=_diverged_at(state),
     )
 
 

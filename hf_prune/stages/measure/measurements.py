@@ -35,7 +35,7 @@ class Measurements:
         """The comparison of all layer boundaries, which all processes make together."""
         windows = self.original.calibration
         key = self._key("similarity", windows.record.sha256)
-        if self.ranks.agree(self._load(key, Similarity) is not None):
+        if self.ranks.broadcast(self._load(key, Similarity) is not None):
             self.reporter.tell("measured before on the same text: no pass needed")
 
         def compute() -> Similarity:
@@ -120,5 +120,5 @@ def measure_together(original: Original, cache: Path, ranks: Ranks, reporter: Re
     measurements = Measurements(original, cache, reporter, ranks)
     if ranks.leads:
         measurements.similarity()
-    elif not ranks.agree(False):
+    elif not ranks.broadcast(False):
         measure(original.decoder, original.calibration, reporter.progress, ranks)

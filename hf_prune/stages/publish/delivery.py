@@ -18,7 +18,7 @@ class Delivered:
 
     commit: str
     pull_request: int | None  # its number; None: the branch itself holds the files
-    unchanged: bool
+    unchanged: bool = False
 
 
 def deliver(
@@ -29,9 +29,8 @@ def deliver(
 ) -> Delivered:
     """Upload the weights unseen, then commit everything at once.
 
-    Args:
-        look: looks at the revision; raises if it may not be overwritten.
-        plan: the change that a revision needs. It is planned anew if somebody commits during the upload.
+    `look` raises if the revision may not be overwritten. If somebody commits during the upload, `plan` is
+    called again.
     """
     snapshot = look()
     while True:
@@ -48,8 +47,7 @@ def deliver(
         latest = look()  # the upload may have taken hours
         if latest.commit == snapshot.commit:
             committed = hub.commit(change, wait)
-            number = committed.pull_request or number
-            return Delivered(commit=committed.commit, pull_request=number, unchanged=False)
+            return Delivered(commit=committed.commit, pull_request=committed.pull_request or number)
         snapshot = latest
 
 
@@ -59,13 +57,11 @@ def look_at_branch(repo_id: str, branch: str, wait: hub.Wait) -> hub.Snapshot:
     Raises:
         RepositoryChanged: it is there no more.
     """
-    snapshot = hub.snapshot_of(repo_id, branch, wait)
-    if snapshot is None:
-        raise RepositoryChanged(
-            f"{repo_id} or its branch {branch} was there a moment ago and is gone: give the same command "
-            f"again"
-        )
-    return snapshot
+    if snapshot := hub.snapshot_of(repo_id, branch, wait):
+        return snapshot
+    raise RepositoryChanged(
+        f"{repo_id} or its branch {branch} was there a moment ago and is gone: give the same command again"
+    )
 
 
 def announced(sleep: hub.Wait, reporter: Reporter) -> hub.Wait:

@@ -21,43 +21,33 @@ RECIPE = "hf_prune_recipe.yaml"  # in a published repository, to prune another m
 
 
 def assemble(run: Run, folder: RunFolder, repo_id: str | None) -> None:
-    """Make the folder that is published, and one for each smaller depth of a sorted model.
-
-    Args:
-        repo_id: the card names this repository; None: it is not published.
-    """
+    """Make the folder that is published, and one for each smaller depth of a sorted model."""
     record = to_json(run)
     with whole_folder(folder.model) as partial:
-        _copy_checkpoint(folder.checkpoints / run.result.folder, partial, run.source)
+        _link_files(folder.checkpoints / run.result.folder, partial)
+        write_notice(run.source, partial)
         for export in run.exports.found:
-            _copy_export(export_folder(folder, export.format), partial)
+            _link_files(export_folder(folder, export.format), partial)
         for name, picture in render_pictures(run).items():
-            (partial / name).parent.mkdir(exist_ok=True)
-            (partial / name).write_bytes(picture)
-        (partial / MARKER).write_text(record, encoding="utf-8")
+            write_whole(partial / name, picture)
+        write_whole(partial / MARKER, record)
         _write_card(run, partial, repo_id, previous=folder.model / CARD)
         origin = f"{run.source.repo_id or run.source.folder}: {run.command}"
-        (partial / RECIPE).write_text(recipe_text(run.recipe, run.cited, origin), encoding="utf-8")
+        write_whole(partial / RECIPE, recipe_text(run.recipe, run.cited, origin))
     for depth in run.evaluated.depths[:-1]:
         name = depth_name(depth.layers)
         with whole_folder(folder.depths / name) as partial:
-            _copy_checkpoint(folder.checkpoints / name, partial, run.source)
+            _link_files(folder.checkpoints / name, partial)
+            write_notice(run.source, partial)
             card = render_depth_card(run, depth.layers, repo_id)
-            card = with_sections_of(folder.depths / name / CARD, card)
-            (partial / CARD).write_text(card, encoding="utf-8")
+            write_whole(partial / CARD, with_sections_of(folder.depths / name / CARD, card))
     write_whole(folder.path / "run.json", record)
 
 
-def _copy_checkpoint(checkpoint: Path, target: Path, source: Source) -> None:
-    for path in sorted(checkpoint.iterdir()):
-        link(path, target / path.name)
-    write_notice(source, target)
-
-
-def _copy_export(exported: Path, target: Path) -> None:
-    for path in sorted(exported.rglob("*")):
+def _link_files(folder: Path, target: Path) -> None:
+    for path in sorted(folder.rglob("*")):
         if path.is_file():
-            copy = target / path.relative_to(exported)
+            copy = target / path.relative_to(folder)
             copy.parent.mkdir(exist_ok=True)
             link(path, copy)
 
@@ -66,9 +56,7 @@ def write_card_and_record(run: Run, model: Path, folder: RunFolder | None, repo_
     """Write the card and the record anew into a folder that was assembled before.
 
     Args:
-        model: the folder that is, or was, published.
-        folder: the run's; None: there is only a copy of what was published.
-        repo_id: the card names this repository; None: it is not published.
+        folder: the run's; None: `model` is a copy of what was published.
     """
     _write_card(run, model, repo_id, previous=model / CARD)
     write_whole(model / MARKER, to_json(run))
@@ -100,11 +88,7 @@ def card_of(run: Run, repo_id: str | None) -> str:
 
 
 def write_notice(source: Source, folder: Path) -> None:
-    """Put the line that the original's licence demands into the "Notice" file of a folder.
-
-    Args:
-        folder: with files copied from it. A notice that is there stays, and the line goes below it.
-    """
+    """Put the line that the original's licence demands into a folder's "Notice" file, below what it holds."""
     terms = terms_of(source.license, source.license_name)
     name = notice_file(terms, source.legal_files)
     if terms.notice is None or name is None:

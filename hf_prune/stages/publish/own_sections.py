@@ -1,13 +1,8 @@
-"""The user's own sections of a card: the text between two marks stays when hf-prune writes the card anew.
+"""The user's own sections of a card: hf-prune keeps them, with their marks, when it writes the card anew.
 
-    <!-- hf-prune: yours -->
-    any Markdown
-    <!-- hf-prune: end of yours -->
-
-Every card ends with a hint and an empty section. Users may add sections anywhere, with a name if they like:
-`<!-- hf-prune: yours, evaluation -->`. A new card takes over each section with its marks. The section goes
-behind the line that it followed before, else to the end of the part with the same heading, else to the end of
-the card.
+Such a section is between the lines `<!-- hf-prune: yours -->` and `<!-- hf-prune: end of yours -->`. Every
+card ends with an empty one. Users may add others anywhere, or named: `<!-- hf-prune: yours, evaluation -->`.
+In a new card each goes behind the line it followed, else to the end of the part with its heading or the card.
 """
 
 import re
@@ -134,28 +129,15 @@ def overridden(published: Iterable[OwnSection], local: Iterable[OwnSection]) -> 
 
 
 def with_own(card: str, sections: Iterable[OwnSection]) -> str:
-    """A new card with the user's own sections of the card before it.
-
-    Args:
-        card: as hf-prune writes it, with an empty section at its end.
-        sections: of the card before it. Empty ones are kept too, because the user put them there.
-    """
+    """A new card with the user's own sections of the card before it, also with empty ones."""
     lines = _lines(card)
     end = _hint_index(lines) + 1
-    behind: list[OwnSection] = []
-    within: list[tuple[int, OwnSection]] = []
-    for section in sections:
-        index = _index_for(section, lines)
-        if section.is_last or index >= end:
-            behind.append(section)
-        else:
-            within.append((index, section))
-    if any(section.is_last for section in behind):
+    indices = [(end if s.is_last else min(end, _index_for(s, lines)), s) for s in sections]
+    if any(section.is_last for _, section in indices):
         del lines[end:]  # the empty section
-    for section in behind:
-        _insert(section, lines, len(lines))
-    for index, section in reversed(sorted(within, key=itemgetter(0))):  # so that indices stay right
-        _insert(section, lines, index)
+    bottom = len(lines)
+    for index, section in reversed(sorted(indices, key=itemgetter(0))):  # so that indices stay right
+        _insert(section, lines, index if index < end else bottom)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

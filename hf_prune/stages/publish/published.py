@@ -1,7 +1,6 @@
 """The runs that are published already where a new run would go."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hf_prune import hub
 from hf_prune.recipe.recipe import Publication
@@ -9,18 +8,10 @@ from hf_prune.records import Published
 from hf_prune.stages.run import MARKER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedRevision:
-    """A revision that holds the record of a run."""
-
-    snapshot: hub.Snapshot
-    published: Published
-
-
-def published_revisions(repo_id: str, publication: Publication) -> Iterator[PublishedRevision]:
+def published_revisions(repo_id: str, publication: Publication) -> Iterator[tuple[hub.Snapshot, Published]]:
     """The branch to publish to, and with `create_pr` this user's open pull requests, the newest first.
 
-    Pull requests of others do not count: anyone may open one in a public repository.
+    Only those with the record of a run. Others' pull requests do not count: anyone may open one.
     """
     branch = publication.branch or hub.MAIN
     revisions: list[tuple[str, int | None]] = [(branch, None)]
@@ -37,4 +28,4 @@ def published_revisions(repo_id: str, publication: Publication) -> Iterator[Publ
                 pull_request=None if number is None else hub.address_of(repo_id, pull_request=number),
                 unchanged=True,
             )
-            yield PublishedRevision(snapshot=snapshot, published=published)
+            yield snapshot, published

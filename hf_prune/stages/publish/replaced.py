@@ -1,22 +1,20 @@
 """The version on the Hub that a push replaces: its figures, its stale files, its user's own sections."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from hf_prune import hub
 from hf_prune.errors import UnreadableRecord
 from hf_prune.machine.progress import Reporter
-from hf_prune.records import Agreement, Choices, Perplexity, PreviousVersion
+from hf_prune.records import Choices, PreviousVersion
 from hf_prune.stages.card.metadata import leaderboard_files
 from hf_prune.stages.card.pictures import picture_paths
 from hf_prune.stages.publish.folder import CARD
 from hf_prune.stages.publish.own_sections import OwnSection, merged, overridden, own_sections, with_own
 from hf_prune.stages.run import MARKER, SCHEMA_VERSION, Recorded, Run, read_record
-
-Measured = TypeVar("Measured", Perplexity, Choices, Agreement)
 
 WEIGHTS = (  # of a model in any form: those of an earlier version are deleted when new ones come
     "*.safetensors",
@@ -52,10 +50,10 @@ def version_in(snapshot: hub.Snapshot, run: Run, wait: hub.Wait) -> PreviousVers
     if MARKER not in snapshot.files:
         return None
     recorded = _read_published(snapshot, wait)
-    if recorded is not None and is_same_run(recorded.run, run):
+    if recorded and is_same_run(recorded.run, run):
         return recorded.run.before
     commit, date = hub.last_change(snapshot, MARKER, wait)
-    return previous_version(run, recorded, commit, date) if recorded else unreadable_version(commit, date)
+    return previous_version(run, recorded, commit, date)
 
 
 def open_proposal(run: Run, main: hub.Snapshot, wait: hub.Wait) -> hub.Snapshot | None:
@@ -65,7 +63,7 @@ def open_proposal(run: Run, main: hub.Snapshot, wait: hub.Wait) -> hub.Snapshot 
         if snapshot is None or snapshot.files.get(MARKER) == main.files.get(MARKER):
             continue
         recorded = _read_published(snapshot, wait)
-        if recorded is not None and is_same_run(recorded.run, run):
+        if recorded and is_same_run(recorded.run, run):
             return snapshot
     return None
 
@@ -74,9 +72,8 @@ def stale_files(change: hub.Change, wait: hub.Wait) -> tuple[str, ...]:
     """The earlier version's files to delete: weights if new ones come, pictures and scores if unused now."""
     snapshot, stale = change.snapshot, set()
     if any(_is_weights(file.path_in_repo) for file in change.added):
-        stale |= {path for path in snapshot.files if _is_weights(path)}
-    recorded = _read_published(snapshot, wait)
-    if recorded is not None:
+        stale |= set(filter(_is_weights, snapshot.files))
+    if recorded := _read_published(snapshot, wait):
         stale |= {path for path in picture_paths(recorded.run).values() if path}
         stale |= leaderboard_files(recorded.run).keys()
     return tuple(sorted(stale & snapshot.files.keys() - change.files.keys()))
@@ -95,11 +92,9 @@ def published_sections(snapshot: hub.Snapshot, wait: hub.Wait) -> tuple[OwnSecti
 
 
 def card_with_sections(card: str, published: Sequence[OwnSection], local: Path, reporter: Reporter) -> bytes:
-    """A new card with the user's own sections of the published card and of a local one.
+    """A new card with the user's own sections of the published card and of a local one, which need not exist.
 
-    Args:
-        published: sections of the published card. They win, and a message names the local ones that lose.
-        local: the card in the run folder; it need not exist.
+    Published sections win, and a message names the local ones that lose.
     """
     in_folder = own_sections(local.read_text(encoding="utf-8"), str(local)) if local.is_file() else ()
     for section in overridden(published, in_folder):
@@ -121,55 +116,45 @@ def is_same_run(one: Run, other: Run) -> bool:
     return replace(one, before=None, presentation=None) == replace(other, before=None, presentation=None)
 
 
-def unreadable_version(commit: str, date: str) -> PreviousVersion:
-    """A version whose record this hf-prune cannot read."""
-    reason = "Its record cannot be read by this version of hf-prune, so nothing of it is compared"
-    return PreviousVersion(commit=commit, date=date, left_out=(reason,))
-
-
-def previous_version(run: Run, published: Recorded, commit: str, date: str) -> PreviousVersion:
-    """What was published, as far as a run can be compared with it."""
+def previous_version(run: Run, published: Recorded | None, commit: str, date: str) -> PreviousVersion:
+    """What was published, as far as a run can be compared with it; None: its record cannot be read."""
+    if published is None:
+        reason = "Its record cannot be read by this version of hf-prune, so nothing of it is compared"
+        return PreviousVersion(commit=commit, date=date, left_out=(reason,))
     before = published.run
-    perplexity = _comparable(
-        run, before, lambda one: one.evaluated.perplexities, lambda each: each.text.sha256
-    )
-    choices = _comparable(run, before, lambda one: one.evaluated.choices, lambda each: each.sha256)
-    agreement = _comparable(run, before, lambda one: one.evaluated.agreements, lambda each: each.text.sha256)
-    compared = {"perplexities": perplexity, "choices": choices, "agreements": agreement}
+    compared = {name: _comparable(run, before, name) for name in OTHER_DATA}
     left_out = [
         reason
         for name, reason in OTHER_DATA.items()
         if compared[name] is None and getattr(run.evaluated, name) and getattr(before.evaluated, name)
     ]
-    if published.schema_version != SCHEMA_VERSION:
-        left_out.append(
-            f"Its record is of an older schema, {published.schema_version}: not all of it can be read"
-        )
-    tasks = {score.asked for score in run.evaluated.scores.found if score.variant == run.result.variant}
+    schema = published.schema_version
+    if schema != SCHEMA_VERSION:
+        left_out.append(f"Its record is of an older schema, {schema}: not all of it can be read")
+    tasks = {score.asked for score in _of_result(run, run.evaluated.scores.found)}
     return PreviousVersion(
         commit=commit,
         date=date,
         layers=before.result_anatomy.num_layers,
         parameters=before.result_anatomy.parameters,
         source_commit=before.source.commit,
-        perplexity=perplexity,
-        choices=choices,
-        agreement=agreement,
-        scores=tuple(
-            score
-            for score in before.evaluated.scores.found
-            if score.variant == before.result.variant and score.asked in tasks
-        ),
+        perplexity=compared["perplexities"],
+        choices=compared["choices"],
+        agreement=compared["agreements"],
+        scores=tuple(s for s in _of_result(before, before.evaluated.scores.found) if s.asked in tasks),
         left_out=tuple(left_out),
     )
 
 
-def _comparable(
-    run: Run, before: Run, measured: Callable[[Run], Sequence[Measured]], data: Callable[[Measured], str]
-) -> Measured | None:
+def _of_result(run: Run, measured: Sequence[Any]) -> list[Any]:
+    return [each for each in measured if each.variant == run.result.variant]
+
+
+def _comparable(run: Run, before: Run, name: str) -> Any:
     """The measurement of the version before; None unless the new one was measured on the same data."""
-    new, old = (
-        next((each for each in measured(one) if each.variant == one.result.variant), None)
-        for one in (run, before)
-    )
-    return old if new and old and data(new) == data(old) else None
+    new, old = (_of_result(one, getattr(one.evaluated, name))[:1] for one in (run, before))
+    return old[0] if new and old and _data_of(new[0]) == _data_of(old[0]) else None
+
+
+def _data_of(measured: Any) -> Any:
+    return measured.sha256 if isinstance(measured, Choices) else measured.text.sha256

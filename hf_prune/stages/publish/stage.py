@@ -39,8 +39,7 @@ def check_publication(publication: Publication, name: str, terms: Terms, *, dept
     """The repository to publish to, once it is sure that this user may.
 
     Args:
-        name: of the result. Where the original's licence demands another name, that one is used.
-        terms: of the original's licence.
+        name: of the result. Where the terms of the original's licence demand another name, that one is used.
         depths: whether it is a sorted model, whose depths go to branches.
 
     Raises:
@@ -87,8 +86,8 @@ def refuse_foreign(snapshot: hub.Snapshot, *, overwrite: bool) -> None:
     Raises:
         PublishRefused: there are files of others and no marker.
     """
-    has_files = bool(snapshot.files.keys() - {GIT_ATTRIBUTES})
-    if not overwrite and has_files and MARKER not in snapshot.files:
+    others = snapshot.files.keys() - {GIT_ATTRIBUTES}
+    if not overwrite and others and MARKER not in others:
         raise PublishRefused(
             f"{snapshot.repo_id} exists and was not made by hf-prune: choose another --repo-id, or overwrite "
             f"it with --yes"
@@ -105,10 +104,7 @@ def publish(
 ) -> tuple[Run, Published]:
     """Publish an assembled folder, and each depth of a sorted model on a branch of its own.
 
-    The card and the record in the folder are written anew, because they name the version that is replaced.
-
-    Returns:
-        The run with the version that it replaces, and where it went.
+    The card and the record are written anew: they, and the run that is returned, name the version replaced.
 
     Raises:
         PublishRefused: it would overwrite what hf-prune did not make.
@@ -160,14 +156,11 @@ def _prepare_repository(
 
 
 def _publish_whole(
-    run: Run,
-    folder: RunFolder,
-    repo_id: str,
-    publication: Publication,
-    reporter: Reporter,
-    wait: hub.Wait,
+    run: Run, folder: RunFolder, repo_id: str, publication: Publication, reporter: Reporter, wait: hub.Wait
 ) -> Delivered:
-    branch = publication.branch or hub.MAIN
+    branch, removed = publication.branch or hub.MAIN, run.plan.removed
+    origin = run.source.repo_id or run.source.folder
+    made = f"layers {ranges(removed)} of {origin} removed" if removed else f"from {origin}"
 
     def look() -> hub.Snapshot:
         snapshot = look_at_branch(repo_id, branch, wait)
@@ -183,7 +176,7 @@ def _publish_whole(
         change = hub.Change(
             snapshot=snapshot,
             files=hub.outgoing(files_in(folder.model) | {CARD: card}),
-            message=_commit_message(run),
+            message=f"{run.name}: {made}",
             propose=publication.create_pr and snapshot is replaced,
         )
         return replace(change, deleted=stale_files(change, wait))
@@ -191,19 +184,8 @@ def _publish_whole(
     return deliver(look, plan, reporter, wait)
 
 
-def _commit_message(run: Run) -> str:
-    origin, removed = run.source.repo_id or run.source.folder, run.plan.removed
-    done = f"layers {ranges(removed)} of {origin} removed" if removed else f"from {origin}"
-    return f"{run.name}: {done}"
-
-
 def publish_depth(
-    repo_id: str,
-    folder: Path,
-    depth: int,
-    card: str | None,
-    reporter: Reporter,
-    sleep: hub.Wait = time.sleep,
+    repo_id: str, folder: Path, depth: int, card: str | None, reporter: Reporter, sleep: hub.Wait = time.sleep
 ) -> Delivered:
     """Publish a depth on its own branch of an existing repository, in place of all that the branch holds.
 

@@ -7,28 +7,17 @@ from pathlib import Path
 
 LICENCES = ("licen[cs]e*", "copying*")
 LEGAL = (*LICENCES, "notice*", "*use_policy*")
-COMPANIONS = (  # files that a user of the model needs, in upper or lower case
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "bpe.codes",
-    "*.tiktoken",
-    "tekken.json",
-    "spiece.model",
-    "sentencepiece*",
-    "*.spm",
-    "chat_template*",
-    "*.jinja",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "video_preprocessor_config.json",
-    "image_processor*",
-    "audio*.json",
-    *LEGAL,
+TOKENIZERS = (
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "bpe.codes"),
+    *("*.tiktoken", "tekken.json", "spiece.model", "sentencepiece*", "*.spm"),
 )
+PROCESSORS = (
+    *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
+    *("image_processor*", "audio*.json"),
+)
+TEMPLATES = ("chat_template*", "*.jinja")
+# Files that a user of the model needs, in upper or lower case.
+COMPANIONS = ("generation_config.json", *TOKENIZERS, *TEMPLATES, *PROCESSORS, *LEGAL)
 WEIGHTS = (  # never copied, because they hold the removed layers
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".onnx_data", ".gguf", ".ggml"),
     *(".h5", ".msgpack", ".tflite", ".ot", ".mlmodel", ".index.json"),

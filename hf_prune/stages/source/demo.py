@@ -35,16 +35,13 @@ def demo_model() -> tuple[Path, str]:
         )
     packaged = Path(spec.submodule_search_locations[0]) / GGUF_FILE
     folder = hub.kept_demo(NAME)
-    if not (folder / GGUF_FILE).is_file():
-        _link(packaged, folder / GGUF_FILE)
+    path = folder / GGUF_FILE
+    if not path.is_file():
+        path.unlink(missing_ok=True)  # a link into an environment that no longer exists
+        try:
+            path.symlink_to(packaged)
+        except OSError:  # this system allows no links
+            shutil.copyfile(packaged, path)
     if not (folder / "README.md").is_file():
         write_whole(folder / "README.md", CARD)
     return folder, GGUF_FILE
-
-
-def _link(packaged: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)  # a link into an environment that no longer exists
-    try:
-        path.symlink_to(packaged)
-    except OSError:  # this system allows no links
-        shutil.copyfile(packaged, path)

@@ -5,10 +5,10 @@ before the weights are downloaded.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,7 +17,7 @@ from hf_prune.errors import ModelNotFound, NoSafetensors
 from hf_prune.model.anatomy import describe
 from hf_prune.model.remote_code import code_files, refuse_own_tokenizer
 from hf_prune.model.skeleton import read_config, skeleton_of, tied_names
-from hf_prune.model.weights import INDEX_FILE, SINGLE_FILE, WeightIndex, read_index
+from hf_prune.model.weights import INDEX_FILE, SINGLE_FILE, read_index
 from hf_prune.records import Anatomy, Source, fingerprint
 from hf_prune.records.numbers import byte_size
 from hf_prune.stages.source.companions import companion_files, is_companion, is_legal, legal_files
@@ -43,23 +43,18 @@ class LocatedModel:
     @property
     def name(self) -> str:
         """The model's own name, without its owner."""
-        if self.repository is not None:
-            return self.repository.repo_id.split("/")[-1]
-        return self.folder.resolve().name
+        return self.repository.repo_id.split("/")[-1] if self.repository else self.folder.resolve().name
 
     @property
-    def base_model(self) -> str | None:
-        """The model that it was made from, according to its card."""
-        if self.repository is not None:
-            return self.repository.base_model
-        return hub.only_base(_own_card(self.folder))
+    def card(self) -> hub.Card:
+        """What its card states."""
+        return self.repository.card if self.repository else hub.card_in(self.folder)
 
     @property
     def terms(self) -> Terms:
         """What its licence demands of derivatives."""
-        if self.repository is not None:
-            return terms_of(self.repository.license, self.repository.license_name)
-        return terms_of(*hub.stated_license(_own_card(self.folder)))
+        card = self.card
+        return terms_of(card.license, card.license_name)
 
     @property
     def identity(self) -> str:
@@ -81,16 +76,9 @@ def find(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> LocatedModel:
-    """Locate a model and check that hf-prune can cut its weights.
+    """Locate a model, on the Hub or in a folder, and check that hf-prune can cut its weights.
 
     For a repository in Meta's original format it takes the sibling `MODEL-hf`, if there is one.
-
-    Args:
-        model: a Hub id or a folder.
-        revision: branch, tag or commit on the Hub.
-        gguf_file: the name of a GGUF file to read the weights from.
-        allow_pickle: accept pickled weights.
-        trust_remote_code: fetch and run the model's own code.
 
     Raises:
         ModelNotFound: there is neither such a folder nor such a model on the Hub.
@@ -103,8 +91,14 @@ def find(
         raise ModelNotFound(f"there is no folder {model}: give a folder that holds a model")
     else:
         repository = hub.look_up(model, revision)
-        if _in_original_format(set(repository.files), allow_pickle) and gguf_file is None:
-            repository, notice = _sibling(repository)
+        if gguf_file is None and _in_original_format(set(repository.files), allow_pickle):
+            sibling = f"{repository.repo_id}-hf"
+            if hub.exists(sibling):
+                notice = (
+                    f"{repository.repo_id} is in Meta's original format; using {sibling}, the same model in "
+                    f"transformers' format"
+                )
+                repository = hub.look_up(sibling, None)
         name, names = repository.repo_id, set(repository.files)
     _check_form(name, names, gguf_file, allow_pickle)
     return LocatedModel(
@@ -118,28 +112,13 @@ def find(
     )
 
 
-def _sibling(repository: hub.Repository) -> tuple[hub.Repository, str]:
-    """The same model in transformers' format, and a notice for the user."""
-    sibling = f"{repository.repo_id}-hf"
-    if not hub.exists(sibling):
-        raise NoSafetensors(_conversion(repository.repo_id, set(repository.files)))
-    notice = (
-        f"{repository.repo_id} is in Meta's original format; using {sibling}, the same model in "
-        f"transformers' format"
-    )
-    return hub.look_up(sibling, None), notice
-
-
-def _has_weights(names: set[str]) -> bool:
-    return "config.json" in names and bool(names & {SINGLE_FILE, INDEX_FILE})
+def _has_weights(names: set[str], *, pickled: bool = False) -> bool:
+    weights = {PICKLED_FILE, PICKLED_INDEX} if pickled else {SINGLE_FILE, INDEX_FILE}
+    return "config.json" in names and bool(names & weights)
 
 
 def _can_be_read(names: set[str], allow_pickle: bool) -> bool:
-    return _has_weights(names) or (allow_pickle and _has_pickled_weights(names))
-
-
-def _has_pickled_weights(names: set[str]) -> bool:
-    return "config.json" in names and bool(names & {PICKLED_FILE, PICKLED_INDEX})
+    return _has_weights(names) or (allow_pickle and _has_weights(names, pickled=True))
 
 
 def _in_original_format(names: set[str], allow_pickle: bool) -> bool:
@@ -161,15 +140,12 @@ def _conversion(repo_id: str, names: set[str]) -> str:
 
 
 def _check_form(model: str, names: set[str], gguf_file: str | None, allow_pickle: bool) -> None:
-    if gguf_file is not None:
-        if gguf_file not in names:
-            known = ", ".join(sorted(name for name in names if name.endswith(".gguf"))) or "none"
-            raise ModelNotFound(f"{model} has no file {gguf_file}; its GGUF files: {known}")
-        return
-    if _can_be_read(names, allow_pickle):
+    gguf = sorted(name for name in names if name.endswith(".gguf"))
+    if gguf_file is not None and gguf_file not in names:
+        raise ModelNotFound(f"{model} has no file {gguf_file}; its GGUF files: {', '.join(gguf) or 'none'}")
+    if gguf_file is not None or _can_be_read(names, allow_pickle):
         return
     pickled = sorted(name for name in names if name.endswith((".bin", ".pth", ".pt", ".ckpt")))
-    gguf = sorted(name for name in names if name.endswith(".gguf"))
     if _in_original_format(names, allow_pickle):
         raise NoSafetensors(_conversion(model, names))
     if "adapter_config.json" in names:
@@ -186,7 +162,7 @@ def _check_form(model: str, names: set[str], gguf_file: str | None, allow_pickle
 def _only_pickled(model: str, pickled: str, names: set[str]) -> str:
     problem = f"{model} has only pickled weights ({pickled}), which can run code when they are read"
     conversion = "convert them to safetensors first, with https://huggingface.co/spaces/safetensors/convert"
-    if _has_pickled_weights(names):
+    if _has_weights(names, pickled=True):
         return (
             f"{problem}: add --allow-pickle, which takes tensors from them and refuses code, or {conversion}"
         )
@@ -197,32 +173,29 @@ def announce(model: LocatedModel) -> str:
     """One line about the download: size, licence, gating."""
     if (repository := model.repository) is None:
         return f"{model.argument}: local folder"
-    count = sum(_is_weight(name, model) for name in repository.files)
-    license_name = repository.license_name or repository.license or "not stated"
-    gated = ", gated" if repository.gated else ""
-    kind = "pickled weight file" if model.pickled else "weight file"
+    license_name = repository.card.license_name or repository.card.license or "not stated"
+    count = len(_weight_sizes(model))
+    kind = f"{'pickled ' if model.pickled else ''}weight file{'s' if count > 1 else ''}"
     return (
-        f"{repository.repo_id}: {byte_size(download_size(model))} in {count} {kind}"
-        f"{'s' if count > 1 else ''}, licence {license_name}{gated}"
+        f"{repository.repo_id}: {byte_size(download_size(model))} in {count} {kind}, licence {license_name}"
+        f"{', gated' if repository.gated else ''}"
     )
 
 
 def download_size(model: LocatedModel) -> int:
     """Bytes of the weight files on the Hub, 0 for a local folder."""
+    return sum(_weight_sizes(model))
+
+
+def _weight_sizes(model: LocatedModel) -> list[int]:
     files = model.repository.files if model.repository else {}
-    return sum(size for name, size in files.items() if _is_weight(name, model))
-
-
-def _is_weight(name: str, model: LocatedModel) -> bool:
     if model.gguf_file is not None:
-        return name == model.gguf_file
-    assert model.repository is not None
-    if model.pickled:
-        sharded = PICKLED_INDEX in model.repository.files
-        return fnmatch(name, "pytorch_model[-_]*-of-*.bin") if sharded else name == PICKLED_FILE
-    if INDEX_FILE in model.repository.files:
-        return fnmatch(name, "model-*-of-*.safetensors")
-    return name == SINGLE_FILE
+        pattern = escape(model.gguf_file)
+    elif model.pickled:
+        pattern = "pytorch_model[-_]*-of-*.bin" if PICKLED_INDEX in files else PICKLED_FILE
+    else:
+        pattern = "model-*-of-*.safetensors" if INDEX_FILE in files else SINGLE_FILE
+    return [size for name, size in files.items() if fnmatch(name, pattern)]
 
 
 def fetch_anatomy(model: LocatedModel, *, exact: bool) -> Anatomy:
@@ -235,110 +208,68 @@ def fetch_anatomy(model: LocatedModel, *, exact: bool) -> Anatomy:
         UnsupportedModel: the architecture is not known, or cannot be cut.
     """
     if model.gguf_file is not None:
-        config = read_gguf_config(_folder_with_gguf(model), model.gguf_file)
+        config = read_gguf_config(_fetch(model), model.gguf_file)
         config.dtype = torch.bfloat16  # to which the file is converted
         return describe(skeleton_of(config, None))
-    folder = _fetch_small_files(model)
-    config = read_config(folder, trust_remote_code=model.trust_remote_code, base_model=model.base_model)
+    folder = _fetch(model)
+    config = read_config(folder, trust_remote_code=model.trust_remote_code, base_model=model.card.base_model)
     if not model.trust_remote_code:
         refuse_own_tokenizer(folder)
-    index = None if model.pickled else _headers(model, exact=exact)
+    index = None
+    if model.repository is None and not model.pickled:
+        index = read_index(folder)
+    elif model.repository is not None and not model.pickled and exact:
+        index = hub.weight_headers(model.repository)
     return describe(skeleton_of(config, index, trust_remote_code=model.trust_remote_code))
-
-
-def _fetch_small_files(model: LocatedModel) -> Path:
-    """The folder with the small files of a model."""
-    return hub.download(model.repository, _small(model)) if model.repository else model.folder
-
-
-def _headers(model: LocatedModel, *, exact: bool) -> WeightIndex | None:
-    if model.repository is not None:
-        return hub.weight_headers(model.repository) if exact else None
-    return read_index(model.folder)
 
 
 def fetch_weights(model: LocatedModel, workspace: Path) -> Source:
     """Fetch the whole model. A GGUF file or pickled weights are converted in `workspace`."""
     converted = workspace / f"original-{fingerprint(model.identity, model.gguf_file)[:12]}"
     if model.gguf_file is not None:
-        folder = convert_gguf(_folder_with_gguf(model), model.gguf_file, converted)
+        folder = convert_gguf(_fetch(model), model.gguf_file, converted)
     else:
-        folder = _fetch_small_files(model)
-        if model.repository is not None:
-            names = weight_files(folder, pickled=model.pickled)
-            hub.download(model.repository, (*_small(model), *names))
+        folder = _fetch(model)
+        _fetch(model, weight_files(folder, pickled=model.pickled))
         if model.pickled:
-            folder = _convert_pickle(folder, converted, trusted=model.trust_remote_code)
+            trusted = model.trust_remote_code
+            config = read_config(folder, trust_remote_code=trusted)
+            tied = tied_names(skeleton_of(config, None, trust_remote_code=trusted).model)
+            beside = (folder / "config.json", *companion_files(folder, code=trusted))
+            folder = convert_pickle(folder, converted, beside=beside, tied=tied)
     return _provenance(model, folder)
 
 
-def _small(model: LocatedModel) -> tuple[str, ...]:
-    assert model.repository is not None
-    names = model.repository.files
-    small = [name for name in names if is_companion(name, code=model.trust_remote_code)]
-    index = PICKLED_INDEX if model.pickled else INDEX_FILE
-    return (*small, *(name for name in ("config.json", index, CARD) if name in names))
-
-
-def _folder_with_gguf(model: LocatedModel) -> Path:
-    assert model.gguf_file is not None
-    if model.repository is not None:
-        names = [name for name in model.repository.files if is_legal(name) or name == CARD]
-        return hub.download(model.repository, (model.gguf_file, *names))
-    return model.folder
-
-
-def _convert_pickle(folder: Path, target: Path, *, trusted: bool) -> Path:
-    skeleton = skeleton_of(read_config(folder, trust_remote_code=trusted), None, trust_remote_code=trusted)
-    beside = (folder / "config.json", *companion_files(folder, code=trusted))
-    return convert_pickle(folder, target, beside=beside, tied=tied_names(skeleton.model))
+def _fetch(model: LocatedModel, weights: tuple[str, ...] = ()) -> Path:
+    """The folder with these weights and the small files of a model, or with its GGUF file and licences."""
+    if model.repository is None:
+        return model.folder
+    files, code = model.repository.files, model.trust_remote_code
+    if model.gguf_file is not None:
+        small = [name for name in files if is_legal(name) or name in (CARD, model.gguf_file)]
+    else:
+        others = (CARD, "config.json", PICKLED_INDEX if model.pickled else INDEX_FILE)
+        small = [name for name in files if name in others or is_companion(name, code=code)]
+    return hub.download(model.repository, (*small, *weights))
 
 
 def _provenance(model: LocatedModel, folder: Path) -> Source:
-    source = Source(
+    repository, card = model.repository, model.card
+    return Source(
         model=model.argument,
-        repo_id=None,
-        revision=None,
-        commit=None,
+        repo_id=repository.repo_id if repository else card.base_model,
+        revision=repository.revision if repository else None,
+        commit=repository.commit if repository else None,
         folder=str(folder),
         gguf_file=model.gguf_file,
         pickled=model.pickled,
         own_code=code_files(folder) if model.trust_remote_code else (),
+        license=card.license,
+        license_name=card.license_name,
+        license_link=card.license_link,
         legal_files=legal_files(folder),
+        gated=repository.gated if repository else False,
+        gate=repository.gate if repository else None,
+        languages=card.languages,
         notice=model.notice,
-    )
-    if (repository := model.repository) is None:
-        return _with_own_card(source, model.folder)
-    return replace(
-        source,
-        repo_id=repository.repo_id,
-        revision=repository.revision,
-        commit=repository.commit,
-        license=repository.license,
-        license_name=repository.license_name,
-        license_link=repository.license_link,
-        gated=repository.gated,
-        gate=repository.gate,
-        languages=repository.languages,
-    )
-
-
-def _own_card(folder: Path) -> dict[str, Any]:
-    """The metadata of a local folder's card."""
-    card = folder / CARD
-    return hub.card_data(card) if card.is_file() else {}
-
-
-def _with_own_card(source: Source, folder: Path) -> Source:
-    """Add the licence, languages and base model that a local folder's card states."""
-    data = _own_card(folder)
-    languages = data.get("language") or ()
-    license_id, license_name = hub.stated_license(data)
-    return replace(
-        source,
-        repo_id=hub.only_base(data),
-        license=license_id,
-        license_name=license_name,
-        license_link=data.get("license_link"),
-        languages=(languages,) if isinstance(languages, str) else tuple(languages),
     )

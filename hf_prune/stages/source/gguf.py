@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,16 @@ def read_gguf_config(folder: Path, gguf_file: str) -> PreTrainedConfig:
     Raises:
         UnsupportedModel: transformers cannot read this file.
     """
-    try:
+    with _plain_errors(gguf_file):
         return AutoConfig.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)
+
+
+@contextmanager
+def _plain_errors(gguf_file: str) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise _unreadable(gguf_file, error) from error
-
-
-def _unreadable(gguf_file: str, error: Exception) -> UnsupportedModel:
-    return UnsupportedModel(f"transformers cannot read {gguf_file}: {first_line(error)}")
+        raise UnsupportedModel(f"transformers cannot read {gguf_file}: {first_line(error)}") from error
 
 
 def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
@@ -40,14 +44,11 @@ def convert_gguf(folder: Path, gguf_file: str, target: Path) -> Path:
     """
     if target.is_dir():
         return target
-    size = (folder / gguf_file).stat().st_size
-    check_room(target.parent, 4 * size, f"converting {gguf_file}")
-    try:
-        options: dict[str, Any] = {"gguf_file": gguf_file, "trust_remote_code": False}
+    check_room(target.parent, 4 * (folder / gguf_file).stat().st_size, f"converting {gguf_file}")
+    options: dict[str, Any] = {"gguf_file": gguf_file, "trust_remote_code": False}
+    with _plain_errors(gguf_file):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise _unreadable(gguf_file, error) from error
     for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
         if hasattr(model, attribute):  # else save_pretrained writes the packed form
             delattr(model, attribute)

@@ -1,9 +1,8 @@
 """The terms of the original's licence for derivatives.
 
-A model with layers removed is a derivative, whatever its licence calls that: it keeps the licence, and these
-terms apply. Each entry of the table names the section with its terms. hf-prune does not guess the terms of
-other licences, but tells you to read them. This is no legal advice. It decides only two things: hf-prune does
-not publish a derivative that may not be shared, and gives no name that breaks the licence.
+A model with layers removed is a derivative: it keeps the licence, and these terms apply. hf-prune does not
+guess the terms of licences outside the table, but tells you to read them. This is no legal advice. It decides
+only that hf-prune publishes no derivative that may not be shared, and gives no name that breaks the licence.
 """
 
 import re
@@ -18,7 +17,7 @@ class Terms:
     """The terms of one licence for derivatives that are published."""
 
     name: str  # of the licence, in full
-    place: str | None = None  # the section with the terms for derivatives
+    section: str | None = None  # the section with the terms for derivatives
     known: bool = True
     forbidden: str | None = None  # why a derivative may not be published
     begins_with: str | None = None  # how the derivative's name must begin
@@ -29,16 +28,16 @@ class Terms:
     links: tuple[tuple[str, str], ...] = ()  # title and address of further rules
 
 
-def _llama(version: str, policy: str) -> Terms:
-    """The terms of the Llama Community License Agreements from 3.1 on."""
+def _llama(name: str, policy: str) -> Terms:
+    """The terms of a Llama Community License Agreement, as they are from 3.1 on."""
     return Terms(
-        name=f"Llama {version} Community License Agreement",
-        place="section 1.b",
+        name=f"{name} Community License Agreement",
+        section="section 1.b",
         begins_with="Llama",
         shown="Built with Llama",
         notice=(
-            f"Llama {version} is licensed under the Llama {version} Community License, Copyright © Meta "
-            f"Platforms, Inc. All Rights Reserved."
+            f"{name} is licensed under the {name} Community License, Copyright © Meta Platforms, Inc. All "
+            f"Rights Reserved."
         ),
         copy=True,
         links=(("Acceptable Use Policy", policy),),
@@ -47,7 +46,7 @@ def _llama(version: str, policy: str) -> Terms:
 
 _RAIL = Terms(
     name="Responsible AI License",
-    place="the section on distribution",  # paragraph 4 of CreativeML's and BigScience's
+    section="the section on distribution",  # paragraph 4 of CreativeML's and BigScience's
     copy=True,
     duties=(
         "Its use-based restrictions bind you as a user of this model. If you pass the model on, you must "
@@ -58,35 +57,27 @@ _RAIL = Terms(
 
 # Keys are the Hub's identifiers. The terms are from the texts on the Hub and on their authors' sites.
 TERMS: dict[str, Terms] = {
-    "llama2": Terms(
-        name="Llama 2 Community License Agreement",
-        place="section 1.b",
+    "llama2": replace(
+        _llama("Llama 2", "https://ai.meta.com/llama/use-policy"),
+        begins_with=None,
+        shown=None,
         notice=(
             "Llama 2 is licensed under the LLAMA 2 Community License, Copyright (c) Meta Platforms, Inc. All "
             "Rights Reserved."
         ),
-        copy=True,
-        links=(("Acceptable Use Policy", "https://ai.meta.com/llama/use-policy"),),
     ),
-    "llama3": Terms(
-        name="Meta Llama 3 Community License Agreement",
-        place="section 1.b",
+    "llama3": replace(
+        _llama("Meta Llama 3", "https://llama.meta.com/llama3/use-policy"),
         begins_with="Llama 3",
         shown="Built with Meta Llama 3",
-        notice=(
-            "Meta Llama 3 is licensed under the Meta Llama 3 Community License, Copyright © Meta Platforms, "
-            "Inc. All Rights Reserved."
-        ),
-        copy=True,
-        links=(("Acceptable Use Policy", "https://llama.meta.com/llama3/use-policy"),),
     ),
-    "llama3.1": _llama("3.1", "https://llama.meta.com/llama3_1/use-policy"),
-    "llama3.2": _llama("3.2", "https://www.llama.com/llama3_2/use-policy"),
-    "llama3.3": _llama("3.3", "https://www.llama.com/llama3_3/use-policy"),
-    "llama4": _llama("4", "https://www.llama.com/llama4/use-policy"),
+    "llama3.1": _llama("Llama 3.1", "https://llama.meta.com/llama3_1/use-policy"),
+    "llama3.2": _llama("Llama 3.2", "https://www.llama.com/llama3_2/use-policy"),
+    "llama3.3": _llama("Llama 3.3", "https://www.llama.com/llama3_3/use-policy"),
+    "llama4": _llama("Llama 4", "https://www.llama.com/llama4/use-policy"),
     "gemma": Terms(
         name="Gemma Terms of Use",
-        place="section 3.1",
+        section="section 3.1",
         notice=(
             "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
         ),
@@ -145,17 +136,14 @@ def _creative_commons(identifier: str, terms: str, version: str) -> Terms:
     """The terms of version 4.0, sections 2(a)(1)(B), 3(a) and 3(b). Earlier versions agree in them."""
     name = f"CC {identifier.removeprefix('cc-').removesuffix('-' + version).upper()} {version}"
     forbidden = "lets nobody share a changed version (NoDerivatives)" if "-nd" in terms else None
-    duties = []
-    if not forbidden:
-        duties.append(
-            "If you pass this model on, you must name the original's authors and say that it was changed."
-        )
+    credit = "If you pass this model on, you must name the original's authors and say that it was changed."
+    duties = [] if forbidden else [credit]
     if "-nc" in terms:
         duties.append("You may not use this model, or anything made from it, commercially.")
     if "-sa" in terms:
         duties.append(SAME_LICENCE)
-    place = "sections 2(a)(1) and 3" if version == "4.0" else None
-    return Terms(name=name, place=place, duties=tuple(duties), forbidden=forbidden)
+    section = "sections 2(a)(1) and 3" if version == "4.0" else None
+    return Terms(name=name, section=section, duties=tuple(duties), forbidden=forbidden)
 
 
 def fitting_name(terms: Terms, name: str) -> str:
@@ -163,9 +151,8 @@ def fitting_name(terms: Terms, name: str) -> str:
     if terms.begins_with is None or _begins_with(name, terms.begins_with):
         return name
     name = META_PREFIX.sub("", name)
-    if _begins_with(name, terms.begins_with):
-        return name
-    return f"{terms.begins_with.replace(' ', '-')}-{name}"
+    beginning = "" if _begins_with(name, terms.begins_with) else f"{terms.begins_with.replace(' ', '-')}-"
+    return beginning + name
 
 
 def _begins_with(name: str, beginning: str) -> bool:

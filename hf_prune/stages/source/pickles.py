@@ -36,12 +36,11 @@ def convert_pickle(folder: Path, target: Path, *, beside: Iterable[Path], tied: 
     """Write a model with pickled weights again, with the same tensors in safetensors files.
 
     Names, dtypes and the division into files stay. Files are mapped, so that only one tensor at a time is in
-    memory. Files of torch before 1.6 cannot be mapped and are read one at a time.
+    memory. Files of torch before 1.6 cannot be mapped and are read one at a time. The files `beside` the
+    weights are copied, byte for byte.
 
     Args:
-        folder: the model.
         target: the folder to create. If it exists, it is complete and stays.
-        beside: files to copy, byte for byte.
         tied: tensors that the architecture takes from others. Those that share their memory are left out.
 
     Raises:
@@ -103,16 +102,12 @@ def _unpickle(path: Path) -> Any:
                 f"{path.name} wants to run code when it is read ({refused[1]}), so it was not loaded: use a "
                 f"safetensors copy of this model, and beware of this one"
             ) from error
+        # The reason in torch's words, without its advice to read the file unsafely.
+        match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
         raise UnsupportedModel(
-            f"{path.name} cannot be read as pickled tensors ({_reason(error)}): download it again, or use a "
-            f"safetensors copy of this model"
+            f"{path.name} cannot be read as pickled tensors ({match[1] if match else first_line(error)}): "
+            f"download it again, or use a safetensors copy of this model"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The reason in torch's words, without its advice to read the file unsafely."""
-    match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    return match[1] if match else first_line(error)
 
 
 def _without_copies(tensors: dict[str, torch.Tensor], tied: Collection[str]) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ the model's own chat template renders; `prompt` and `response`, which stay as th
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ ALPACA = (
 )
 PAIRED = ", paired with an input that provides further context"
 FORMS = ({"messages"}, {"prompt", "response"}, {"instruction", "output"})
+Part = tuple[list[int], bool]  # token ids of a conversation, and whether they are an answer
 
 
 def holds_conversations(path: Path) -> bool:
@@ -81,54 +83,45 @@ def tokenised(text: Text, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[
         UnusableText: the text has messages, and the model has no chat template.
     """
     for conversation in text.conversations:
-        if not conversation.templated:
-            yield _plain(conversation, tokenizer)
-        elif tokenizer.chat_template is None:
+        if conversation.templated and tokenizer.chat_template is None:
             raise UnusableText(
                 f'{text.name} holds "messages", but this model has no chat template: give "prompt" and '
                 f'"response"'
             )
-        else:
-            yield _templated(conversation, tokenizer)
+        parts = list((_templated if conversation.templated else _plain)(conversation, tokenizer))
+        ids = [token for part, _ in parts for token in part]
+        yield ids, [is_answer for part, is_answer in parts for _ in part]
 
 
-def _plain(conversation: Conversation, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[bool]]:
+def _plain(conversation: Conversation, tokenizer: PreTrainedTokenizerBase) -> Iterator[Part]:
     prompt, response = (_ids(turn.content, tokenizer) for turn in conversation.turns)
     if tokenizer.bos_token_id is not None:
         prompt = [tokenizer.bos_token_id, *prompt]
     if tokenizer.eos_token_id is not None:
         response = [*response, tokenizer.eos_token_id]
-    return prompt + response, [False] * len(prompt) + [True] * len(response)
+    yield prompt, False
+    yield response, True
 
 
 def _ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _templated(
-    conversation: Conversation, tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[int], list[bool]]:
-    ids: list[int] = []
-    in_answer: list[bool] = []
+def _templated(conversation: Conversation, tokenizer: PreTrainedTokenizerBase) -> Iterator[Part]:
     rendered = ""
     for longer, is_answer in _renderings(conversation, tokenizer):
-        if not longer.startswith(rendered):  # some templates drop earlier words later on
-            continue
-        new = _ids(longer[len(rendered) :], tokenizer)
-        ids += new
-        in_answer += [is_answer] * len(new)
-        rendered = longer
-    return ids, in_answer
+        if longer.startswith(rendered):  # some templates drop earlier words later on
+            yield _ids(longer[len(rendered) :], tokenizer), is_answer
+            rendered = longer
 
 
 def _renderings(conversation: Conversation, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[str, bool]]:
     """The conversation up to each turn, and whether the words since the last yield are an answer."""
-    messages = [{"role": turn.role, "content": turn.content} for turn in conversation.turns]
+    messages = [asdict(turn) for turn in conversation.turns]
 
     def render(count: int, *, prompting: bool) -> str:
-        return str(
-            tokenizer.apply_chat_template(messages[:count], tokenize=False, add_generation_prompt=prompting)
-        )
+        begun, apply = messages[:count], tokenizer.apply_chat_template
+        return str(apply(begun, tokenize=False, add_generation_prompt=prompting))
 
     for number, turn in enumerate(conversation.turns):
         is_answer = turn.role == "assistant"

@@ -52,8 +52,7 @@ def set_images_aside(images: Images) -> tuple[Images, Images]:
     Raises:
         UnusableImages: there are no two different images.
     """
-    name = f"{images.name}{HELDOUT_NAME}"
-    heldout = Images(name=name, dataset=None, paths=images.paths[::HELDOUT_EVERY])
+    heldout = replace(images, name=f"{images.name}{HELDOUT_NAME}", paths=images.paths[::HELDOUT_EVERY])
     evaluated = set(map(_sha256, heldout.paths))
     fitted = tuple(path for path in images.paths if _sha256(path) not in evaluated)
     if not fitted:
@@ -115,6 +114,6 @@ def _pixels(path: Path, processor: Any) -> torch.Tensor:
     try:
         with Image.open(path) as image:
             pixels: torch.Tensor = processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"]
+            return pixels
     except (OSError, ValueError) as error:
         raise UnusableImages(f"the image {path} cannot be read: {error}") from error
-    return pixels

@@ -41,11 +41,9 @@ class Material:
 
 
 def read_material(recipe: Recipe, kind: str) -> Material:
-    """Read the files that a recipe names, or the texts that come with hf-prune.
+    """Read the files that a recipe names, or the texts that come with hf-prune, for a kind of model.
 
-    Args:
-        recipe: what the user asked for.
-        kind: of model. An image encoder reads no text, and a text encoder is not trained.
+    An image encoder reads no text, and a text encoder is not trained.
 
     Raises:
         RecipeError: an image encoder got no images.
@@ -56,14 +54,13 @@ def read_material(recipe: Recipe, kind: str) -> Material:
         return _read_images(recipe)
     fitted = _text(recipe.calibration, BUILT_IN_CALIBRATION)
     heldout = _text(recipe.eval_data, BUILT_IN_HELDOUT)
-    elsewhere = _text(recipe.eval_elsewhere, BUILT_IN_ELSEWHERE) if kind == DECODER else None
-    others = (fitted, heldout, elsewhere) if elsewhere else (fitted, heldout)
-    healing_text = _read_healing_text(recipe, others) if kind == DECODER else None
+    measured, healing_text, elsewhere = [Part("held-out text", "--eval-data", heldout)], None, None
+    if kind == DECODER:
+        elsewhere = _text(recipe.eval_elsewhere, BUILT_IN_ELSEWHERE)
+        measured.append(Part("text of another domain", "--eval-elsewhere", elsewhere))
+        healing_text = _read_healing_text(recipe, (fitted, heldout, elsewhere))
     choices = recipe.choices if recipe.choice_items else None
     questions = read_questions(Path(choices), recipe.choice_items) if choices else None
-    measured = [Part("held-out text", "--eval-data", heldout)]
-    if elsewhere is not None:
-        measured.append(Part("text of another domain", "--eval-elsewhere", elsewhere))
     material = Material(
         fitted=fitted, heldout=heldout, healing_text=healing_text, elsewhere=elsewhere, questions=questions
     )
@@ -77,8 +74,7 @@ def read_material(recipe: Recipe, kind: str) -> Material:
 
 def digests_of(recipe: Recipe, material: Material) -> tuple[str, ...]:
     """Change when a text, an image or a task that a run reads does, whether its own or hf-prune's."""
-    tasks = task_folder_digest(recipe)
-    return (*material.digests, *([tasks] if tasks else []))
+    return tuple(filter(None, (*material.digests, task_folder_digest(recipe))))
 
 
 def _text(path: str | None, built_in: str) -> Text:

@@ -1,9 +1,8 @@
 """Documents that are both in a text that a model is fitted to and in a text that it is measured on.
 
-A document counts as part of another text if its SHA-256 is there, white space folded, or half of its
-passages: then one is an excerpt of the other, or differs in layout. A passage begins after the end of a
-sentence, so that the same sentences make the same passages in any document. A few shared passages are
-allowed, because web pages share notices and menus.
+A document is part of another text if its SHA-256 is there, white space folded, or half of its passages: then
+one is an excerpt of the other. A passage begins after the end of a sentence, so the same sentences make the
+same passages in any document. A few shared passages are allowed, because web pages share notices and menus.
 """
 
 import hashlib
@@ -33,8 +32,6 @@ class Part(Generic[Kind]):
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A document, with the hashes to look it up by."""
-
     text: str
     sha256: bytes
     passages: tuple[bytes, ...]
@@ -42,9 +39,7 @@ class _Document:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """The documents of a text, with each turn of its conversations."""
-
-    documents: tuple[_Document, ...]
+    documents: tuple[_Document, ...]  # of a text, with each turn of its conversations
     hashes: frozenset[bytes]  # of whole documents and of passages
 
     def holds(self, document: _Document, share: float) -> bool:

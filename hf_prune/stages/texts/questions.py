@@ -53,9 +53,7 @@ def read_questions(path: Path, count: int) -> Questions:
     label. A `question` is asked as in lm-evaluation-harness, "Question: ..." and on the next line "Answer:".
     A `prompt` or `query` stays as it is.
 
-    Args:
-        path: the file.
-        count: the number of items. From a longer file a random sample is taken, always the same.
+    From a file with more than `count` items a random sample is taken, always the same.
 
     Raises:
         UnusableText: the file cannot be read, or a line is not such an object.
@@ -96,7 +94,6 @@ def _question(path: Path, number: int, line: str) -> Question:
 
 
 def _options(choices: Any) -> tuple[list[Any], list[Any]]:
-    """The options, and their labels."""
     texts = choices.get("text") if isinstance(choices, dict) else choices
     labels = choices.get("label") if isinstance(choices, dict) else list(string.ascii_uppercase)
     return (texts if isinstance(texts, list) else []), (labels if isinstance(labels, list) else [])

@@ -35,8 +35,6 @@ def to_windows(
     window.
 
     Args:
-        text: the documents.
-        tokenizer: the model's own.
         num_sequences: at most so many windows.
         length: of a window, in tokens.
         shuffle_seed: shuffles the documents first. None keeps their order.
@@ -67,11 +65,7 @@ def to_windows(
 
 
 def set_aside(windows: Windows, count: int) -> tuple[Windows, Windows]:
-    """Set the last `count` windows aside, but at most half.
-
-    Returns:
-        The other windows, and those set aside (none if there is only one window).
-    """
+    """Set the last `count` windows aside, but at most half: the other windows, and those set aside."""
     total = windows.ids.shape[0]
     kept = total - min(count, total // 2)
     return windows_part(windows, 0, kept), windows_part(windows, kept, total)
@@ -79,8 +73,7 @@ def set_aside(windows: Windows, count: int) -> tuple[Windows, Windows]:
 
 def windows_part(windows: Windows, first: int, end: int) -> Windows:
     """The windows from `first` up to `end`, with the record of that part."""
-    source = TextSource(name=windows.record.name, dataset=windows.record.dataset)
-    return windows_of(source, windows.ids[first:end], windows.record.sequence_length)
+    return windows_of(windows.record, windows.ids[first:end], windows.record.sequence_length)
 
 
 def start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -100,11 +93,10 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
     return [], []
 
 
-def windows_of(source: TextSource, ids: torch.Tensor, length: int | None = None) -> Windows:
+def windows_of(source: TextSource | TextTokens, ids: torch.Tensor, length: int | None = None) -> Windows:
     """Windows with the record of their source.
 
     Args:
-        source: the text or images.
         ids: (sequences, length), or pixel values.
         length: the tokens of each window. None: one for each id.
     """

@@ -10,7 +10,6 @@ from hf_prune.cli.main import cli
 from hf_prune.cli.request import OF_THE_JOB_ALONE, given_options
 from hf_prune.commands.jobs.spec import (
     GivenOption,
-    JobOutcome,
     check_timeout,
     failure,
     find_machine,
@@ -175,34 +174,34 @@ def test_refuses_what_is_no_time(timeout: str) -> None:
 # Its end
 
 
-def read(*lines: str) -> JobOutcome:
+def read(*lines: str) -> tuple[str | None, str | None]:
     return read_outcome(lines, PAGE)
 
 
 def test_the_address_is_the_last_line_that_is_one() -> None:
-    assert read("working", f"{PAGE}\n", "done").address == PAGE
-    assert read(PAGE, f"{PAGE}/discussions/3").address == f"{PAGE}/discussions/3"
-    assert read(f"{PAGE}-other", f"see {PAGE}", f"{PAGE} is old").address is None
+    assert read("working", f"{PAGE}\n", "done")[0] == PAGE
+    assert read(PAGE, f"{PAGE}/discussions/3")[0] == f"{PAGE}/discussions/3"
+    assert read(f"{PAGE}-other", f"see {PAGE}", f"{PAGE} is old")[0] is None
 
 
 def test_the_reason_is_what_hf_prune_said_last() -> None:
-    outcome = read("Installed 90 packages", "hf-prune: there is no model acme/x", "bye")
-    error = failure(JOB, "ERROR", "Job failed with exit code: 1", outcome)
+    _, reason = read("Installed 90 packages", "hf-prune: there is no model acme/x", "bye")
+    error = failure(JOB, "ERROR", "Job failed with exit code: 1", reason)
     assert type(error) is JobFailed
     assert str(error) == f"the job failed (there is no model acme/x): {JOB.url}"
 
 
 @pytest.mark.parametrize("message", ["Job failed with exit code: 3. Reason: Error", None, "exit code 1"])
 def test_a_gate_inside_the_job_is_a_gate_here(message: str | None) -> None:
-    outcome = read("hf-prune: arc_easy acc 0.3 is below --min-score 0.45: nothing was pushed; see m/model")
-    error = failure(JOB, "ERROR", message, outcome)
+    _, reason = read("hf-prune: arc_easy acc 0.3 is below --min-score 0.45: nothing was pushed; see m/model")
+    error = failure(JOB, "ERROR", message, reason)
     assert error.exit_code == 3
     assert str(error).startswith("arc_easy acc 0.3 is below --min-score 0.45: the job published nothing")
 
 
 def test_a_gate_is_known_by_its_exit_code_alone() -> None:
-    assert isinstance(failure(JOB, "ERROR", "Job failed with exit code: 3", JobOutcome()), GateRefused)
-    assert not isinstance(failure(JOB, "ERROR", "Job failed with exit code: 137", JobOutcome()), GateRefused)
+    assert isinstance(failure(JOB, "ERROR", "Job failed with exit code: 3", None), GateRefused)
+    assert not isinstance(failure(JOB, "ERROR", "Job failed with exit code: 137", None), GateRefused)
 
 
 @pytest.mark.parametrize(
@@ -214,4 +213,4 @@ def test_a_gate_is_known_by_its_exit_code_alone() -> None:
     ],
 )
 def test_other_ends_are_named(stage: str, message: str | None, sentence: str) -> None:
-    assert str(failure(JOB, stage, message, JobOutcome())).startswith(sentence)
+    assert str(failure(JOB, stage, message, None)).startswith(sentence)

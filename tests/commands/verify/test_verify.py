@@ -17,6 +17,7 @@ from hf_prune.commands.verify.figures import find_material
 from hf_prune.commands.verify.origin import KEPT
 from hf_prune.stages.card.card import render_card
 from hf_prune.stages.run import read_record
+from tests.support.old_records import in_schema_5
 from tests.support.sample_run import sample_text
 from tests.support.tool import FEW, bytes_of, hf_prune, nothing_changes
 from tests.support.verified_runs import make_run
@@ -69,7 +70,7 @@ def test_every_claim_holds_of_what_was_not_altered(finished: Path, base: str) ->
 def test_without_the_original_the_rest_is_checked_and_the_command_says_so(finished: Path) -> None:
     outcome = hf_prune("verify", str(finished), "--no-measure")
     assert (outcome.code, outcome.out) == (0, "holds\n")
-    assert f"not checked: {KEPT}: the original is not available: tiny was a folder" in outcome.err
+    assert f"not checked: {KEPT}: the original is not available: tiny was a local folder" in outcome.err
     assert outcome.err.splitlines()[-1].endswith(f" claims hold; 2 not checked: {KEPT}, figures")
 
 
@@ -130,9 +131,11 @@ def test_an_altered_picture_and_a_missing_weight_file_are_named(copied: Path) ->
 
 def test_of_an_older_record_what_can_be_read_is_checked(copied: Path) -> None:
     def age(record: dict[str, Any]) -> None:
-        record["schema_version"] = 4
-        for speed in record["evaluated"]["speeds"]["found"]:
+        old = in_schema_5(record) | {"schema_version": 4}
+        for speed in old["speeds"]:
             del speed["first_token_seconds"]
+        record.clear()
+        record.update(old)
 
     model = forge(copied, age)
     holds = found(model, measure=False)

@@ -100,7 +100,7 @@ def test_the_deepest_layers_go_first_where_that_is_asked_for(trained_model: Path
     ("words", "said"),
     [
         (("--grow", "none"), "--grow none is neither auto nor a number"),
-        (("--grow", "2", "--heal", "lora"), "--grow trains the new layers alone"),
+        (("--grow", "2", "--heal", "lora"), "--grow trains only the new layers"),
         (("--grow", "4", "--layers", "4-5"), "can take 1 to 2 new layers"),
     ],
 )

@@ -285,7 +285,7 @@ for shape in shapes:
     windows = windows_of(some_tokens(*map(int, shape.split("x"))))
     similarity = measure(open_decoder(Path(folder), cpu), windows, silent, together)
     Path(output, f"{shape}-{together.rank}.json").write_text(to_json(similarity))
-told = [together.agree(finder == together.rank) for finder in range(together.count)]
+told = [together.broadcast(finder == together.rank) for finder in range(together.count)]
 Path(output, f"told-{together.rank}.json").write_text(to_json([together.count, together.leads, told]))
 processes.leave()
 """

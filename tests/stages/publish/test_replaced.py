@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hf_prune.records import Attempt, Presentation, from_data, to_json
 from hf_prune.stages.card.card import render_card
-from hf_prune.stages.publish.replaced import is_same_run, previous_version, unreadable_version
+from hf_prune.stages.publish.replaced import is_same_run, previous_version
 from hf_prune.stages.run import SCHEMA_VERSION, Recorded, Run
 from tests.support.sample_cards import healed_run, replacing_run
 from tests.support.sample_run import remeasured, sample_encoder_run, sample_run, sample_scores_of_tasks
@@ -61,7 +61,8 @@ def test_of_an_older_schema_it_is_told_that_not_all_can_be_read() -> None:
 
 
 def test_of_an_unreadable_version_only_its_commit_is_told() -> None:
-    text = change(replace(healed_run(), before=unreadable_version(COMMIT, DATE)))
+    run = healed_run()
+    text = change(replace(run, before=previous_version(run, None, COMMIT, DATE)))
     assert "in commit `c0ffeec0ffee` on 2026-11-01." in text
     assert "|" not in text
 
@@ -84,7 +85,7 @@ def test_another_commit_of_the_original_is_told() -> None:
 def test_a_run_is_the_same_whatever_its_card_says_besides() -> None:
     run = sample_run()
     read = from_data(Run, json.loads(to_json(run)))
-    assert is_same_run(run, replace(read, before=unreadable_version(COMMIT, DATE)))
+    assert is_same_run(run, replace(read, before=previous_version(run, None, COMMIT, DATE)))
     assert is_same_run(run, replace(read, presentation=Presentation(notes="x")))
     assert not is_same_run(run, replace(read, started="2026-11-21T08:00:01Z"))
 
