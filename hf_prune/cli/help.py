@@ -35,8 +35,11 @@ class Headed(click.Command):
 
 def shared_options(decorators: Sequence[Decorator]) -> list[Words]:
     """The options that a group of decorators would add to a command, without its arguments."""
-    command = click.Command(None, params=[])
-    options_of(decorators)(command)
+
+    @click.command(add_help_option=False)
+    @options_of(decorators)
+    def command() -> None: ...
+
     return words_of(command, click.Context(command))
 
 

@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it, so `--help` answers at once
 """
 
 import sys
+from _thread import interrupt_main
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -400,9 +401,18 @@ def _run_as_job(request: Request, reporter: Reporter) -> None:
     print_result(asdict(started), line, as_json=request.as_json)
 
 
+def _raise_interrupts(unraisable: Any) -> None:
+    """Interrupt again if Ctrl-C fell into a finalizer, where Python ignores every exception."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        interrupt_main()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def main() -> None:
     """Run the command line: an error becomes one line on stderr and its exit code."""
     verbose = any(word in ("-v", "--verbose") for word in sys.argv[1:])
+    sys.unraisablehook = _raise_interrupts
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

@@ -411,7 +411,7 @@ def test_a_hitch_while_weights_are_sent_is_got_over(
 # Interrupted
 
 
-@pytest.mark.parametrize("after", ["local folder", "removing layers"])
+@pytest.mark.parametrize("after", ["local folder", "tournament:", "removing layers 3"])
 def test_an_interrupt_is_one_line_and_exit_130(model: str, output: Path, after: str) -> None:
     # A shell that runs tests in the background has told its children to ignore the signal.
     code = (
@@ -428,7 +428,7 @@ def test_an_interrupt_is_one_line_and_exit_130(model: str, output: Path, after: 
         assert after in said[-1], said
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (130, ""), err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("hf-prune: interrupted; finished stages are kept")
     nothing_half_written(output)

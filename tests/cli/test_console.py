@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_prune.cli import console
 from hf_prune.cli.console.evaluation import rows_of
+from hf_prune.cli.console.run import show
 from hf_prune.commands.prune import Outcome
 from hf_prune.records import Attempt
 from hf_prune.stages.run import Run
@@ -22,7 +22,7 @@ from tests.support.sample_run import (
 
 def shown(run: Run, capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> tuple[str, str]:
     """What is on stdout and on stderr."""
-    console.show(Outcome(run=run, folder=Path("here"), published=None), as_json=as_json)
+    show(Outcome(run=run, folder=Path("here"), published=None), as_json=as_json)
     captured = capsys.readouterr()
     return captured.out, captured.err
 

@@ -174,7 +174,7 @@ def test_a_dry_run_says_what_it_would_do_in_a_table(tiny_models: TinyModels, tmp
     assert outcome.code == 0
     for row in ("layers to remove", "2 of 6", "parameters", "memory", "time", "measuring", "disk"):
         assert row in outcome.out
-    assert "none: on a CPU that is done" in " ".join(outcome.out.split())
+    assert "none: on a CPU hf-prune trains only on request" in " ".join(outcome.out.split())
 
 
 def test_a_dry_run_says_what_would_be_trained_where_that_is_asked_for(tiny_models: TinyModels) -> None:

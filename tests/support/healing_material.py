@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 
-from hf_prune.machine.progress import silent
+from hf_prune.machine.progress import Progress, silent
 from hf_prune.model.decoder import open_decoder
 from hf_prune.records import HealingPlan
 from hf_prune.stages.heal.lessons import Lessons, write_lessons
+from hf_prune.stages.heal.student import Student
 from hf_prune.stages.heal.text import HealingText
+from hf_prune.stages.heal.training import Session, Trained, load_trained, train
 from tests.support.plain import some_tokens
 
 CPU = torch.device("cpu")
@@ -46,3 +48,18 @@ def lessons_of(model: Path, text: HealingText, path: Path, boundaries: tuple[int
     )
     write_lessons(open_decoder(model, CPU), text.ids, lessons, silent)
     return lessons
+
+
+def train_on_some_text(
+    student: Student,
+    plan: HealingPlan,
+    folder: Path,
+    lessons: Lessons | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Trained:
+    """Train a student on sixteen windows, watched on four."""
+    session = Session(plan=plan, checkpoint="", folder=str(folder), lessons=lessons, seed=seed, name="tiny")
+    train(student, some_text(), some_text(4), session, bf16=False, progress=progress)
+    return load_trained(folder)

@@ -11,8 +11,7 @@ from hf_prune.machine.progress import silent
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.stages.heal.folding import fold, write_healed
 from hf_prune.stages.heal.student import adapters, load_student
-from hf_prune.stages.heal.training import load_trained, train
-from tests.support.healing_material import CPU, LORA, PARTIAL, some_text
+from tests.support.healing_material import CPU, LORA, PARTIAL, train_on_some_text
 from tests.support.plain import plain_logits, plain_model, some_tokens
 
 TOKENS = some_tokens(2, 24)
@@ -105,9 +104,8 @@ def test_a_model_trained_in_4_bits_is_published_in_full_precision(tiny_models, t
     skeleton = build_skeleton(source)
     student = load_student(skeleton, replace(LORA, method="qlora"), (2,), CPU)
     rounded = student.model.model.layers[0].mlp.down_proj.base_layer
-    settings = {"seed": 0, "bf16": False, "report_to": "none", "name": "tiny", "progress": silent}
-    train(student, some_text(), some_text(4), None, tmp_path / "states", **settings)
-    folder, _ = written(skeleton, load_trained(tmp_path / "states").weights, tmp_path)
+    trained = train_on_some_text(student, replace(LORA, method="qlora"), tmp_path / "states")
+    folder, _ = written(skeleton, trained.weights, tmp_path)
     before, after = load_file(source / "model.safetensors"), load_file(folder / "model.safetensors")
     identity = torch.eye(rounded.in_features)
     in_4_bits = rounded(identity).detach().T

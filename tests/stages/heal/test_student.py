@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from hf_prune.errors import UnsupportedModel
-from hf_prune.machine.progress import silent
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.stages.heal.student import adapted_projections, load_student
-from hf_prune.stages.heal.training import load_trained, train
-from tests.support.healing_material import CPU, LORA, PARTIAL, REPLACE, lessons_of, some_text
+from tests.support.healing_material import (
+    CPU,
+    LORA,
+    PARTIAL,
+    REPLACE,
+    lessons_of,
+    some_text,
+    train_on_some_text,
+)
 from tests.support.models import store_as_fp8
 
 LAYER = "model.model.layers."
@@ -20,12 +26,6 @@ SORTED = replace(PARTIAL, method="sorted", depths=(2, 4, 6))
 
 def trained_names(student):
     return {name for name, parameter in student.named_parameters() if parameter.requires_grad}
-
-
-def train_a_little(student, folder, lessons=None):
-    settings = {"seed": 0, "bf16": False, "report_to": "none", "name": "tiny", "progress": silent}
-    train(student, some_text(), some_text(4), lessons, folder, **settings)
-    return load_trained(folder)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_training_lowers_what_is_learnt_and_moves_nothing_else(tiny_models, tmp_
     student = load_student(build_skeleton(model), plan, (2,), CPU)
     lessons = lessons_of(model, some_text(), tmp_path / "lessons", (4,)) if plan.boundary_loss else None
     frozen = {n: p.detach().clone() for n, p in student.named_parameters() if not p.requires_grad}
-    found = train_a_little(student, tmp_path, lessons)
+    found = train_on_some_text(student, plan, tmp_path, lessons)
     after = dict(student.named_parameters())
     assert all(torch.equal(after[name], value) for name, value in frozen.items())
     assert set(found.weights) == {name.removeprefix("model.") for name in trained_names(student)}

@@ -10,16 +10,21 @@ import torch
 from hf_prune.machine.progress import silent
 from hf_prune.model.skeleton import build_skeleton
 from hf_prune.stages.heal.student import load_student
-from hf_prune.stages.heal.training import load_trained, train
-from tests.support.healing_material import CPU, LORA, PARTIAL, REPLACE, lessons_of, some_text
+from tests.support.healing_material import (
+    CPU,
+    LORA,
+    PARTIAL,
+    REPLACE,
+    lessons_of,
+    some_text,
+    train_on_some_text,
+)
 
 
 def trained(model, plan, folder, lessons=None, *, seed=0, progress=silent):
     torch.manual_seed(0)  # adapters are drawn before the training is seeded
     student = load_student(build_skeleton(model), plan, (2,), CPU)
-    settings = {"bf16": False, "report_to": "none", "name": "tiny", "progress": progress}
-    train(student, some_text(), some_text(4), lessons, folder, seed=seed, **settings)
-    return load_trained(folder)
+    return train_on_some_text(student, plan, folder, lessons, seed=seed, progress=progress)
 
 
 def same(first, second):

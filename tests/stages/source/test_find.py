@@ -50,14 +50,14 @@ def test_the_card_of_a_local_model_gives_its_licence_and_base(
     folder.symlink_to(tiny_models("llama"))
     model = find(str(folder), None, None)
     assert (announce(model), download_size(model)) == (f"{folder}: local folder", 0)
-    assert (model.base_model, model.terms.known) == (None, False)
+    assert (model.card.base_model, model.terms.known) == (None, False)
     own = tmp_path / "own"
     own.mkdir()
     for path in folder.iterdir():
         (own / path.name).write_bytes(path.read_bytes())
     (own / "README.md").write_text(CARD)
     model = find(str(own), None, None)
-    assert (model.name, model.base_model, model.terms) == ("own", "acme/base", TERMS["gemma"])
+    assert (model.name, model.card.base_model, model.terms) == ("own", "acme/base", TERMS["gemma"])
     source = fetch_weights(model, tmp_path / "work")
     assert (source.folder, source.repo_id, source.license) == (str(own), "acme/base", "gemma")
     assert source.languages == ("en",)
