@@ -8,6 +8,7 @@ from _thread import interrupt_main
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import click
@@ -404,7 +405,7 @@ def _run_as_job(request: Request, reporter: Reporter) -> None:
 def _raise_interrupts(unraisable: Any) -> None:
     """Interrupt again if Ctrl-C fell into a finalizer, where Python ignores every exception."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        interrupt_main()
+        Timer(0.05, interrupt_main).start()  # an interrupt raised here would be ignored too
     else:
         sys.__unraisablehook__(unraisable)
 

@@ -5,7 +5,7 @@ layers, how queries and keys are ordered and which of llama.cpp's pre-tokenizers
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,20 +117,14 @@ def _add_tokenizer(writer: gguf.GGUFWriter, folder: Path, size: int) -> None:
     tokenizer = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     writer.add_tokenizer_model("gpt2")  # byte-level BPE
     writer.add_tokenizer_pre(pre_tokenizer(tokenizer))
-    tokens = list(_tokens(tokenizer, size))
-    writer.add_token_list([text for text, _ in tokens])
-    writer.add_token_types([kind for _, kind in tokens])
-    gguf.SpecialVocab(folder, load_merges=True, n_vocab=size).add_to_gguf(writer, quiet=True)
-
-
-def _tokens(tokenizer: Mapping[str, Any], size: int) -> Iterator[tuple[str, gguf.TokenType]]:
-    """Every token in the order of ids, and its type in llama.cpp; unused ids are filled."""
     known = {number: (text, gguf.TokenType.NORMAL) for text, number in tokenizer["model"]["vocab"].items()}
     for added in tokenizer["added_tokens"]:
         kind = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
         known[added["id"]] = added["content"], kind
-    for number in range(size):
-        yield known.get(number, (f"[PAD{number}]", gguf.TokenType.UNUSED))
+    tokens = [known.get(number, (f"[PAD{number}]", gguf.TokenType.UNUSED)) for number in range(size)]
+    writer.add_token_list([text for text, _ in tokens])
+    writer.add_token_types([kind for _, kind in tokens])
+    gguf.SpecialVocab(folder, load_merges=True, n_vocab=size).add_to_gguf(writer, quiet=True)
 
 
 def pre_tokenizer(tokenizer: Mapping[str, Any]) -> str:

@@ -30,9 +30,8 @@ def export_alone(
 ) -> None:
     """Write and compare one format, and print its record or the reason why there is none.
 
-    Args:
-        checkpoint: the model in safetensors format; for "onnx-8bit" the folder of the graph in float32.
-        windows: an .npy file of held-out ids, (sequences, length).
+    The checkpoint is in safetensors format, but for "onnx-8bit" the folder of the graph in float32. `windows`
+    is an .npy file of held-out ids, (sequences, length).
     """
     ids = np.load(windows)
     try:

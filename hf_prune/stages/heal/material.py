@@ -61,12 +61,11 @@ def lessons_for(
 
     Args: `boundaries` are the original's layer boundaries at the end of each gap that has a layer before it.
     """
-    distilled = plan.objective == "predictions"
     lessons = Lessons(
         path=str(folder / LESSONS_FILE),
         num_windows=len(text.ids),
         length=text.ids.shape[1],
-        top=min(TOP_TOKENS, original.anatomy.vocabulary_size) if distilled else 0,
+        top=min(TOP_TOKENS, original.anatomy.vocabulary_size) if plan.objective == "predictions" else 0,
         boundaries=boundaries if plan.boundary_loss else (),
         hidden_size=original.anatomy.hidden_size,
     )

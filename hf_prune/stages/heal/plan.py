@@ -22,14 +22,7 @@ FEWEST_STEPS = 128  # a short text is learnt in small steps rather than in few
 LARGEST_BATCH = 16  # windows: Gromov et al. (2403.17887), appendix
 WIDE = 8192  # hidden size from which models want a tenth of the learning rate: Gromov et al., their 70B
 LONGEST_AUTO = 6 * 3600.0  # seconds that `auto` may train without being asked
-LEARNING_RATES = {
-    "lora": 1e-3,
-    "qlora": 1e-3,
-    "partial": 1e-4,
-    "replace": 2e-4,
-    "grown": 2e-4,
-    "sorted": 2e-5,
-}
+LEARNING_RATE = {"lora": 1e-3, "qlora": 1e-3, "partial": 1e-4, "replace": 2e-4, "grown": 2e-4, "sorted": 2e-5}
 RANK = 64  # of LoRA
 WHY_ON_A_GPU = {  # what `auto` tries, in this order
     "lora": "LoRA on the model as it is fits into this GPU",
@@ -46,13 +39,7 @@ def plan_healing(
     machine: Machine,
     new_layers: int = 0,
 ) -> HealingPlan:
-    """Decide what to train.
-
-    Args:
-        shorter: the model that would be trained.
-        gaps: how many of its gaps have a layer before them.
-        text_tokens: how many tokens there are to train on.
-        new_layers: how many of its layers are new.
+    """Decide what to train of the shorter model, where so many gaps have a layer before them.
 
     Raises:
         RecipeError: the method cannot heal this cut.
@@ -154,7 +141,7 @@ class _Planner:
             train_head=head and last_alone,
             depths=parse_depths(recipe.depths, shorter.num_layers) if recipe.depths else (),
             sample_depths=recipe.sample_depths,
-            learning_rate=recipe.lr or LEARNING_RATES[method] * (0.1 if shorter.hidden_size >= WIDE else 1.0),
+            learning_rate=recipe.lr or LEARNING_RATE[method] * (0.1 if shorter.hidden_size >= WIDE else 1.0),
             num_tokens=windows * length,
             sequence_length=length,
             batch=min(recipe.heal_batch or power_of_two, windows),

@@ -61,12 +61,8 @@ class Student(nn.Module):
     ) -> dict[str, Tensor]:
         """The loss of what the plan teaches; in evaluation that of the text.
 
-        Args:
-            ids: (windows, length).
-            loss_mask: which tokens are to be predicted, (windows, length).
-            top_ids: the original's most likely next tokens, (windows, length - 1, top).
-            top_logprobs: their log-probabilities, (windows, length - 1, top).
-            states: the original's after each gap, (windows, gaps, length, hidden).
+        Args: `states` are the original's after each gap, (windows, gaps, length, hidden). For the others see
+        `text_loss` and `prediction_loss`.
         """
         self._boundary_states.recorded.clear()  # also of what gradient checkpointing ran again
         losses: list[Tensor] = []

@@ -67,7 +67,6 @@ class _Watch(TrainerCallback):
         control.should_save |= control.should_training_stop
 
     def on_log(self, args: Any, state: Any, control: Any, **passed: Any) -> None:
-        """Stop if a loss is not finite."""
         if _diverged(passed["logs"]):
             control.should_training_stop = True
 

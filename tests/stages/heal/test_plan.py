@@ -9,7 +9,7 @@ from hf_prune.machine.environment import Machine
 from hf_prune.recipe.recipe import Recipe
 from hf_prune.records import Anatomy
 from hf_prune.stages.heal.plan import (
-    LEARNING_RATES,
+    LEARNING_RATE,
     LONGEST_AUTO,
     MOST_TOKENS,
     approximate_tokens,
@@ -139,8 +139,8 @@ def test_a_tied_head_is_trained_only_where_that_is_said():
 
 def test_the_learning_rate_is_the_methods_or_the_users_and_smaller_for_wide_models():
     wide = replace(seven_billion(24), hidden_size=8192)
-    assert plan(heal="lora").learning_rate == LEARNING_RATES["lora"]
-    assert plan(heal="lora", left=wide).learning_rate == pytest.approx(0.1 * LEARNING_RATES["lora"])
+    assert plan(heal="lora").learning_rate == LEARNING_RATE["lora"]
+    assert plan(heal="lora", left=wide).learning_rate == pytest.approx(0.1 * LEARNING_RATE["lora"])
     assert plan(heal="lora", left=wide, lr=2e-5).learning_rate == 2e-5
 
 
