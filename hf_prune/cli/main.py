@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so `--help` answers at once.
 """
 
+import os
 import sys
 from _thread import interrupt_main
 from dataclasses import asdict, replace
@@ -412,7 +413,10 @@ def _raise_interrupts(unraisable: Any) -> None:
 
 def main() -> None:
     """Run the command line: an error becomes one line on stderr and its exit code."""
-    verbose = any(word in ("-v", "--verbose") for word in sys.argv[1:])
+    words = set(sys.argv[1:])
+    verbose, quiet = not words.isdisjoint(("-v", "--verbose")), not words.isdisjoint(("-q", "--quiet"))
+    if quiet or process_number() > 0 or not sys.stderr.isatty():
+        os.environ["TQDM_DISABLE"] = "1"  # tqdm reads it when it is first imported, so this comes first
     sys.unraisablehook = _raise_interrupts
     try:
         cli(standalone_mode=False)

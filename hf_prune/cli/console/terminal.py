@@ -35,8 +35,6 @@ def start(*, quiet: bool) -> Reporter:
 
     quiet = quiet or process_number() > 0
     watched = sys.stderr.isatty()
-    if quiet or not watched:
-        os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is first imported
 
     import transformers
 

@@ -40,6 +40,7 @@ def test_it_removes_six_layers_and_repairs_the_gap(demo: tuple[Outcome, Path]) -
     assert perplexity["dense"] < perplexity["bridged"] < 0.9 * perplexity["cut"]
     for said in ("perplexity", "tokens/s", f"card: {model / 'README.md'}"):
         assert said in outcome.err
+    assert "it/s" not in outcome.err  # no progress bars where nobody watches
     generates_alike_with_and_without_cache(model)
 
 
