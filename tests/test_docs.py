@@ -97,7 +97,7 @@ def test_the_files_that_contributors_are_sent_to_are_there():
 
 def test_contributors_find_every_room_and_every_stage_in_the_map():
     text = (ROOT / "CONTRIBUTING.md").read_text().split("## The rooms")[1].split("\n## ")[0]
-    rooms = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__")}
+    rooms = {path.name for path in PACKAGE.iterdir() if not path.name.startswith(("__", "."))}
     assert {room.rstrip("/") for room in re.findall(r"^\| `([\w./]+)` \|", text, re.MULTILINE)} >= rooms
     stages = {path.name for path in (PACKAGE / "stages").iterdir() if (path / "__init__.py").exists()}
     assert stages <= set(re.findall(r"`(\w+)`", text))

@@ -100,7 +100,7 @@ def test_a_run_whose_task_scores_too_low_is_kept_and_a_resumed_one_measures_noth
         *(("cut", "acc"), ("cut", "acc_norm")),
     ]
     assert run["recipe"]["tasks_from"] == "tasks"
-    value = f"{run['scores'][2]['value']:.3g}"
+    value = f"{run['evaluated']['scores']['found'][2]['value']:.3g}"
     told = f"own_choices acc {value} is below --min-score 1: nothing was pushed; see {folder / 'model'}"
     assert outcome.err.splitlines()[-1] == f"hf-prune: {told}"
     assert "own_choices acc" in outcome.err.replace(told, "")  # in the table

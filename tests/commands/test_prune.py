@@ -250,7 +250,7 @@ def test_a_file_of_items_is_asked_and_its_folder_is_not_told(trained_model: Path
     assert run["recipe"]["choices"] == "own.jsonl"
     assert "secret" not in (tmp_path / "run" / "run.json").read_text()
     without = hf_prune(*words, "--choice-items", "0", "--output", str(tmp_path / "without"), "--json")
-    assert json.loads(without.out)["run"]["choices"] == []
+    assert json.loads(without.out)["run"]["evaluated"]["choices"] == []
     refused = hf_prune(*words, "--choices", "none.jsonl", "--output", str(tmp_path / "refused"))
     assert refused.error() == "hf-prune: there is no text file none.jsonl"
 
